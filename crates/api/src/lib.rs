@@ -1,0 +1,1 @@
+//! The HTTP front: routes, problems, OpenAPI, health and metrics.

@@ -1,0 +1,1 @@
+//! The chain in: backfill, head, reorganisations, confirmation and finality marks.

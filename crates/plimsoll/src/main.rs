@@ -1,0 +1,2 @@
+//! Plimsoll's binary.
+fn main() {}

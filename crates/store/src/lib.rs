@@ -1,0 +1,1 @@
+//! Postgres: the private cluster, the three roles, migrations, tenant transactions, leases, COPY.

@@ -1,0 +1,2 @@
+//! Runs everything.
+fn main() {}
