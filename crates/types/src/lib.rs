@@ -1,1 +1,19 @@
-//! Ids, amounts, keys and the API's models. Pure: no I/O, compiles to wasm.
+//! The words that every crate of Plimsoll speaks: amounts, request ids, addresses as text, the kinds and states that
+//! the journal and the folds write down.
+//!
+//! Pure: no clock, no I/O, no runtime; it compiles to wasm, so that the console and the server share one set of models.
+//! Money is an integer from end to end: [`Amount`] here, `NUMERIC(78,0)` in Postgres, a decimal string in JSON.
+//! The feature `postgres` adds the database codecs, `openapi` the schemas; neither is on by default.
+
+mod amount;
+mod hex;
+mod kinds;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod request_id;
+
+pub use alloy_primitives::{Address, B256, Bytes, I256, U256};
+pub use amount::{Amount, AmountError};
+pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
+pub use kinds::{ApplyStatus, BlockState, JournalKind, PushOutcome, UnknownName, ViewKind};
+pub use request_id::RequestId;

@@ -1,0 +1,159 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A name that is none of an enumeration's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not {what}: one of {names}")]
+pub struct UnknownName {
+    given: String,
+    what: &'static str,
+    names: String,
+}
+
+/// An enumeration that Rust, Postgres (an enum type), JSON and metrics spell the same way.
+macro_rules! named {
+    ($(#[$meta:meta])* $type:ident, $pg:literal, $what:literal { $($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "postgres", derive(sqlx::Type), sqlx(type_name = $pg))]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum $type {
+            $($(#[$doc])* #[serde(rename = $name)] #[cfg_attr(feature = "postgres", sqlx(rename = $name))] $variant,)+
+        }
+
+        impl $type {
+            /// Every value, in order.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name in Postgres, JSON and metrics.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| UnknownName {
+                    given: text.chars().take(100).collect(),
+                    what: $what,
+                    names: Self::ALL.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+
+named!(
+    /// What a journal record says (design: the journal).
+    JournalKind, "journal_kind", "a journal kind" {
+        /// A log is on the canonical chain.
+        Append = "append",
+        /// A transaction of a watched sender is in a block.
+        Included = "included",
+        /// Everything wanted up to and including this block is above.
+        Block = "block",
+        /// The record referred to left the canonical chain.
+        Retract = "retract",
+        /// The block reached the chain's confirmation depth.
+        Confirm = "confirm",
+        /// The chain calls the block final.
+        Finalize = "finalize",
+    }
+);
+
+named!(
+    /// How sure a block is.
+    BlockState, "block_state", "a block state" {
+        /// On the canonical chain as we see it.
+        Seen = "seen",
+        /// At the confirmation depth.
+        Confirmed = "confirmed",
+        /// Final: never undone.
+        Final = "final",
+        /// No longer on the canonical chain.
+        Orphaned = "orphaned",
+    }
+);
+
+named!(
+    /// Which view an event concerns (spec 1 §4.2 `view_kind`, with the views of §5.4 that it has no word for).
+    ViewKind, "view_kind", "a view kind" {
+        /// User positions.
+        Position = "position",
+        /// Other per-user data.
+        User = "user",
+        /// Risk.
+        Risk = "risk",
+        /// System statistics.
+        Statistics = "statistics",
+        /// Per-asset statistics.
+        AssetStats = "asset_stats",
+        /// Health factors and module health.
+        Health = "health",
+        /// System snapshots.
+        System = "system",
+        /// Permissions and levels.
+        Permission = "permission",
+        /// The fee router's data trail.
+        Fee = "fee",
+        /// History records.
+        History = "history",
+        /// No declared view.
+        Unknown = "unknown",
+    }
+);
+
+named!(
+    /// What a fold did with an event (spec 1 §4.2 `apply_status`).
+    ApplyStatus, "apply_status", "an apply status" {
+        /// It changed the mirror.
+        Applied = "applied",
+        /// It is known and changes nothing.
+        Ignored = "ignored",
+        /// The mirror had it already.
+        Duplicate = "duplicate",
+        /// It breaks a rule, or was taken back; `reject_code` says which.
+        Rejected = "rejected",
+        /// It could not be understood; an operator passed over it.
+        Error = "error",
+    }
+);
+
+named!(
+    /// What became of a router's push (spec 1 §5.2).
+    PushOutcome, "push_outcome", "a push outcome" {
+        /// The position view wrote a version.
+        Applied = "applied",
+        /// The position view had this request already.
+        Ignored = "ignored",
+        /// The position view refused it.
+        Failed = "failed",
+        /// The transaction holds no answer to it.
+        Unmatched = "unmatched",
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back_and_an_unknown_one_lists_the_known() {
+        for kind in ViewKind::ALL {
+            assert_eq!(kind.as_str().parse::<ViewKind>().unwrap(), *kind);
+        }
+        let error = "nope".parse::<ApplyStatus>().unwrap_err().to_string();
+        assert!(error.contains("applied, ignored, duplicate, rejected, error"), "{error}");
+    }
+}
