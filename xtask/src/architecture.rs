@@ -1,0 +1,291 @@
+//! The shape of the house, checked: arrows point down, `types` is pure, and what `docs/architecture.md` says is
+//! absent from the sources is absent.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Each package and its storey. A package may depend only on packages of lower storeys, so capabilities cannot import
+/// each other.
+const STOREYS: &[(&str, u8)] = &[
+    ("plimsoll-types", 0),
+    ("plimsoll-store", 1),
+    ("plimsoll-chain", 1),
+    ("plimsoll-journal", 2),
+    ("plimsoll-ingest", 3),
+    ("plimsoll-views", 3),
+    ("plimsoll-api", 4),
+    ("plimsoll", 5),
+    ("plimsoll-testkit", 6),
+    ("xtask", 7),
+];
+
+/// Only tests may depend on it, and they may from any storey.
+const TESTKIT: &str = "plimsoll-testkit";
+
+/// All that `xtask` may be built from: it compiles before anything else.
+const XTASK_DEPENDENCIES: &[&str] = &["anyhow", "clap", "serde_json"];
+
+/// Crates that do I/O: none of them is in the tree of `plimsoll-types`.
+const IO_CRATES: &[&str] =
+    &["tokio", "mio", "socket2", "sqlx", "sqlx-core", "sqlx-postgres", "reqwest", "hyper", "axum"];
+
+/// Something that the sources do not contain, outside the places that are for it.
+struct Absence {
+    /// As `docs/architecture.md` states it.
+    rule: &'static str,
+    /// Any of these, in a line that is not a comment, breaks it.
+    words: &'static [&'static str],
+    /// Only paths (from the root) that start with one of these are looked at.
+    within: &'static [&'static str],
+    /// Paths that contain one of these may have it.
+    except: &'static [&'static str],
+}
+
+const ABSENCES: &[Absence] = &[
+    Absence {
+        rule: "nothing but the journal's writer puts a record into the journal",
+        words: &[
+            "INSERT INTO journal ",
+            "INSERT INTO journal(",
+            "COPY journal ",
+            "COPY journal(",
+            "UPDATE journal ",
+            "DELETE FROM journal ",
+        ],
+        within: &["crates/"],
+        except: &["crates/journal/src/", "crates/testkit/"],
+    },
+    Absence {
+        rule: "nothing moves a fold's cursor but the fold runner",
+        words: &["UPDATE fold_cursors", "INSERT INTO fold_cursors"],
+        within: &["crates/"],
+        except: &["crates/journal/src/", "crates/testkit/"],
+    },
+    Absence {
+        rule: "no time decides an order",
+        words: &[
+            "ORDER BY created_at",
+            "ORDER BY recorded_at",
+            "ORDER BY observed_at",
+            "ORDER BY last_updated_at",
+            "ORDER BY updated_at",
+        ],
+        within: &["crates/"],
+        except: &[],
+    },
+    Absence {
+        rule: "no SQL is checked outside a crate's `repo`",
+        words: &["query!(", "query_as!(", "query_scalar!("],
+        within: &["crates/"],
+        except: &["/repo.rs", "/repo/", "/tests/", "crates/testkit/"],
+    },
+    Absence {
+        rule: "no amount is ever a float",
+        words: &["f64", "f32"],
+        within: &[
+            "crates/types/src/",
+            "crates/views/src/fold",
+            "crates/views/src/verify",
+            "crates/views/src/repo",
+        ],
+        except: &[],
+    },
+    Absence {
+        rule: "no test sleeps: it waits for a signal",
+        words: &["sleep("],
+        within: &["crates/"],
+        except: &["/src/"],
+    },
+];
+
+/// All of the above; lists everything that is wrong.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let mut faults = Vec::new();
+    for package in &workspace.packages {
+        let dependencies =
+            package.dependencies.iter().map(|dependency| (dependency.name.as_str(), dependency.dev));
+        faults.extend(wrong_arrows(&package.name, dependencies));
+    }
+    faults.extend(impure_types(workspace)?);
+    let sources = sources(&workspace.root)?;
+    for (path, text) in &sources {
+        faults.extend(ABSENCES.iter().flat_map(|absence| presences(absence, path, text)));
+    }
+    wasm(workspace)?;
+    for fault in &faults {
+        println!("  {fault}");
+    }
+    if !faults.is_empty() {
+        bail!("{} places break docs/architecture.md", faults.len());
+    }
+    println!(
+        "{} packages, {} source files, {} absences hold",
+        workspace.packages.len(),
+        sources.len(),
+        ABSENCES.len()
+    );
+    Ok(())
+}
+
+fn storey(package: &str) -> Option<u8> {
+    STOREYS.iter().find(|(name, _)| *name == package).map(|(_, storey)| *storey)
+}
+
+/// The dependencies of `package`, given with whether only its tests see them, that do not point down.
+fn wrong_arrows<'a>(package: &str, dependencies: impl Iterator<Item = (&'a str, bool)>) -> Vec<String> {
+    let Some(own) = storey(package) else {
+        return vec![format!("{package} has no storey: give it one in xtask/src/architecture.rs")];
+    };
+    let mut faults = Vec::new();
+    for (name, dev) in dependencies {
+        let below = storey(name).is_none_or(|below| below < own);
+        if name == TESTKIT && !dev {
+            faults.push(format!("{package} depends on {TESTKIT}, which is for tests"));
+        } else if !below && name != TESTKIT {
+            faults.push(format!("{package} depends on {name}, which does not lie below it"));
+        } else if package == "xtask" && !XTASK_DEPENDENCIES.contains(&name) {
+            faults.push(format!(
+                "xtask depends on {name}; it is built from {} alone",
+                XTASK_DEPENDENCIES.join(", ")
+            ));
+        }
+    }
+    faults
+}
+
+/// Crates that do I/O in the tree of `plimsoll-types` with its default features.
+fn impure_types(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut tree = workspace.cargo();
+    tree.args(["tree", "--quiet", "-p", "plimsoll-types", "-e", "normal", "--prefix", "none", "-f", "{p}"]);
+    let tree = process::output(&mut tree)?;
+    Ok(io_crates(&tree)
+        .into_iter()
+        .map(|name| format!("plimsoll-types depends on {name}: it must do no I/O"))
+        .collect())
+}
+
+fn io_crates(tree: &str) -> Vec<&str> {
+    let mut names: Vec<_> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| IO_CRATES.contains(name))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// `types` compiles to wasm; looked at where the target is installed.
+fn wasm(workspace: &Workspace) -> Result<()> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let libdir = process::output(std::process::Command::new("rustc").current_dir(&workspace.root).args([
+        "--print",
+        "target-libdir",
+        "--target",
+        TARGET,
+    ]))?;
+    if !Path::new(libdir.trim()).is_dir() {
+        println!("not checked that types compiles to wasm: `rustup target add {TARGET}` would allow it");
+        return Ok(());
+    }
+    process::run(workspace.cargo().args(["check", "--quiet", "-p", "plimsoll-types", "--target", TARGET]))
+}
+
+/// Lines of the file that have what should be absent, as `path:line: rule`.
+fn presences(absence: &Absence, path: &str, text: &str) -> Vec<String> {
+    if !absence.within.iter().any(|start| path.starts_with(start))
+        || absence.except.iter().any(|part| path.contains(part))
+    {
+        return Vec::new();
+    }
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let hits = lines.filter(|(_, line)| absence.words.iter().any(|word| has_word(line, word)));
+    hits.map(|(index, line)| format!("{path}:{}: {}: {}", index + 1, absence.rule, line.trim())).collect()
+}
+
+/// Whether `line` has `word` other than as the tail of a longer name.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+/// Every Rust source of the crates: path from the root, and text.
+fn sources(root: &Path) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.join("crates")];
+    // Ends: the file tree is finite and links are not followed.
+    while let Some(folder) = folders.pop() {
+        for entry in
+            std::fs::read_dir(&folder).with_context(|| format!("could not read {}", folder.display()))?
+        {
+            let entry = entry?;
+            let path: PathBuf = entry.path();
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("could not read {}", path.display()))?;
+                let short = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                found.push((short, text));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arrow_that_does_not_point_down_is_found() {
+        for (package, dependency, dev, fault) in [
+            ("plimsoll-views", "plimsoll-journal", false, None),
+            ("plimsoll-views", "plimsoll-ingest", false, Some("does not lie below")),
+            ("plimsoll-store", "plimsoll-journal", false, Some("does not lie below")),
+            ("plimsoll-journal", "plimsoll-testkit", true, None),
+            ("plimsoll-journal", "plimsoll-testkit", false, Some("is for tests")),
+            ("plimsoll-api", "axum", false, None),
+            ("xtask", "tokio", false, Some("alone")),
+            ("plimsoll-newcomer", "plimsoll-types", false, Some("has no storey")),
+        ] {
+            let faults = wrong_arrows(package, [(dependency, dev)].into_iter());
+            match fault {
+                None => assert!(faults.is_empty(), "{package} on {dependency}: {faults:?}"),
+                Some(part) => assert!(
+                    faults.len() == 1 && faults[0].contains(part),
+                    "{package} on {dependency}: {faults:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn an_io_crate_deep_in_the_tree_is_found() {
+        let tree = "plimsoll-types v0.1.0 (/src)\nserde v1.0.0\ntokio v1.54.0\ntokio-macros v2.0.0\ntokio v1.54.0 (*)\n";
+        assert_eq!(io_crates(tree), ["tokio"]);
+    }
+
+    #[test]
+    fn what_should_be_absent_is_found_in_code_and_not_in_comments() {
+        let floats = Absence {
+            rule: "no float",
+            words: &["f64"],
+            within: &["crates/types/src/"],
+            except: &["/shown.rs"],
+        };
+        for (path, text, hits) in [
+            ("crates/types/src/amount.rs", "let x: f64 = 1.0;", 1),
+            ("crates/types/src/amount.rs", "/// Never an f64.\n    // not f64 either", 0),
+            ("crates/types/src/amount.rs", "let elf64 = 1;", 0),
+            ("crates/types/src/shown.rs", "let x: f64 = 1.0;", 0),
+            ("crates/api/src/lib.rs", "let x: f64 = 1.0;", 0),
+        ] {
+            assert_eq!(presences(&floats, path, text).len(), hits, "{path}: {text}");
+        }
+    }
+}
