@@ -28,7 +28,7 @@ pub(crate) enum Lane {
     Unit,
     /// Tests against real servers: Postgres, Anvil, whole processes
     Integration,
-    /// Licences, banned and doubled crates, sources (`cargo deny`)
+    /// Licences, banned crates, sources of crates (`cargo deny`)
     Deny,
 }
 

@@ -148,7 +148,8 @@ impl Drop for Cluster {
     }
 }
 
-fn migrations(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The migrations in the order in which they apply.
+pub(crate) fn migrations(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))?;
     let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -168,4 +169,23 @@ fn unprivileged() -> Result<User> {
         }
     }
     bail!("Postgres will not run as root, and there is neither a user `postgres` nor `nobody` to run it as")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup;
+
+    #[test]
+    fn every_migration_applies_to_a_new_server_that_leaves_nothing_behind() {
+        let workspace = Workspace::find().unwrap();
+        let programs = setup::postgres::find_or_install().unwrap();
+        let cluster = Cluster::start(programs, &workspace).unwrap();
+        let count = "SELECT count(*) FROM pg_class WHERE relnamespace = 'plimsoll'::regnamespace AND relrowsecurity AND NOT relforcerowsecurity";
+        assert!(cluster.sql(DATABASE, count).unwrap().contains(" 0\n"));
+        let home = cluster.home.clone();
+        assert!(home.join("data/postmaster.pid").exists());
+        drop(cluster);
+        assert!(!home.exists());
+    }
 }
