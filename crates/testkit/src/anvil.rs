@@ -1,0 +1,444 @@
+//! An Anvil node in a process of its own, ended with its owner.
+
+use std::io::{BufRead, BufReader};
+use std::ops::Deref;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::node::{Call, Node, NodeError};
+
+/// Where `cargo xtask setup` puts Anvil, from the workspace's root.
+const INSTALLED: &str = "target/tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil";
+/// Loading a long state takes a while; more than this is a hang.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Dumping a long state takes a while; more than this is a hang.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// The last lines of output that an error shows.
+const OUTPUT_LINES: usize = 20;
+
+/// When blocks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mining {
+    /// One block for each transaction, at once.
+    Automatic,
+    /// Only when asked: [`Anvil::mine`].
+    OnDemand,
+    /// One each interval, empty or not.
+    Every(Duration),
+}
+
+/// How the node is started.
+#[derive(Clone, Debug)]
+pub struct AnvilOptions {
+    /// The program; none: [`find`].
+    pub binary: Option<PathBuf>,
+    /// Chain id.
+    pub chain_id: u64,
+    /// TCP port on 127.0.0.1; 0: a free one.
+    pub port: u16,
+    /// When blocks are made.
+    pub mining: Mining,
+    /// Accounts that the node signs for, with 1,000,000 ether each.
+    pub accounts: u16,
+    /// Block gas limit; none: Anvil's own.
+    pub gas_limit: Option<u64>,
+    /// A file that the chain is loaded from, where it exists, and written to by [`Anvil::stop`].
+    pub state: Option<PathBuf>,
+    /// The node calls a block final two epochs below its head.
+    pub slots_in_an_epoch: u64,
+}
+
+impl Default for AnvilOptions {
+    fn default() -> Self {
+        Self {
+            binary: None,
+            chain_id: 31_337,
+            port: 0,
+            mining: Mining::OnDemand,
+            accounts: 20,
+            gas_limit: None,
+            state: None,
+            slots_in_an_epoch: 16,
+        }
+    }
+}
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum AnvilError {
+    /// The program is nowhere.
+    #[error("Anvil was not found ({looked}); run `cargo xtask setup`, or name the program in PLIMSOLL_ANVIL")]
+    NotFound {
+        /// Where it was looked for.
+        looked: String,
+    },
+    /// The program could not be started.
+    #[error("could not start {binary}: {source}")]
+    Spawn {
+        /// The program.
+        binary: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The program ended, or said nothing, before it listened.
+    #[error("Anvil did not start listening ({why}); its last words:\n{output}")]
+    NotListening {
+        /// What happened instead.
+        why: &'static str,
+        /// The end of its output.
+        output: String,
+    },
+    /// The program did not end when asked.
+    #[error("Anvil did not end within {} s of SIGINT; its state file may be incomplete", STOP_TIMEOUT.as_secs())]
+    NotEnding,
+    /// A signal could not be sent, or the process not be waited for.
+    #[error("Anvil's process: {0}")]
+    Process(#[from] std::io::Error),
+    /// The node refused a request.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// A running node. Dropped, it is killed; [`Anvil::stop`] ends it in order. It derefs to its [`Node`].
+#[derive(Debug)]
+pub struct Anvil {
+    node: Node,
+    child: Child,
+    output: Output,
+}
+
+/// The end of the program's output.
+#[derive(Clone, Debug, Default)]
+struct Output(Arc<Mutex<std::collections::VecDeque<String>>>);
+
+impl Output {
+    fn push(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == OUTPUT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    fn tail(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The Anvil program: PLIMSOLL_ANVIL, else where `cargo xtask setup` puts it, else on the PATH.
+pub fn find() -> Result<PathBuf, AnvilError> {
+    if let Some(named) = std::env::var_os("PLIMSOLL_ANVIL").filter(|value| !value.is_empty()) {
+        let named = PathBuf::from(named);
+        return if named.is_file() {
+            Ok(named)
+        } else {
+            Err(AnvilError::NotFound { looked: format!("PLIMSOLL_ANVIL is {}, which is not a file", named.display()) })
+        };
+    }
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(INSTALLED);
+    if installed.is_file() {
+        return Ok(installed);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|directory| directory.join("anvil")).find(|file| file.is_file()).ok_or_else(|| {
+        AnvilError::NotFound { looked: format!("neither at {INSTALLED} in the workspace nor on the PATH") }
+    })
+}
+
+impl Anvil {
+    /// Starts a node and waits until it answers.
+    pub async fn start(options: &AnvilOptions) -> Result<Self, AnvilError> {
+        let binary = match &options.binary {
+            Some(binary) => binary.clone(),
+            None => find()?,
+        };
+        let mut command = Command::new(&binary);
+        command
+            .args(["--host", "127.0.0.1", "--order", "fifo", "--balance", "1000000", "--disable-console-log"])
+            .args(["--port", &options.port.to_string()])
+            .args(["--chain-id", &options.chain_id.to_string()])
+            .args(["--accounts", &options.accounts.to_string()])
+            .args(["--slots-in-an-epoch", &options.slots_in_an_epoch.to_string()]);
+        match options.mining {
+            Mining::Automatic => {}
+            Mining::OnDemand => _ = command.arg("--no-mining"),
+            Mining::Every(interval) => _ = command.args(["--block-time", &interval.as_secs_f64().to_string()]),
+        }
+        if let Some(gas_limit) = options.gas_limit {
+            command.args(["--gas-limit", &gas_limit.to_string()]);
+        }
+        if let Some(state) = &options.state {
+            // Older states too, so that a call at an older block is still answered after a reload.
+            command.arg("--state").arg(state).arg("--preserve-historical-states");
+        }
+        let mut child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| AnvilError::Spawn { binary, source })?;
+
+        // Both pipes are read to their end: a full pipe would stop the node.
+        let output = Output::default();
+        let (listening, address) = oneshot::channel();
+        let mut listening = Some(listening);
+        let (stdout, lines) = (child.stdout.take(), output.clone());
+        std::thread::spawn(move || {
+            for line in stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok) {
+                if let Some(address) = line.strip_prefix("Listening on ")
+                    && let Some(listening) = listening.take()
+                {
+                    // The receiver is gone when the start timed out; that is told there.
+                    _ = listening.send(address.trim().to_owned());
+                }
+                lines.push(line);
+            }
+        });
+        let (stderr, lines) = (child.stderr.take(), output.clone());
+        std::thread::spawn(move || {
+            for line in stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok) {
+                lines.push(line);
+            }
+        });
+
+        // From here the child is killed on every way out.
+        let mut anvil = Self { node: Node::new(""), child, output };
+        let why = match tokio::time::timeout(START_TIMEOUT, address).await {
+            Ok(Ok(address)) => {
+                anvil.node = Node::new(&format!("http://{address}"));
+                anvil.node.chain_id().await?;
+                return Ok(anvil);
+            }
+            Ok(Err(_)) => "it ended",
+            Err(_) => "it was waited for long enough",
+        };
+        Err(AnvilError::NotListening { why, output: anvil.output.tail() })
+    }
+
+    /// The node's client, for whoever outlives this borrow.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        self.node.clone()
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the node in order: it writes its state file, where it has one.
+    pub async fn stop(mut self) -> Result<(), AnvilError> {
+        self.signal(Signal::CONT)?;
+        self.signal(Signal::INT)?;
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        while self.child.try_wait()?.is_none() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(AnvilError::NotEnding);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Freezes the process: connections are accepted by the kernel and nothing is answered.
+    pub fn stall(&self) -> Result<(), AnvilError> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen process go on.
+    pub fn resume(&self) -> Result<(), AnvilError> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), AnvilError> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).map_err(|errno| AnvilError::Process(errno.into()))
+    }
+}
+
+impl Deref for Anvil {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        // Fails only when it has ended already; waiting then reaps it all the same.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// What Anvil can do beyond what a node can.
+impl Node {
+    /// Makes `blocks` blocks; the first takes what waits in the pool.
+    pub async fn mine(&self, blocks: u64) -> Result<(), NodeError> {
+        self.raw("anvil_mine", json!([format!("{blocks:#x}")])).await.map(drop)
+    }
+
+    /// Replaces the last `depth` blocks by as many others that hold `transactions`: (transaction, which of the new blocks, from 0).
+    pub async fn reorg(&self, depth: u64, transactions: &[(Call, u64)]) -> Result<(), NodeError> {
+        let transactions: Vec<Value> = transactions.iter().map(|(call, block)| json!([call.to_json(), block])).collect();
+        self.raw("anvil_reorg", json!([depth, transactions])).await.map(drop)
+    }
+
+    /// Takes the last `depth` blocks away.
+    pub async fn rollback(&self, depth: u64) -> Result<(), NodeError> {
+        self.raw("anvil_rollback", json!([depth])).await.map(drop)
+    }
+
+    /// Takes a transaction out of the pool; false when it was not there.
+    pub async fn drop_transaction(&self, tx_hash: B256) -> Result<bool, NodeError> {
+        Ok(!self.raw("anvil_dropTransaction", json!([tx_hash])).await?.is_null())
+    }
+
+    /// Empties the pool.
+    pub async fn drop_all_transactions(&self) -> Result<(), NodeError> {
+        self.raw("anvil_dropAllTransactions", json!([])).await.map(drop)
+    }
+
+    /// Transactions that wait in the pool, whether they could go into the next block or not.
+    pub async fn pool_size(&self) -> Result<u64, NodeError> {
+        let status: TxpoolStatus = self.request("txpool_status", json!([])).await?;
+        Ok(status.pending.to::<u64>() + status.queued.to::<u64>())
+    }
+
+    /// Whether each transaction gets a block at once.
+    pub async fn set_automine(&self, on: bool) -> Result<(), NodeError> {
+        self.raw("evm_setAutomine", json!([on])).await.map(drop)
+    }
+
+    /// Makes a block each `seconds`; 0: no longer.
+    pub async fn set_interval_mining(&self, seconds: u64) -> Result<(), NodeError> {
+        self.raw("evm_setIntervalMining", json!([seconds])).await.map(drop)
+    }
+
+    /// Moves the chain's clock on; the next block shows it.
+    pub async fn increase_time(&self, seconds: u64) -> Result<(), NodeError> {
+        self.raw("evm_increaseTime", json!([seconds])).await.map(drop)
+    }
+
+    /// Notes the chain's state, for [`Node::revert`].
+    pub async fn snapshot(&self) -> Result<Value, NodeError> {
+        self.raw("evm_snapshot", json!([])).await
+    }
+
+    /// Goes back to a noted state, once.
+    pub async fn revert(&self, snapshot: Value) -> Result<bool, NodeError> {
+        self.request("evm_revert", json!([snapshot])).await
+    }
+
+    /// Makes the node send for this account without a signature.
+    pub async fn impersonate(&self, account: Address) -> Result<(), NodeError> {
+        self.raw("anvil_impersonateAccount", json!([account])).await.map(drop)
+    }
+
+    /// Sends, makes a block where `mines` says that nobody else does, and waits for the receipt.
+    ///
+    /// Ends in any case: a receipt that is still missing after [`RECEIPT_TIMEOUT`] is an error.
+    pub async fn execute(&self, what: &str, call: &Call, mines: bool) -> Result<Value, NodeError> {
+        let tx_hash = self.send(call).await?;
+        if mines {
+            self.mine(1).await?;
+        }
+        let receipt = self.wait_receipt(tx_hash).await?;
+        if receipt["status"] != "0x1" {
+            return Err(NodeError::Reverted { what: what.into(), tx_hash });
+        }
+        Ok(receipt)
+    }
+
+    /// Waits until a block has the transaction.
+    pub async fn wait_receipt(&self, tx_hash: B256) -> Result<Value, NodeError> {
+        let deadline = tokio::time::Instant::now() + RECEIPT_TIMEOUT;
+        loop {
+            if let Some(receipt) = self.receipt(tx_hash).await? {
+                return Ok(receipt);
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(NodeError::Malformed {
+                    method: "eth_getTransactionReceipt".into(),
+                    reason: format!("no block had {tx_hash} within {} s", RECEIPT_TIMEOUT.as_secs()),
+                    answer: "null".into(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Longer than any block interval that is used.
+pub const RECEIPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(serde::Deserialize)]
+struct TxpoolStatus {
+    pending: alloy_primitives::U64,
+    queued: alloy_primitives::U64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::Bytes;
+
+    fn transfer(from: Address) -> Call {
+        Call { from, to: Some(Address::repeat_byte(1)), data: Bytes::new() }
+    }
+
+    #[tokio::test]
+    async fn a_reorg_replaces_the_last_blocks_and_keeps_the_height() {
+        let anvil = Anvil::start(&AnvilOptions::default()).await.unwrap();
+        let accounts = anvil.accounts().await.unwrap();
+        let sent = anvil.send(&transfer(accounts[0])).await.unwrap();
+        anvil.mine(1).await.unwrap();
+        anvil.mine(4).await.unwrap();
+        let (kept, replaced) = (anvil.block_hash(2).await.unwrap(), anvil.block_hash(3).await.unwrap());
+        anvil.reorg(3, &[(transfer(accounts[1]), 0), (transfer(accounts[2]), 2)]).await.unwrap();
+        assert_eq!(anvil.block_number().await.unwrap(), 5);
+        assert_eq!(anvil.block_hash(2).await.unwrap(), kept);
+        assert_ne!(anvil.block_hash(3).await.unwrap(), replaced);
+        assert!(anvil.receipt(sent).await.unwrap().is_some(), "below the reorg nothing changes");
+        let block: Value = anvil.raw("eth_getBlockByNumber", json!(["0x5", true])).await.unwrap();
+        assert_eq!(block["transactions"][0]["from"], json!(accounts[2]));
+    }
+
+    #[tokio::test]
+    async fn a_stopped_node_resumes_its_chain_with_its_older_states() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = AnvilOptions { state: Some(directory.path().join("state.json")), ..AnvilOptions::default() };
+        let anvil = Anvil::start(&options).await.unwrap();
+        let accounts = anvil.accounts().await.unwrap();
+        anvil.send(&transfer(accounts[0])).await.unwrap();
+        anvil.mine(5).await.unwrap();
+        let hash = anvil.block_hash(1).await.unwrap();
+        anvil.stop().await.unwrap();
+
+        let anvil = Anvil::start(&options).await.unwrap();
+        assert_eq!(anvil.block_number().await.unwrap(), 5);
+        assert_eq!(anvil.block_hash(1).await.unwrap(), hash);
+        let at = json!({ "blockHash": hash });
+        assert_eq!(anvil.call(Address::repeat_byte(1), &Bytes::new(), at).await.unwrap(), Bytes::new());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_says_what_to_do() {
+        let options = AnvilOptions { binary: Some("/nonexistent/anvil".into()), ..AnvilOptions::default() };
+        let error = Anvil::start(&options).await.unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/anvil"), "{error}");
+        assert!(AnvilError::NotFound { looked: "nowhere".into() }.to_string().contains("cargo xtask setup"));
+    }
+}
