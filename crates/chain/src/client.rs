@@ -1,0 +1,384 @@
+//! Sending: one attempt with its timeout and permit, retries by class, batches, decoding.
+//!
+//! Both retry loops end: every round but the first takes one of `Backoff`'s `max_retries` delays, and without
+//! a delay the error goes to the caller.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use alloy_json_rpc::{
+    ErrorPayload, Id, Request, RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest,
+};
+use alloy_transport::{BoxTransport, TransportError, TransportErrorKind};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use crate::{
+    backoff::Backoff,
+    classify,
+    endpoint::EndpointConfig,
+    error::{Cause, ErrorClass, RpcError, excerpt},
+    metrics,
+    transport::{PARSE_INLINE_BYTES, TransportFailure, WsLink, WsTransport},
+};
+
+/// Requests in one JSON-RPC batch; hosted providers refuse more.
+pub const BATCH_REQUESTS: usize = 100;
+
+/// alloy's pub/sub sends `eth_unsubscribe` with the id 1, so ours start beyond. One counter for the process:
+/// two clients may share a transport.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1_000);
+
+pub(crate) type Method = Cow<'static, str>;
+
+/// A member of a batch that the node refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) class: ErrorClass,
+    pub(crate) error: ErrorPayload,
+}
+
+type Member = Result<Box<RawValue>, Refusal>;
+
+/// Whether a timeout is asked again, or left to the caller, who can ask for less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnTimeout {
+    Retry,
+    Return,
+}
+
+pub(crate) struct Client {
+    transport: BoxTransport,
+    link: Option<Arc<WsLink>>,
+    endpoint: Arc<str>,
+    request_timeout: Duration,
+    permits: Semaphore,
+    backoff: Backoff,
+}
+
+impl Client {
+    pub(crate) fn new(transport: BoxTransport, config: &EndpointConfig) -> Self {
+        let link = transport.as_any().downcast_ref::<WsTransport>().map(WsTransport::link);
+        Self {
+            transport,
+            link,
+            endpoint: config.display_name().into(),
+            request_timeout: config.request_timeout,
+            permits: Semaphore::new(config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            backoff: Backoff::new(config.max_retries),
+        }
+    }
+
+    pub(crate) fn link(&self) -> Option<&Arc<WsLink>> {
+        self.link.as_ref()
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Asks one question.
+    pub(crate) async fn ask(
+        &self,
+        method: &Method,
+        params: &impl Serialize,
+        on_timeout: OnTimeout,
+    ) -> Result<Box<RawValue>, RpcError> {
+        let params = self.params(method, params)?;
+        let mut retry = 0;
+        loop {
+            let error = match self.attempt(method, std::slice::from_ref(&params)).await {
+                Ok(mut members) => match members.pop().expect("one answer for one request") {
+                    Ok(result) => return Ok(result),
+                    Err(refusal) => self.refused(method, &refusal),
+                },
+                Err(error) => error,
+            };
+            let give_up = on_timeout == OnTimeout::Return && error.is_timeout();
+            match self.delay(error.class(), retry) {
+                Some(delay) if !give_up => self.pause(&error, delay).await,
+                _ => return Err(error.after_attempts(retry + 1)),
+            }
+            retry += 1;
+        }
+    }
+
+    /// Asks many questions of one method, at most [`BATCH_REQUESTS`] of them, in one batch. Only members whose
+    /// error may pass are asked again.
+    pub(crate) async fn ask_batch(
+        &self,
+        method: &Method,
+        params: Vec<Box<RawValue>>,
+    ) -> Result<Vec<Member>, RpcError> {
+        debug_assert!(params.len() <= BATCH_REQUESTS, "the caller makes chunks");
+        let mut answers: Vec<Option<Member>> = params.iter().map(|_| None).collect();
+        let mut open: Vec<usize> = (0..params.len()).collect();
+        let mut asked = params.clone();
+        let mut retry = 0;
+        while !open.is_empty() {
+            let (error, whole) = match self.attempt(method, &asked).await {
+                Ok(members) => {
+                    for (&place, member) in open.iter().zip(members) {
+                        answers[place] = Some(member);
+                    }
+                    open.retain(
+                        |&place| matches!(&answers[place], Some(Err(refusal)) if passes(refusal.class)),
+                    );
+                    let Some(Some(Err(refusal))) = open.first().map(|&place| &answers[place]) else { break };
+                    (self.refused(method, refusal), false)
+                }
+                Err(error) => (error, true),
+            };
+            match self.delay(error.class(), retry) {
+                Some(delay) => self.pause(&error, delay).await,
+                None if whole => return Err(error.after_attempts(retry + 1)),
+                None => break,
+            }
+            retry += 1;
+            asked = open.iter().map(|&place| params[place].clone()).collect();
+        }
+        Ok(answers.into_iter().map(|answer| answer.expect("every member was answered")).collect())
+    }
+
+    pub(crate) fn params(&self, method: &Method, params: &impl Serialize) -> Result<Box<RawValue>, RpcError> {
+        to_raw_value(params).map_err(|error| {
+            self.error(
+                method,
+                ErrorClass::Rejected,
+                Cause::Local(format!("the parameters cannot be written: {error}")),
+            )
+        })
+    }
+
+    pub(crate) fn request(&self, method: &Method, params: &RawValue) -> Result<SerializedRequest, RpcError> {
+        let id = Id::Number(NEXT_ID.fetch_add(1, Ordering::Relaxed));
+        Request::new(method.clone(), id, params).serialize().map_err(|error| {
+            self.error(
+                method,
+                ErrorClass::Rejected,
+                Cause::Local(format!("the request cannot be written: {error}")),
+            )
+        })
+    }
+
+    /// One attempt. The members are in the order of the parameters, one for each.
+    async fn attempt(&self, method: &Method, params: &[Box<RawValue>]) -> Result<Vec<Member>, RpcError> {
+        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        let mut requests =
+            params.iter().map(|params| self.request(method, params)).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<Id> = requests.iter().map(|request| request.id().clone()).collect();
+        let packet = match requests.pop() {
+            Some(only) if requests.is_empty() => RequestPacket::Single(only),
+            Some(last) => {
+                requests.push(last);
+                RequestPacket::Batch(requests)
+            }
+            None => return Ok(Vec::new()),
+        };
+
+        let generation = self.link.as_ref().map(|link| link.generation());
+        let started = Instant::now();
+        let answer = tokio::time::timeout(self.request_timeout, self.transport.clone().oneshot(packet)).await;
+        let elapsed = started.elapsed();
+
+        let members = match answer {
+            Ok(answer) => answer
+                .map_err(|error| self.explain(method, error))
+                .and_then(|packet| self.match_answers(method, &ids, packet)),
+            Err(_) => {
+                if let (Some(link), Some(generation)) = (&self.link, generation) {
+                    link.retire(generation);
+                }
+                Err(self.error(method, ErrorClass::Transient, Cause::Timeout { after: self.request_timeout }))
+            }
+        };
+        let (class, bytes) = match &members {
+            Ok(members) => (
+                members
+                    .iter()
+                    .find_map(|member| member.as_ref().err())
+                    .map_or("ok", |refusal| refusal.class.as_str()),
+                members.iter().flatten().map(|result| result.get().len()).sum(),
+            ),
+            Err(error) if error.is_timeout() => ("timeout", 0),
+            Err(error) => (error.class().as_str(), 0),
+        };
+        metrics::attempt(method, class, elapsed, bytes);
+        members
+    }
+
+    /// Puts answers in the order of the ids. Servers may answer a batch in any order, and refuse a whole batch
+    /// with one error without an id.
+    fn match_answers(
+        &self,
+        method: &Method,
+        ids: &[Id],
+        packet: ResponsePacket,
+    ) -> Result<Vec<Member>, RpcError> {
+        let mut responses: Vec<Response> = match packet {
+            ResponsePacket::Single(response) => vec![response],
+            ResponsePacket::Batch(responses) => responses,
+        };
+        if let [Response { id: Id::None, payload: ResponsePayload::Failure(error) }] = responses.as_slice() {
+            let refusal = refusal(method, error.clone());
+            return if let [_] = ids { Ok(vec![Err(refusal)]) } else { Err(self.refused(method, &refusal)) };
+        }
+        if responses.len() != ids.len() {
+            let what = format!("{} answers to {} requests", responses.len(), ids.len());
+            return Err(self.malformed(method, what, ""));
+        }
+        ids.iter()
+            .enumerate()
+            .map(|(place, id)| {
+                // Nearly always they are in order, and then this search ends at once.
+                let found = (place..responses.len()).find(|&i| responses[i].id == *id).ok_or_else(|| {
+                    self.malformed(method, format!("no answer carries the id {id} of the request"), "")
+                })?;
+                responses.swap(place, found);
+                Ok(())
+            })
+            .collect::<Result<(), _>>()?;
+        Ok(responses
+            .into_iter()
+            .map(|response| match response.payload {
+                ResponsePayload::Success(result) => Ok(result),
+                ResponsePayload::Failure(error) => Err(refusal(method, error)),
+            })
+            .collect())
+    }
+
+    fn delay(&self, class: ErrorClass, retry: u32) -> Option<Duration> {
+        let retry_after = match class {
+            ErrorClass::RateLimited { retry_after } => retry_after,
+            ErrorClass::Transient => None,
+            _ => return None,
+        };
+        self.backoff.delay(retry, retry_after, rand::random())
+    }
+
+    async fn pause(&self, error: &RpcError, delay: Duration) {
+        tracing::debug!(%error, delay_ms = delay.as_millis(), "asking again after a pause");
+        tokio::time::sleep(delay).await;
+    }
+
+    /// Decodes an answer, off the reactor's threads if it is large.
+    pub(crate) async fn decode<T: DeserializeOwned + Send + 'static>(
+        &self,
+        method: &Method,
+        raw: Box<RawValue>,
+    ) -> Result<T, RpcError> {
+        self.decode_with(method, raw, |text| serde_json::from_str(text).map_err(|error| error.to_string()))
+            .await
+    }
+
+    /// The same with a function of one's own, which says what is wrong.
+    pub(crate) async fn decode_with<T: Send + 'static>(
+        &self,
+        method: &Method,
+        raw: Box<RawValue>,
+        decode: impl FnOnce(&str) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let (beginning, decoded) = if raw.get().len() < PARSE_INLINE_BYTES {
+            (excerpt(raw.get()), decode(raw.get()))
+        } else {
+            tokio::task::spawn_blocking(move || (excerpt(raw.get()), decode(raw.get()))).await.map_err(
+                |error| {
+                    self.error(
+                        method,
+                        ErrorClass::Transient,
+                        Cause::Local(format!("decoding was cut off: {error}")),
+                    )
+                },
+            )?
+        };
+        decoded.map_err(|what| self.malformed(method, what, &beginning))
+    }
+
+    pub(crate) fn error(&self, method: &Method, class: ErrorClass, cause: Cause) -> RpcError {
+        RpcError::new(method, &self.endpoint, class, cause)
+    }
+
+    pub(crate) fn malformed(&self, method: &Method, what: impl Into<String>, beginning: &str) -> RpcError {
+        let cause = Cause::Malformed { what: what.into(), excerpt: excerpt(beginning) };
+        self.error(method, ErrorClass::Protocol, cause)
+    }
+
+    pub(crate) fn refused(&self, method: &Method, refusal: &Refusal) -> RpcError {
+        let Refusal { class, error } = refusal;
+        self.error(method, *class, Cause::Answer { code: error.code, message: excerpt(&error.message) })
+    }
+
+    /// What a transport's error means.
+    pub(crate) fn explain(&self, method: &Method, error: TransportError) -> RpcError {
+        match error {
+            TransportError::ErrorResp(error) => self.refused(method, &refusal(method, error)),
+            TransportError::NullResp => self.malformed(method, "an empty answer", ""),
+            TransportError::DeserError { err, text } => self.malformed(method, err.to_string(), &text),
+            TransportError::Transport(kind) => self.explain_kind(method, kind),
+            error @ (TransportError::UnsupportedFeature(_)
+            | TransportError::LocalUsageError(_)
+            | TransportError::SerError(_)) => {
+                self.error(method, ErrorClass::Rejected, Cause::Local(error.to_string()))
+            }
+        }
+    }
+
+    fn explain_kind(&self, method: &Method, kind: TransportErrorKind) -> RpcError {
+        let retry_after = kind.retry_after();
+        if let Some(http) = kind.as_http_error() {
+            return self.http(method, http.status, &http.body, retry_after);
+        }
+        let (class, cause) = match kind {
+            TransportErrorKind::MissingBatchResponse(id) => {
+                return self.malformed(method, format!("no answer carries the id {id} of the request"), "");
+            }
+            TransportErrorKind::Custom(error) => match error.downcast_ref::<TransportFailure>() {
+                Some(TransportFailure::Http { status, body, retry_after }) => {
+                    return self.http(method, *status, body, *retry_after);
+                }
+                Some(TransportFailure::Connection(what)) => {
+                    (ErrorClass::Transient, Cause::Connection(what.clone()))
+                }
+                Some(TransportFailure::Timeout(after)) => {
+                    (ErrorClass::Transient, Cause::Timeout { after: *after })
+                }
+                Some(TransportFailure::TooLarge { limit_bytes }) => {
+                    (ErrorClass::RangeTooLarge, Cause::TooLarge { limit_bytes: *limit_bytes })
+                }
+                Some(TransportFailure::Local(what)) => (ErrorClass::Rejected, Cause::Local(what.clone())),
+                None => (ErrorClass::Transient, Cause::Connection(error.to_string())),
+            },
+            TransportErrorKind::BackendGone => {
+                (ErrorClass::Transient, Cause::Connection("the connection is closed".to_owned()))
+            }
+            other => (ErrorClass::Rejected, Cause::Local(other.to_string())),
+        };
+        self.error(method, class, cause)
+    }
+
+    fn http(&self, method: &Method, status: u16, body: &str, retry_after: Option<Duration>) -> RpcError {
+        let class = classify::of_http(method, status, body, retry_after);
+        self.error(method, class, Cause::Http { status, excerpt: excerpt(body) })
+    }
+}
+
+fn passes(class: ErrorClass) -> bool {
+    matches!(class, ErrorClass::Transient | ErrorClass::RateLimited { .. })
+}
+
+fn refusal(method: &Method, error: ErrorPayload) -> Refusal {
+    let data = error.data.as_deref().map(RawValue::get);
+    Refusal { class: classify::of_answer(method, error.code, &error.message, data), error }
+}

@@ -1,0 +1,412 @@
+//! The questions that Plimsoll asks a node, and the checks that an answer must pass to be believed.
+
+use std::{collections::HashSet, sync::Arc};
+
+use alloy_json_rpc::ErrorPayload;
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_transport::BoxTransport;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    classify,
+    client::{BATCH_REQUESTS, Client, Method, OnTimeout, Refusal},
+    endpoint::EndpointConfig,
+    error::{CallError, Cause, ErrorClass, RpcError},
+    heads::HeadStream,
+    transport,
+    wire::{Block, Header, Log, LogFilter, Receipt, hex::Hex},
+};
+
+/// Batches of one bulk question in flight at once.
+const BATCHES_IN_FLIGHT: usize = 4;
+
+const BLOCK_BY_HASH: Method = Method::Borrowed("eth_getBlockByHash");
+const BLOCK_BY_NUMBER: Method = Method::Borrowed("eth_getBlockByNumber");
+const CALL: Method = Method::Borrowed("eth_call");
+const CHAIN_ID: Method = Method::Borrowed("eth_chainId");
+const CODE: Method = Method::Borrowed("eth_getCode");
+const LOGS: Method = Method::Borrowed("eth_getLogs");
+const RECEIPT: Method = Method::Borrowed("eth_getTransactionReceipt");
+const BLOCK_RECEIPTS: Method = Method::Borrowed("eth_getBlockReceipts");
+
+/// A chain's node. Clones share the connections, the limit of requests in flight and the WebSocket session.
+#[derive(Clone)]
+pub struct Rpc {
+    client: Arc<Client>,
+}
+
+/// A block by its hash, which must be on the node's canonical chain (EIP-1898).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CanonicalBlock {
+    block_hash: B256,
+    require_canonical: bool,
+}
+
+impl CanonicalBlock {
+    fn new(block_hash: B256) -> Self {
+        Self { block_hash, require_canonical: true }
+    }
+}
+
+#[derive(Serialize)]
+struct CallRequest<'a> {
+    to: &'a Address,
+    data: &'a Bytes,
+}
+
+impl Rpc {
+    /// Opens an endpoint and asks it for its chain id, so that a wrong URL is noticed here. To hold an endpoint
+    /// that may be down for now, use [`Rpc::over`] with [`transport::open`].
+    ///
+    /// # Errors
+    /// The URL is unusable, or the endpoint does not answer.
+    pub async fn connect(config: &EndpointConfig) -> Result<Self, RpcError> {
+        let transport = transport::open(config).map_err(|error| {
+            let endpoint = config.display_name().into();
+            RpcError::new(&CHAIN_ID, &endpoint, ErrorClass::Rejected, Cause::Local(error.to_string()))
+        })?;
+        let rpc = Self::over(transport, config);
+        rpc.chain_id().await?;
+        Ok(rpc)
+    }
+
+    /// Asks through any transport. Of the configuration's URL only the host's name is used, to name the
+    /// endpoint in errors.
+    #[must_use]
+    pub fn over(transport: BoxTransport, config: &EndpointConfig) -> Self {
+        Self { client: Arc::new(Client::new(transport, config)) }
+    }
+
+    /// Host and port of the endpoint, for messages.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.client.endpoint()
+    }
+
+    /// The chain's id (EIP-695).
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn chain_id(&self) -> Result<u64, RpcError> {
+        self.one::<Hex<u64>>(&CHAIN_ID, &()).await.map(|id| id.0)
+    }
+
+    /// The newest block.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn head(&self) -> Result<Header, RpcError> {
+        let head: Option<Header> = self.one(&BLOCK_BY_NUMBER, &("latest", false)).await?;
+        head.ok_or_else(|| self.client.malformed(&BLOCK_BY_NUMBER, "the node has no latest block", "null"))
+    }
+
+    /// The newest block that the chain calls final; none while there is none yet.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; `Rejected` on a chain that knows no finality.
+    pub async fn finalized_head(&self) -> Result<Option<Header>, RpcError> {
+        match self.one(&BLOCK_BY_NUMBER, &("finalized", false)).await {
+            Err(error) if error.class() == ErrorClass::BlockUnknown => Ok(None),
+            other => other,
+        }
+    }
+
+    /// The canonical block at a height; none above the head.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn header_by_number(&self, number: u64) -> Result<Option<Header>, RpcError> {
+        let header = self.one(&BLOCK_BY_NUMBER, &(U256::from(number), false)).await?;
+        self.expect_number(number, header)
+    }
+
+    /// The block with this hash, canonical or not; none if the node does not have it.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn header_by_hash(&self, hash: B256) -> Result<Option<Header>, RpcError> {
+        let header: Option<Header> = self.one(&BLOCK_BY_HASH, &(hash, false)).await?;
+        self.expect_hash(hash, header, |header| header)
+    }
+
+    /// The canonical blocks `from..=to`, in batches; none for heights above the head. The answers are from
+    /// different moments, so whether they link is for the caller to check.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; one bad answer fails them all.
+    pub async fn headers_by_number(&self, from: u64, to: u64) -> Result<Vec<Option<Header>>, RpcError> {
+        let chunks = stream::iter((from..=to).step_by(BATCH_REQUESTS)).map(|first| async move {
+            let last = to.min(first.saturating_add(BATCH_REQUESTS as u64 - 1));
+            let params = (first..=last)
+                .map(|number| self.client.params(&BLOCK_BY_NUMBER, &(U256::from(number), false)))
+                .collect::<Result<Vec<_>, _>>()?;
+            let headers = self.all(&BLOCK_BY_NUMBER, params).await?;
+            (first..=last)
+                .zip(headers)
+                .map(|(number, header)| self.expect_number(number, header))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().await
+    }
+
+    /// A block with its transactions; none if the node does not have it.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn block_with_transactions(&self, hash: B256) -> Result<Option<Block>, RpcError> {
+        let block: Option<Block> = self.one(&BLOCK_BY_HASH, &(hash, true)).await?;
+        self.expect_hash(hash, block, |block| &block.header)
+    }
+
+    /// The logs of the canonical blocks `from..=to`, sorted by block and log index.
+    ///
+    /// A timeout is not retried when the range has more than one block: the caller can ask for less.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; `Protocol` if a log is outside the range or the filter, appears twice, or is
+    /// pending or removed.
+    pub async fn logs_in_range(&self, from: u64, to: u64, filter: &LogFilter) -> Result<Vec<Log>, RpcError> {
+        let on_timeout = if from < to { OnTimeout::Return } else { OnTimeout::Retry };
+        let raw = self.client.ask(&LOGS, &[filter.in_range(from, to)], on_timeout).await?;
+        let filter = filter.clone();
+        let decode =
+            move |text: &str| checked_logs(text, &filter, |log| (from..=to).contains(&log.block_number));
+        self.client.decode_with(&LOGS, raw, decode).await
+    }
+
+    /// The logs of one block by its hash (EIP-234), sorted by log index. An empty answer is believed only from
+    /// a node that has the block.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; `BlockUnknown` if the node does not have the block, `Protocol` if a log is of
+    /// another block or fails the checks of [`Rpc::logs_in_range`].
+    pub async fn logs_of_block(&self, hash: B256, filter: &LogFilter) -> Result<Vec<Log>, RpcError> {
+        let raw = self.client.ask(&LOGS, &[filter.of_block(hash)], OnTimeout::Retry).await?;
+        let filter = filter.clone();
+        let decode = move |text: &str| checked_logs(text, &filter, |log| log.block_hash == hash);
+        let logs = self.client.decode_with(&LOGS, raw, decode).await?;
+        if logs.is_empty() && self.header_by_hash(hash).await?.is_none() {
+            return Err(self.unknown_block(&LOGS, hash));
+        }
+        Ok(logs)
+    }
+
+    /// The receipts of transactions, in their order; none for one that is in no block *as far as this node
+    /// knows*, which says nothing about whether it ever will be.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; one bad answer fails them all.
+    pub async fn receipts(&self, hashes: &[B256]) -> Result<Vec<Option<Receipt>>, RpcError> {
+        let chunks = stream::iter(hashes.chunks(BATCH_REQUESTS)).map(|hashes| async move {
+            let params = hashes
+                .iter()
+                .map(|hash| self.client.params(&RECEIPT, &[hash]))
+                .collect::<Result<Vec<_>, _>>()?;
+            let receipts: Vec<Option<Receipt>> = self.all(&RECEIPT, params).await?;
+            for (hash, receipt) in hashes.iter().zip(&receipts) {
+                if receipt.as_ref().is_some_and(|receipt| receipt.tx_hash != *hash) {
+                    return Err(self.client.malformed(
+                        &RECEIPT,
+                        format!("the receipt of {hash} is another's"),
+                        "",
+                    ));
+                }
+            }
+            Ok(receipts)
+        });
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().await
+    }
+
+    /// All receipts of one block, in order; none if the node does not have the block.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; [`RpcError::is_method_missing`] on a node without `eth_getBlockReceipts`.
+    pub async fn receipts_of_block(&self, hash: B256) -> Result<Option<Vec<Receipt>>, RpcError> {
+        let receipts: Option<Vec<Receipt>> = self.one(&BLOCK_RECEIPTS, &[hash]).await?;
+        for (place, receipt) in receipts.iter().flatten().enumerate() {
+            if receipt.block_hash != hash || receipt.tx_index as usize != place {
+                let what = format!("receipt {place} of block {hash} is of another block or place");
+                return Err(self.client.malformed(&BLOCK_RECEIPTS, what, ""));
+            }
+        }
+        Ok(receipts)
+    }
+
+    /// Calls contracts on the state after a block that must be canonical (EIP-1898), in batches. The results
+    /// are in the order of the calls; one that reverts does not disturb the others.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; `BlockUnknown` if the block is not canonical any more, `StateUnavailable` if the
+    /// node has pruned its state. Then no result is given, for none would be of that block.
+    pub async fn call_many_at(
+        &self,
+        block_hash: B256,
+        calls: &[(Address, Bytes)],
+    ) -> Result<Vec<Result<Bytes, CallError>>, RpcError> {
+        let chunks = stream::iter(calls.chunks(BATCH_REQUESTS)).map(|calls| async move {
+            let params = calls
+                .iter()
+                .map(|(to, data)| {
+                    self.client.params(&CALL, &(CallRequest { to, data }, CanonicalBlock::new(block_hash)))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let mut results = Vec::with_capacity(calls.len());
+            for member in self.client.ask_batch(&CALL, params).await? {
+                results.push(match member {
+                    Ok(raw) => Ok(self.client.decode::<Hex<Bytes>>(&CALL, raw).await?.0),
+                    Err(refusal) => Err(self.call_error(refusal)?),
+                });
+            }
+            Ok(results)
+        });
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().await
+    }
+
+    /// The code of a contract after a block that must be canonical; empty if there is no contract.
+    ///
+    /// # Errors
+    /// As [`Rpc::call_many_at`].
+    pub async fn code_at(&self, address: Address, block_hash: B256) -> Result<Bytes, RpcError> {
+        self.one::<Hex<Bytes>>(&CODE, &(address, CanonicalBlock::new(block_hash))).await.map(|code| code.0)
+    }
+
+    /// Hints that the head may have moved: announced where the endpoint is a WebSocket, by the clock elsewhere.
+    #[must_use]
+    pub fn heads(&self) -> HeadStream {
+        HeadStream::new(self.client.clone())
+    }
+
+    /// Any other question, for tools and tests.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn raw_request(&self, method: impl Into<Method>, params: Value) -> Result<Value, RpcError> {
+        self.one(&method.into(), &params).await
+    }
+
+    async fn one<T>(&self, method: &Method, params: &impl Serialize) -> Result<T, RpcError>
+    where
+        T: for<'de> Deserialize<'de> + Send + 'static,
+    {
+        let raw = self.client.ask(method, params, OnTimeout::Retry).await?;
+        self.client.decode(method, raw).await
+    }
+
+    async fn all<T>(&self, method: &Method, params: Vec<Box<RawValue>>) -> Result<Vec<T>, RpcError>
+    where
+        T: for<'de> Deserialize<'de> + Send + 'static,
+    {
+        let mut all = Vec::with_capacity(params.len());
+        for member in self.client.ask_batch(method, params).await? {
+            let raw = member.map_err(|refusal| self.client.refused(method, &refusal))?;
+            all.push(self.client.decode(method, raw).await?);
+        }
+        Ok(all)
+    }
+
+    fn call_error(&self, refusal: Refusal) -> Result<CallError, RpcError> {
+        let Refusal { class, error } = &refusal;
+        if classify::is_revert(error.code, &error.message) {
+            let data = revert_data(error);
+            return Ok(CallError::Reverted { message: refusal.error.message.into_owned(), data });
+        }
+        match class {
+            ErrorClass::Rejected => {
+                Ok(CallError::Failed { code: error.code, message: refusal.error.message.into_owned() })
+            }
+            _ => Err(self.client.refused(&CALL, &refusal)),
+        }
+    }
+
+    fn expect_number(&self, number: u64, header: Option<Header>) -> Result<Option<Header>, RpcError> {
+        match header {
+            Some(other) if other.number != number => {
+                let what = format!("asked for block {number}, got block {}", other.number);
+                Err(self.client.malformed(&BLOCK_BY_NUMBER, what, ""))
+            }
+            expected => Ok(expected),
+        }
+    }
+
+    fn expect_hash<T>(
+        &self,
+        hash: B256,
+        block: Option<T>,
+        header: impl Fn(&T) -> &Header,
+    ) -> Result<Option<T>, RpcError> {
+        match block {
+            Some(other) if header(&other).hash != hash => {
+                let what = format!("asked for block {hash}, got block {}", header(&other).hash);
+                Err(self.client.malformed(&BLOCK_BY_HASH, what, ""))
+            }
+            expected => Ok(expected),
+        }
+    }
+
+    fn unknown_block(&self, method: &Method, hash: B256) -> RpcError {
+        let refusal = Refusal {
+            class: ErrorClass::BlockUnknown,
+            error: ErrorPayload {
+                code: 0,
+                message: format!("the node does not have block {hash}").into(),
+                data: None,
+            },
+        };
+        self.client.refused(method, &refusal)
+    }
+}
+
+/// The bytes in a revert's `data`: a string, or one somewhere in an object.
+fn revert_data(error: &ErrorPayload) -> Bytes {
+    fn find(value: &Value) -> Option<Bytes> {
+        match value {
+            Value::String(text) => text.parse().ok(),
+            Value::Object(fields) => fields.values().find_map(find),
+            _ => None,
+        }
+    }
+    error
+        .data
+        .as_deref()
+        .and_then(|data| serde_json::from_str::<Value>(data.get()).ok())
+        .and_then(|value| find(&value))
+        .unwrap_or_default()
+}
+
+/// Reads logs and believes them only if each is expected, in the filter, and there once; sorts them if the node
+/// did not. Logs of one height must be of one block.
+fn checked_logs(text: &str, filter: &LogFilter, expected: impl Fn(&Log) -> bool) -> Result<Vec<Log>, String> {
+    let mut logs: Vec<Log> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let addresses: HashSet<&Address> = filter.addresses.iter().collect();
+    let topics: HashSet<&B256> = filter.topic0.iter().collect();
+    for log in &logs {
+        let admitted = (addresses.is_empty() || addresses.contains(&log.address))
+            && (topics.is_empty() || log.topics.first().is_some_and(|topic| topics.contains(topic)));
+        if !expected(log) || !admitted {
+            return Err(format!(
+                "a log that was not asked for: block {} {}, index {}, of {}",
+                log.block_number, log.block_hash, log.log_index, log.address
+            ));
+        }
+    }
+    let place = |log: &Log| (log.block_number, log.log_index);
+    if !logs.is_sorted_by_key(place) {
+        logs.sort_by_key(place);
+    }
+    for pair in logs.windows(2) {
+        let [a, b] = pair else { continue };
+        if place(a) == place(b) {
+            return Err(format!("log {} of block {} twice", a.log_index, a.block_number));
+        }
+        if a.block_number == b.block_number && a.block_hash != b.block_hash {
+            return Err(format!(
+                "logs of two blocks at height {}: {} and {}",
+                a.block_number, a.block_hash, b.block_hash
+            ));
+        }
+    }
+    Ok(logs)
+}
