@@ -6,6 +6,7 @@
 //! The feature `postgres` adds the database codecs, `openapi` the schemas; neither is on by default.
 
 mod amount;
+pub mod api;
 mod hex;
 mod kinds;
 #[cfg(feature = "postgres")]
