@@ -1,0 +1,22 @@
+//! Transactions that see only what belongs to the caller's tenants.
+//!
+//! The set of tenants is a setting of the transaction (`SET LOCAL`), never of the session: a pooled connection that goes back
+//! cannot carry one caller's tenants to the next. With no tenant set the policies compare with NULL, and no row passes.
+
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use crate::db::Db;
+
+impl Db {
+    /// Begins a transaction as the app role, confined to `tenants`. With an empty slice it sees public tables only.
+    ///
+    /// # Errors
+    /// The database's, when no connection is to be had.
+    pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let mut tx = self.app().begin().await?;
+        let list = tenants.iter().map(Uuid::to_string).collect::<Vec<_>>().join(",");
+        crate::repo::tenants::confine(&mut tx, &list).await?;
+        Ok(tx)
+    }
+}
