@@ -141,7 +141,9 @@ pub fn find() -> Result<PathBuf, AnvilError> {
         return if named.is_file() {
             Ok(named)
         } else {
-            Err(AnvilError::NotFound { looked: format!("PLIMSOLL_ANVIL is {}, which is not a file", named.display()) })
+            Err(AnvilError::NotFound {
+                looked: format!("PLIMSOLL_ANVIL is {}, which is not a file", named.display()),
+            })
         };
     }
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(INSTALLED);
@@ -149,9 +151,12 @@ pub fn find() -> Result<PathBuf, AnvilError> {
         return Ok(installed);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|directory| directory.join("anvil")).find(|file| file.is_file()).ok_or_else(|| {
-        AnvilError::NotFound { looked: format!("neither at {INSTALLED} in the workspace nor on the PATH") }
-    })
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("anvil"))
+        .find(|file| file.is_file())
+        .ok_or_else(|| AnvilError::NotFound {
+            looked: format!("neither at {INSTALLED} in the workspace nor on the PATH"),
+        })
 }
 
 impl Anvil {
@@ -171,7 +176,9 @@ impl Anvil {
         match options.mining {
             Mining::Automatic => {}
             Mining::OnDemand => _ = command.arg("--no-mining"),
-            Mining::Every(interval) => _ = command.args(["--block-time", &interval.as_secs_f64().to_string()]),
+            Mining::Every(interval) => {
+                _ = command.args(["--block-time", &interval.as_secs_f64().to_string()])
+            }
         }
         if let Some(gas_limit) = options.gas_limit {
             command.args(["--gas-limit", &gas_limit.to_string()]);
@@ -194,7 +201,8 @@ impl Anvil {
         let mut listening = Some(listening);
         let (stdout, lines) = (child.stdout.take(), output.clone());
         std::thread::spawn(move || {
-            for line in stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok) {
+            for line in stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok)
+            {
                 if let Some(address) = line.strip_prefix("Listening on ")
                     && let Some(listening) = listening.take()
                 {
@@ -206,7 +214,8 @@ impl Anvil {
         });
         let (stderr, lines) = (child.stderr.take(), output.clone());
         std::thread::spawn(move || {
-            for line in stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok) {
+            for line in stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(Result::ok)
+            {
                 lines.push(line);
             }
         });
@@ -292,7 +301,8 @@ impl Node {
 
     /// Replaces the last `depth` blocks by as many others that hold `transactions`: (transaction, which of the new blocks, from 0).
     pub async fn reorg(&self, depth: u64, transactions: &[(Call, u64)]) -> Result<(), NodeError> {
-        let transactions: Vec<Value> = transactions.iter().map(|(call, block)| json!([call.to_json(), block])).collect();
+        let transactions: Vec<Value> =
+            transactions.iter().map(|(call, block)| json!([call.to_json(), block])).collect();
         self.raw("anvil_reorg", json!([depth, transactions])).await.map(drop)
     }
 
@@ -419,7 +429,8 @@ mod tests {
     #[tokio::test]
     async fn a_stopped_node_resumes_its_chain_with_its_older_states() {
         let directory = tempfile::tempdir().unwrap();
-        let options = AnvilOptions { state: Some(directory.path().join("state.json")), ..AnvilOptions::default() };
+        let options =
+            AnvilOptions { state: Some(directory.path().join("state.json")), ..AnvilOptions::default() };
         let anvil = Anvil::start(&options).await.unwrap();
         let accounts = anvil.accounts().await.unwrap();
         anvil.send(&transfer(accounts[0])).await.unwrap();

@@ -100,7 +100,8 @@ impl Node {
     /// When the HTTP client cannot be built, which means that the TLS library cannot start.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().expect("an HTTP client with plain settings");
+        let http =
+            reqwest::Client::builder().timeout(TIMEOUT).build().expect("an HTTP client with plain settings");
         Self { url: url.into(), http, next_id: Arc::new(AtomicU64::new(1)) }
     }
 
@@ -141,7 +142,8 @@ impl Node {
             reason,
             answer: String::from_utf8_lossy(&bytes).chars().take(300).collect(),
         };
-        let mut answer: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let mut answer: Value =
+            serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
         if let Some(error) = answer.get("error") {
             return Err(NodeError::Refused {
                 method: method.into(),

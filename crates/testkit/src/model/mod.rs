@@ -1,0 +1,300 @@
+//! A chain in memory whose branches can be switched between at will, spoken to over JSON-RPC.
+//!
+//! It is a node as ingest sees one: blocks with parents, blooms and logs, a head that may lag, calls that are answered from the
+//! state at a block. It is deterministic: the same drafts on the same parent give the same hashes, and a transaction's
+//! hash does not depend on its block, so that one transaction can be in two branches.
+//!
+//! The model never forgets a block. Whether it still answers for those that left the canonical chain is a setting, because
+//! nodes differ there.
+
+mod rpc;
+mod service;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::{Address, B256, Bloom, Bytes, keccak256};
+
+/// A log to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDraft {
+    /// The contract.
+    pub address: Address,
+    /// Its topics, topic0 first.
+    pub topics: Vec<B256>,
+    /// Its data.
+    pub data: Bytes,
+}
+
+/// What a call answers from the transaction's block on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The contract that is called.
+    pub to: Address,
+    /// The whole calldata.
+    pub calldata: Bytes,
+    /// What it returns.
+    pub result: Bytes,
+}
+
+/// A transaction to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxDraft {
+    /// Sender.
+    pub from: Address,
+    /// Recipient.
+    pub to: Address,
+    /// The sender's nonce; with sender and recipient it makes the hash.
+    pub nonce: u64,
+    /// Calldata.
+    pub input: Bytes,
+    /// False: it reverted; its logs and answers do not count.
+    pub succeeded: bool,
+    /// Its logs.
+    pub logs: Vec<LogDraft>,
+    /// What it makes calls answer.
+    pub answers: Vec<Answer>,
+}
+
+/// A transaction in a block.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelTx {
+    hash: B256,
+    draft: TxDraft,
+    /// Index in the block of its first log.
+    first_log: usize,
+}
+
+/// A block.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelBlock {
+    number: u64,
+    hash: B256,
+    parent: B256,
+    timestamp: u64,
+    logs_bloom: Bloom,
+    txs: Vec<ModelTx>,
+}
+
+/// Whether the node still answers by hash for blocks that left its canonical chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// It does.
+    Served,
+    /// They are unknown to it.
+    Forgotten,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    chain_id: u64,
+    blocks: HashMap<B256, Arc<ModelBlock>>,
+    canonical: Vec<B256>,
+    /// Blocks at the top that the node does not admit to yet.
+    lag_blocks: u64,
+    finality_depth: u64,
+    orphans: Orphans,
+    /// Requests answered, by method.
+    answered: HashMap<String, u64>,
+    /// The next so many requests fail.
+    failures: u32,
+    max_range_blocks: Option<u64>,
+}
+
+/// The chain. Cheap to clone; clones are one chain.
+#[derive(Clone, Debug)]
+pub struct ModelChain(Arc<Mutex<State>>);
+
+/// Seconds between blocks.
+const BLOCK_SECONDS: u64 = 2;
+/// The genesis block's time: 2025-01-01.
+const GENESIS_TIME: u64 = 1_735_689_600;
+
+impl TxDraft {
+    /// A transaction that succeeds and does nothing else than these logs.
+    #[must_use]
+    pub fn with_logs(from: Address, to: Address, nonce: u64, logs: Vec<LogDraft>) -> Self {
+        Self { from, to, nonce, input: Bytes::new(), succeeded: true, logs, answers: Vec::new() }
+    }
+
+    /// Its hash, in whatever block.
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        let mut bytes = b"tx".to_vec();
+        bytes.extend_from_slice(self.from.as_slice());
+        bytes.extend_from_slice(self.to.as_slice());
+        bytes.extend_from_slice(&self.nonce.to_be_bytes());
+        bytes.extend_from_slice(&self.input);
+        keccak256(bytes)
+    }
+}
+
+impl ModelTx {
+    fn logs(&self) -> &[LogDraft] {
+        if self.draft.succeeded { &self.draft.logs } else { &[] }
+    }
+}
+
+impl ModelBlock {
+    fn new(number: u64, parent: B256, drafts: Vec<TxDraft>, salt: u64) -> Self {
+        let mut bytes = b"block".to_vec();
+        bytes.extend_from_slice(parent.as_slice());
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes.extend_from_slice(&salt.to_be_bytes());
+        let (mut logs_bloom, mut first_log) = (Bloom::ZERO, 0);
+        let mut txs = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let tx = ModelTx { hash: draft.hash(), draft, first_log };
+            bytes.extend_from_slice(tx.hash.as_slice());
+            for log in tx.logs() {
+                logs_bloom.accrue_raw_log(log.address, &log.topics);
+                bytes.extend_from_slice(log.address.as_slice());
+                log.topics.iter().for_each(|topic| bytes.extend_from_slice(topic.as_slice()));
+                bytes.extend_from_slice(&log.data);
+            }
+            first_log += tx.logs().len();
+            txs.push(tx);
+        }
+        let timestamp = GENESIS_TIME + number * BLOCK_SECONDS;
+        Self { number, hash: keccak256(bytes), parent, timestamp, logs_bloom, txs }
+    }
+}
+
+impl ModelChain {
+    /// A chain with its genesis block.
+    #[must_use]
+    pub fn new(chain_id: u64, finality_depth: u64) -> Self {
+        let genesis = Arc::new(ModelBlock::new(0, B256::ZERO, Vec::new(), chain_id));
+        Self(Arc::new(Mutex::new(State {
+            chain_id,
+            canonical: vec![genesis.hash],
+            blocks: HashMap::from([(genesis.hash, genesis)]),
+            lag_blocks: 0,
+            finality_depth,
+            orphans: Orphans::Served,
+            answered: HashMap::new(),
+            failures: 0,
+            max_range_blocks: None,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a block on `parent`, on whatever branch that is, and returns its hash. What is canonical does not change.
+    ///
+    /// # Panics
+    ///
+    /// When the parent is unknown.
+    #[must_use]
+    pub fn add(&self, parent: B256, transactions: Vec<TxDraft>, salt: u64) -> B256 {
+        let mut state = self.state();
+        let number = state.blocks.get(&parent).expect("the parent is a block of this chain").number + 1;
+        let block = ModelBlock::new(number, parent, transactions, salt);
+        let hash = block.hash;
+        state.blocks.insert(hash, Arc::new(block));
+        hash
+    }
+
+    /// Puts a block on the canonical tip and makes it the tip.
+    pub fn push(&self, transactions: Vec<TxDraft>) -> B256 {
+        let hash = self.add(self.tip(), transactions, 0);
+        self.switch_to(hash);
+        hash
+    }
+
+    /// Makes the branch that ends with this block the canonical one.
+    ///
+    /// # Panics
+    ///
+    /// When the block is unknown.
+    pub fn switch_to(&self, tip: B256) {
+        let mut state = self.state();
+        let mut path = vec![tip];
+        loop {
+            let last = *path.last().expect("never empty");
+            let block = state.blocks.get(&last).expect("a block of this chain");
+            if block.number == 0 {
+                break;
+            }
+            path.push(block.parent);
+        }
+        path.reverse();
+        state.canonical = path;
+    }
+
+    /// The canonical chain's last block, however much of it the node admits to.
+    #[must_use]
+    pub fn tip(&self) -> B256 {
+        *self.state().canonical.last().expect("genesis is always there")
+    }
+
+    /// The block's ancestor at this number.
+    #[must_use]
+    pub fn ancestor(&self, of: B256, number: u64) -> Option<B256> {
+        let state = self.state();
+        let mut block = state.blocks.get(&of)?;
+        while block.number > number {
+            block = state.blocks.get(&block.parent)?;
+        }
+        (block.number == number).then_some(block.hash)
+    }
+
+    /// The block's number.
+    #[must_use]
+    pub fn number(&self, of: B256) -> Option<u64> {
+        self.state().blocks.get(&of).map(|block| block.number)
+    }
+
+    /// The node admits to the canonical chain less its last `blocks` blocks, as one that lags behind its peers.
+    pub fn lag(&self, blocks: u64) {
+        self.state().lag_blocks = blocks;
+    }
+
+    /// Whether blocks that left the canonical chain are still known by hash.
+    pub fn set_orphans(&self, orphans: Orphans) {
+        self.state().orphans = orphans;
+    }
+
+    /// The next so many requests are answered with a server error.
+    pub fn fail_next(&self, requests: u32) {
+        self.state().failures = requests;
+    }
+
+    /// Log queries over more blocks are refused, in a provider's words.
+    pub fn limit_range(&self, max_blocks: Option<u64>) {
+        self.state().max_range_blocks = max_blocks;
+    }
+
+    /// Requests of this method that were answered.
+    #[must_use]
+    pub fn answered(&self, method: &str) -> u64 {
+        self.state().answered.get(method).copied().unwrap_or(0)
+    }
+
+    /// The logs of the canonical chain, all of them, as the truth that a sync is compared with.
+    #[must_use]
+    pub fn truth(&self) -> Vec<crate::truth::TruthEvent> {
+        let state = self.state();
+        let mut events = Vec::new();
+        for hash in &state.canonical {
+            let block = &state.blocks[hash];
+            for (tx_index, tx) in block.txs.iter().enumerate() {
+                for (i, log) in tx.logs().iter().enumerate() {
+                    events.push(crate::truth::TruthEvent {
+                        block_number: block.number,
+                        log_index: u32::try_from(tx.first_log + i).expect("fewer logs than 2^32"),
+                        block_hash: block.hash,
+                        tx_hash: tx.hash,
+                        tx_index: u32::try_from(tx_index).expect("fewer transactions than 2^32"),
+                        address: log.address,
+                        topics: log.topics.clone(),
+                        data: log.data.clone(),
+                    });
+                }
+            }
+        }
+        events
+    }
+}
