@@ -27,6 +27,7 @@ mod lanes;
 mod postgres;
 mod prepare;
 mod process;
+mod rules;
 mod schema;
 mod setup;
 mod workspace;

@@ -18,6 +18,8 @@ use crate::workspace::Workspace;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const START_POLL: Duration = Duration::from_millis(50);
+/// Names the socket file; stated everywhere, since `PGPORT` would change the default.
+const PORT: &str = "5432";
 const DATABASE: &str = "plimsoll";
 
 /// A running server; dropped, it stops and its files go.
@@ -54,7 +56,9 @@ impl Cluster {
     /// For `sqlx`'s macros, as the superuser.
     pub(crate) fn url(&self) -> String {
         let host = self.home.display().to_string().replace('/', "%2F");
-        format!("postgres:///{DATABASE}?host={host}&user=postgres&options=-c%20search_path%3D{DATABASE}")
+        format!(
+            "postgres:///{DATABASE}?host={host}&port={PORT}&user=postgres&options=-c%20search_path%3D{DATABASE}"
+        )
     }
 
     fn initialise(&mut self) -> Result<()> {
@@ -65,7 +69,7 @@ impl Cluster {
             .arg(&data);
         process::output(&mut initdb)?;
         let mut server = self.program("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(&self.home);
+        server.arg("-D").arg(&data).arg("-k").arg(&self.home).args(["-p", PORT]);
         server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "log_min_messages=fatal"]);
         let child =
             server.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("could not start Postgres")?;
@@ -111,7 +115,7 @@ impl Cluster {
 
     fn psql(&self, database: &str) -> Command {
         let mut psql = self.program("psql");
-        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"])
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-p", PORT, "-d", database, "-h"])
             .arg(&self.home);
         psql
     }

@@ -16,8 +16,8 @@ pub(super) fn install(what: &str, packages: &[&str], remedy: &str) -> Result<()>
     }
     println!("installing {} with apt-get", packages.join(" "));
     let because = || format!("{what} could not be installed: {remedy}, then run `cargo xtask setup` again");
-    process::run(&mut as_root("apt-get", &["update", "-q"])?).with_context(because)?;
-    let mut args = vec!["install", "-q", "-y", "--no-install-recommends"];
+    process::run(&mut as_root("apt-get", &["update", "-qq"])?).with_context(because)?;
+    let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
     args.extend(packages);
     process::run(&mut as_root("apt-get", &args)?).with_context(because)
 }
