@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ModuleKeys} from "../../../ModuleKeys.sol";
+import {RegistryClient} from "../../../RegistryClient.sol";
+import {HealthMath} from "../../HealthMath.sol";
+import {ViewPusher} from "../../modules/ViewPusher.sol";
+import {ICollateralManager, ILendingEngine, IRegistry} from "../../../Interfaces.sol";
+import {Healthy, ZeroAmount} from "../../../Errors.sol";
+
+/// @title Liquidation: a third party pays a user's debt and takes collateral at a discount.
+contract LiquidationDebtManager is ViewPusher {
+    uint256 public constant BONUS_BPS = 500;
+
+    constructor(IRegistry registry_) RegistryClient(registry_) {}
+
+    /// @notice Pays `repayAmount` of the user's debt (approved to the lending engine) and takes its value plus the bonus,
+    /// at most what the user holds, in `collateralAsset`. The user's health factor must be under one.
+    /// @return executed false when the caller's request was carried out before: then the positions are only pushed again.
+    function liquidate(
+        address user,
+        address debtAsset,
+        address collateralAsset,
+        uint256 repayAmount,
+        bytes32 requestId,
+        uint64 seq
+    ) external returns (bool executed) {
+        if (repayAmount == 0) revert ZeroAmount();
+        ILendingEngine engine = ILendingEngine(_requireModule(ModuleKeys.LENDING_ENGINE));
+        ICollateralManager collateral = ICollateralManager(_requireModule(ModuleKeys.COLLATERAL_MANAGER));
+        executed = engine.claimRequest(msg.sender, requestId);
+        if (executed) _liquidate(engine, collateral, user, debtAsset, collateralAsset, repayAmount);
+        _push(engine, collateral, user, debtAsset, requestId, seq);
+        if (collateralAsset != debtAsset) _push(engine, collateral, user, collateralAsset, requestId, seq);
+        engine.pushUserHealth(user);
+    }
+
+    function _liquidate(
+        ILendingEngine engine,
+        ICollateralManager collateral,
+        address user,
+        address debtAsset,
+        address collateralAsset,
+        uint256 repayAmount
+    ) private {
+        _requireUnhealthy(engine, user);
+        uint256 value = engine.valueOf(debtAsset, repayAmount);
+        uint256 seized = engine.amountOf(collateralAsset, value * (HealthMath.BPS + BONUS_BPS) / HealthMath.BPS);
+        uint256 held = collateral.getCollateral(user, collateralAsset);
+        if (seized > held) seized = held;
+        engine.writeDown(user, debtAsset, repayAmount, msg.sender);
+        collateral.seize(user, collateralAsset, seized, msg.sender);
+    }
+
+    function _requireUnhealthy(ILendingEngine engine, address user) private view {
+        (uint256 totalCollateral, uint256 totalDebt) = engine.getUserTotals(user);
+        uint256 factor = HealthMath.healthFactor(totalCollateral, totalDebt);
+        if (factor >= HealthMath.ONE) revert Healthy(factor);
+    }
+
+    function _push(
+        ILendingEngine engine,
+        ICollateralManager collateral,
+        address user,
+        address asset,
+        bytes32 requestId,
+        uint64 seq
+    ) private {
+        PositionPush memory push = PositionPush({
+            user: user,
+            asset: asset,
+            collateral: collateral.getCollateral(user, asset),
+            debt: engine.getDebt(user, asset),
+            relative: false,
+            collateralDelta: 0,
+            requestId: requestId,
+            seq: seq,
+            nextVersion: 0
+        });
+        _pushPosition(
+            push, StatsPush(collateral.getTotalCollateral(asset), engine.getTotalDebt(asset), _priceOrZero(engine, asset))
+        );
+    }
+
+    /// @dev As in the engine: stats of an asset without a price say zero.
+    function _priceOrZero(ILendingEngine engine, address asset) private view returns (uint256 price) {
+        try engine.getAssetPrice(asset) returns (uint256 known) {
+            price = known;
+        } catch {
+            price = 0;
+        }
+    }
+}
