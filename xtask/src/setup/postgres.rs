@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{debian, first_line, found, major, version_number};
 use crate::process;
@@ -14,14 +14,11 @@ const OLDEST_MAJOR: u32 = 15;
 /// Debian asks this directory how a newly installed server makes its cluster.
 const CLUSTER_SETTINGS: &str = "/etc/postgresql-common/createcluster.d";
 
-/// Directories in which distributions put `postgres` and `initdb`; `*` stands for a version.
-const PLACES: &[(&str, &str, &str)] = &[
-    ("/usr/lib/postgresql", "", "bin"),
-    ("/usr", "pgsql-", "bin"),
-    ("/opt/homebrew/opt", "postgresql@", "bin"),
-    ("/usr/local/opt", "postgresql@", "bin"),
-    ("/usr/local", "pgsql", "bin"),
-];
+/// Names the directory of the server programs, before all search; Plimsoll itself reads it too.
+const BIN_VARIABLE: &str = "PLIMSOLL_PG_BIN";
+
+/// Debian puts each version's programs into `<version>/bin` under here, off `PATH`.
+const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
 
 /// A set of server programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +33,11 @@ pub(crate) struct Programs {
 pub(crate) fn find_or_install() -> Result<Programs> {
     let programs = match newest(installed()) {
         Some(programs) => programs,
+        None if std::env::var_os(BIN_VARIABLE).is_some() => {
+            bail!(
+                "{BIN_VARIABLE} does not name a directory with the programs of Postgres {OLDEST_MAJOR} or later: mend it or unset it"
+            )
+        }
         None => install()?,
     };
     found("Postgres", &programs.version, &programs.bin.display().to_string());
@@ -71,19 +73,15 @@ fn install() -> Result<Programs> {
     })
 }
 
-/// Every installation that answers, whatever its version.
+/// Every installation that answers, whatever its version, looked for exactly where Plimsoll itself looks.
 fn installed() -> Vec<Programs> {
+    if let Some(bin) = std::env::var_os(BIN_VARIABLE) {
+        return probe(bin.into()).into_iter().collect();
+    }
     let on_path = process::on_path("postgres").and_then(|file| file.parent().map(Path::to_path_buf));
-    on_path.into_iter().chain(candidates()).filter_map(probe).collect()
-}
-
-fn candidates() -> impl Iterator<Item = PathBuf> {
-    PLACES.iter().flat_map(|(parent, prefix, bin)| {
-        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
-        entries
-            .filter(move |entry| entry.file_name().to_string_lossy().starts_with(prefix))
-            .map(move |entry| entry.path().join(bin))
-    })
+    let debian =
+        std::fs::read_dir(DEBIAN_ROOT).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    on_path.into_iter().chain(debian).filter_map(probe).collect()
 }
 
 fn probe(bin: PathBuf) -> Option<Programs> {
