@@ -228,8 +228,10 @@ impl Contract {
     /// A contract with its ABI's events prepared.
     #[must_use]
     pub fn new(name: &str, address: Address, tenant_id: Uuid, start_block: u64, abi: Arc<JsonAbi>) -> Self {
-        let events =
-            abi.events().filter_map(|event| EventAbi::new(event).map(|prepared| (event.selector(), prepared))).collect();
+        let events = abi
+            .events()
+            .filter_map(|event| EventAbi::new(event).map(|prepared| (event.selector(), prepared)))
+            .collect();
         Self { name: name.into(), address, tenant_id, start_block, abi, events: Arc::new(events) }
     }
 
@@ -337,11 +339,17 @@ mod tests {
             DynSolValue::Int(alloy_primitives::I256::MIN, 256),
             DynSolValue::String("a \"quoted\"\0 note".into()),
             DynSolValue::Bytes(vec![0xde, 0xad]),
-            DynSolValue::FixedBytes(b256!("000000000000000000000000000000000123456789ab4cde8f0123456789abcd"), 32),
+            DynSolValue::FixedBytes(
+                b256!("000000000000000000000000000000000123456789ab4cde8f0123456789abcd"),
+                32,
+            ),
             DynSolValue::Uint(U256::from(u64::MAX), 64),
         ])
         .abi_encode_params();
-        let decoded = contracts.decode(&address, &[topic0(), user.into_word()], &data, &B256::ZERO, 3).unwrap().unwrap();
+        let decoded = contracts
+            .decode(&address, &[topic0(), user.into_word()], &data, &B256::ZERO, 3)
+            .unwrap()
+            .unwrap();
         let mut json = Vec::new();
         decoded.write_json(&mut json);
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
@@ -362,14 +370,18 @@ mod tests {
 
     #[test]
     fn a_call_carries_its_request_id_as_an_argument_or_behind_the_arguments() {
-        let abi = JsonAbi::parse(["function push(address user, bytes32 requestId)", "function poke(string note)"]).unwrap();
+        let abi =
+            JsonAbi::parse(["function push(address user, bytes32 requestId)", "function poke(string note)"])
+                .unwrap();
         let contract = Contract::new("Router", Address::ZERO, Uuid::nil(), 0, Arc::new(abi));
         let id = B256::repeat_byte(9);
         let push = contract.abi.function("push").unwrap()[0]
             .abi_encode_input(&[DynSolValue::Address(Address::ZERO), DynSolValue::FixedBytes(id, 32)])
             .unwrap();
         assert_eq!(contract.request_id_of_call(&push), RequestId::from_chain(id));
-        let mut poke = contract.abi.function("poke").unwrap()[0].abi_encode_input(&[DynSolValue::String("hi".into())]).unwrap();
+        let mut poke = contract.abi.function("poke").unwrap()[0]
+            .abi_encode_input(&[DynSolValue::String("hi".into())])
+            .unwrap();
         assert_eq!(contract.request_id_of_call(&poke), None);
         poke.extend_from_slice(id.as_slice());
         assert_eq!(contract.request_id_of_call(&poke), RequestId::from_chain(id));
@@ -388,6 +400,9 @@ mod tests {
     fn a_log_that_its_abi_does_not_decode_is_a_mismatch_that_names_it() {
         let (contracts, address) = contracts();
         let error = contracts.decode(&address, &[topic0()], &[], &B256::ZERO, 3).unwrap_err().to_string();
-        assert!(error.contains("Router") && error.contains("Pushed(address") && error.contains("log 3"), "{error}");
+        assert!(
+            error.contains("Router") && error.contains("Pushed(address") && error.contains("log 3"),
+            "{error}"
+        );
     }
 }

@@ -124,6 +124,9 @@ mod tests {
         for json in ["1.5", "-1", "9007199254740992", "true", "null"] {
             assert!(serde_json::from_str::<Amount>(json).is_err(), "{json}");
         }
-        assert_eq!(serde_json::from_str::<Amount>("9007199254740991").unwrap().to_u64(), Some(MAX_SAFE_JSON_INTEGER));
+        assert_eq!(
+            serde_json::from_str::<Amount>("9007199254740991").unwrap().to_u64(),
+            Some(MAX_SAFE_JSON_INTEGER)
+        );
     }
 }

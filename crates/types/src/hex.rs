@@ -49,7 +49,13 @@ mod tests {
 
     #[test]
     fn what_is_no_address_says_what_to_give() {
-        for text in ["", "0x", "d8da6bf26964af9d7eed9e03e53415d37aa96045", "0xd8da6bf26964af9d7eed9e03e53415d37aa9604", "0xzz"] {
+        for text in [
+            "",
+            "0x",
+            "d8da6bf26964af9d7eed9e03e53415d37aa96045",
+            "0xd8da6bf26964af9d7eed9e03e53415d37aa9604",
+            "0xzz",
+        ] {
             let error = parse_address(text).unwrap_err().to_string();
             assert!(error.contains("40 hexadecimal digits"), "{error}");
         }

@@ -24,7 +24,10 @@ pub struct Problem {
     #[cfg_attr(feature = "openapi", schema(example = "7f1b3c52-9a39-4a0e-8f5e-3f1f0a4be4a1"))]
     pub request_id: String,
     /// What to do.
-    #[cfg_attr(feature = "openapi", schema(example = "ask `/api/v1/chains` for the chains that are followed"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "ask `/api/v1/chains` for the chains that are followed")
+    )]
     pub remedy: String,
     /// Each parameter that is wrong, and why; absent when none is to blame.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

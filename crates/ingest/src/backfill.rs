@@ -1,0 +1,160 @@
+//! Ranges below finality: several in flight, decoded off the I/O path, committed in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use plimsoll_chain::{ErrorClass, Rpc};
+use plimsoll_journal::{NewBlock, NewEvent, Transaction};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::content::Wanted;
+use crate::error::IngestError;
+use crate::{Session, new_block};
+
+/// Blocks of a range whose transactions are looked through at a time, when senders are watched.
+const BLOCKS_IN_FLIGHT: usize = 8;
+
+/// A range that was fetched and decoded.
+struct Fetched {
+    events: Vec<NewEvent>,
+    transactions: Vec<Transaction>,
+    end: NewBlock,
+    logs: u64,
+    elapsed: std::time::Duration,
+}
+
+struct InFlight {
+    from: u64,
+    to: u64,
+    task: AbortOnDropHandle<Result<Fetched, IngestError>>,
+}
+
+impl Session<'_> {
+    /// Brings in every range from the journal's head (or `first`) to `last`, which is final.
+    pub(crate) async fn backfill(
+        &mut self,
+        wanted: &Arc<Wanted>,
+        first: u64,
+        last: u64,
+        cancel: &CancellationToken,
+    ) -> Result<(), IngestError> {
+        tracing::info!(chain_id = wanted.chain_id, first, last, "backfill");
+        let started = Instant::now();
+        let mut events = 0;
+        let mut next = first;
+        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
+        // Ends: each turn either commits the front range, of which there are finitely many, or halves it, down to one block, where the
+        // endpoint's refusal is an error.
+        while next <= last || !in_flight.is_empty() {
+            while next <= last && in_flight.len() < self.config.ranges_in_flight.max(1) {
+                let to = last.min(next + self.interval.blocks() - 1);
+                let task = tokio::spawn(fetch(self.rpc.clone(), wanted.clone(), next, to));
+                in_flight.push_back(InFlight { from: next, to, task: AbortOnDropHandle::new(task) });
+                next = to + 1;
+            }
+            let Some(InFlight { from, to, task }) = in_flight.pop_front() else { break };
+            let fetched = tokio::select! {
+                fetched = task => fetched?,
+                () = cancel.cancelled() => return Ok(()),
+            };
+            match fetched {
+                Ok(fetched) => {
+                    self.interval.on_success(to - from + 1, fetched.logs, fetched.elapsed);
+                    events += fetched.events.len();
+                    self.commit_range(fetched, last).await?;
+                }
+                Err(error) if to > from && self.shrink(&error, to - from + 1) => {
+                    tracing::debug!(chain_id = wanted.chain_id, from, to, %error, "range refused; asking for less");
+                    in_flight.clear();
+                    next = from;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::info!(
+            chain_id = wanted.chain_id,
+            first,
+            last,
+            events,
+            elapsed_ms = started.elapsed().as_millis(),
+            "backfill done"
+        );
+        Ok(())
+    }
+
+    /// Whether asking for fewer blocks may help; the interval has learned from it.
+    fn shrink(&mut self, error: &IngestError, span_blocks: u64) -> bool {
+        match error {
+            IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge => {
+                self.interval.on_too_large(span_blocks)
+            }
+            IngestError::Rpc(error) if error.is_timeout() => self.interval.on_timeout(span_blocks),
+            _ => return false,
+        }
+        true
+    }
+
+    async fn commit_range(&mut self, fetched: Fetched, last: u64) -> Result<(), IngestError> {
+        let chain = self.config.chain_id.to_string();
+        let count = fetched.events.len() as u64;
+        let started = Instant::now();
+        self.writer.append_range(fetched.events, fetched.transactions, &fetched.end).await?;
+        metrics::histogram!("ingest_commit_seconds", "chain_id" => chain.clone()).record(started.elapsed());
+        metrics::counter!("ingest_events_total", "chain_id" => chain.clone()).increment(count);
+        #[allow(clippy::cast_precision_loss)]
+        metrics::gauge!("ingest_backfill_remaining_blocks", "chain_id" => chain)
+            .set((last - fetched.end.number) as f64);
+        Ok(())
+    }
+}
+
+async fn fetch(rpc: Rpc, wanted: Arc<Wanted>, from: u64, to: u64) -> Result<Fetched, IngestError> {
+    let started = Instant::now();
+    let logs = async {
+        if wanted.filter.addresses.is_empty() {
+            Ok(Vec::new())
+        } else {
+            rpc.logs_in_range(from, to, &wanted.filter).await
+        }
+    };
+    let (logs, end) = tokio::try_join!(logs, rpc.header_by_number(to))?;
+    let elapsed = started.elapsed();
+    let inconsistent = |what: String| IngestError::Inconsistent { chain_id: wanted.chain_id, what };
+    let end = end.ok_or_else(|| {
+        inconsistent(format!("block {to} is below the head that was shown, and is not known"))
+    })?;
+    let foreign =
+        logs.iter().rev().take_while(|log| log.block_number == to).find(|log| log.block_hash != end.hash);
+    if let Some(log) = foreign {
+        return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
+    }
+    let count = logs.len() as u64;
+    let transactions = transactions(&rpc, &wanted, from, to).await?;
+    let decoder = wanted.clone();
+    let events = tokio::task::spawn_blocking(move || decoder.events(logs)).await??;
+    Ok(Fetched { events, transactions, end: new_block(&end), logs: count, elapsed })
+}
+
+/// The watched senders' transactions of a range, block by block: no endpoint serves them by sender.
+async fn transactions(
+    rpc: &Rpc,
+    wanted: &Wanted,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Transaction>, IngestError> {
+    if wanted.senders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let headers = rpc.headers_by_number(from, to).await?;
+    let blocks = headers.into_iter().zip(from..=to).map(|(header, number)| async move {
+        let header = header.ok_or_else(|| IngestError::Inconsistent {
+            chain_id: wanted.chain_id,
+            what: format!("block {number} is below the head that was shown, and is not known"),
+        })?;
+        wanted.transactions(rpc, number, header.hash).await
+    });
+    stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().await
+}

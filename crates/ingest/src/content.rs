@@ -1,0 +1,130 @@
+//! What is wanted of a block: the logs of the followed contracts, decoded, and the transactions of watched senders.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, U256};
+use plimsoll_chain::abi::{AbiMismatch, Contracts};
+use plimsoll_chain::{Header, Log, LogFilter, Rpc};
+use plimsoll_journal::{Content, Decoding, Event, NewEvent, Transaction};
+use plimsoll_types::Amount;
+
+use crate::error::IngestError;
+use crate::new_block;
+
+/// What is asked of an endpoint, and how answers are read. Shared by the tasks of a backfill.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) chain_id: u64,
+    pub(crate) contracts: Contracts,
+    pub(crate) filter: LogFilter,
+    pub(crate) senders: HashSet<Address>,
+}
+
+impl Wanted {
+    pub(crate) fn new(chain_id: u64, contracts: &Contracts, senders: &[Address]) -> Arc<Self> {
+        Arc::new(Self {
+            chain_id,
+            filter: LogFilter::of_addresses(contracts.addresses()),
+            contracts: contracts.clone(),
+            senders: senders.iter().copied().collect(),
+        })
+    }
+
+    /// The logs as events: those of a contract before its start block are not wanted.
+    pub(crate) fn events(&self, logs: Vec<Log>) -> Result<Vec<NewEvent>, AbiMismatch> {
+        logs.into_iter()
+            .filter(|log| self.contracts.get(&log.address).is_some_and(|c| log.block_number >= c.start_block))
+            .map(|log| self.event(log))
+            .collect()
+    }
+
+    fn event(&self, log: Log) -> Result<NewEvent, AbiMismatch> {
+        let decoded =
+            self.contracts.decode(&log.address, &log.topics, &log.data, &log.tx_hash, log.log_index)?;
+        let decoding = decoded.map(|decoded| {
+            let mut payload = Vec::with_capacity(512);
+            decoded.write_json(&mut payload);
+            Decoding {
+                request_id: decoded.request_id().map(|id| id.to_string()),
+                seq: decoded.seq(),
+                event_name: decoded.name,
+                payload,
+            }
+        });
+        let event = Event {
+            id: 0,
+            block_number: log.block_number,
+            block_hash: log.block_hash,
+            tx_hash: log.tx_hash,
+            tx_index: log.tx_index,
+            log_index: log.log_index,
+            contract: log.address,
+            topics: log.topics,
+            data: log.data,
+        };
+        Ok(NewEvent { event, decoding })
+    }
+
+    /// Everything wanted of one block, fetched by its hash.
+    pub(crate) async fn content(&self, rpc: &Rpc, header: &Header) -> Result<Content, IngestError> {
+        let logs = async {
+            if self.filter.addresses.is_empty() {
+                Ok(Vec::new())
+            } else {
+                rpc.logs_of_block(header.hash, &self.filter).await
+            }
+        };
+        let (logs, transactions) = tokio::try_join!(
+            async { logs.await.map_err(IngestError::from) },
+            self.transactions(rpc, header.number, header.hash)
+        )?;
+        Ok(Content { block: new_block(header), events: self.events(logs)?, transactions })
+    }
+
+    /// The watched senders' transactions of a block, with what their receipts say.
+    pub(crate) async fn transactions(
+        &self,
+        rpc: &Rpc,
+        number: u64,
+        hash: B256,
+    ) -> Result<Vec<Transaction>, IngestError> {
+        if self.senders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inconsistent = |what: String| IngestError::Inconsistent { chain_id: self.chain_id, what };
+        let block = rpc
+            .block_with_transactions(hash)
+            .await?
+            .ok_or_else(|| inconsistent(format!("block {number} ({hash}) is gone between two answers")))?;
+        let ours: Vec<_> =
+            block.transactions.into_iter().filter(|tx| self.senders.contains(&tx.from)).collect();
+        let hashes: Vec<_> = ours.iter().map(|tx| tx.hash).collect();
+        let receipts = rpc.receipts(&hashes).await?;
+        ours.into_iter()
+            .zip(receipts)
+            .map(|(tx, receipt)| {
+                let receipt = receipt.filter(|r| r.block_hash == hash).ok_or_else(|| {
+                    inconsistent(format!("transaction {} is in block {hash}, its receipt is not", tx.hash))
+                })?;
+                let gas_used = Amount::from(receipt.gas_used);
+                let price = Amount::from(receipt.effective_gas_price);
+                Ok(Transaction {
+                    id: 0,
+                    block_number: number,
+                    block_hash: hash,
+                    tx_hash: tx.hash,
+                    tx_index: tx.index,
+                    sender: tx.from,
+                    to: tx.to,
+                    nonce: tx.nonce,
+                    succeeded: receipt.status,
+                    gas_used,
+                    effective_gas_price: price,
+                    gas_paid_wei: Amount(gas_used.0.saturating_mul(price.0).min(U256::MAX)),
+                    request_id: tx.to.and_then(|to| self.contracts.get(&to)?.request_id_of_call(&tx.input)),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,300 @@
+//! The head: each new branch down to the journal's own chain, everything on it by hash, one commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use futures::{StreamExt, TryStreamExt, stream};
+use plimsoll_chain::{ErrorClass, Header};
+use plimsoll_store::{Lease, LeaseError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::content::Wanted;
+use crate::error::{DeepReorg, IngestError};
+use crate::plan::{BlockId, CanonicalTail, Relation};
+use crate::{Session, new_block};
+
+/// Blocks of a branch that are fetched at a time.
+const BLOCKS_IN_FLIGHT: usize = 8;
+/// Blocks of a branch that are committed at a time.
+const MAX_COMMIT_BLOCKS: usize = 64;
+/// The chain moved while it was being looked at: so often it is looked at again before the next hint is waited for.
+const MAX_LOOKS: u32 = 5;
+/// The node's head is written down at least this often, so that others can tell a quiet chain from a stalled one.
+const RPC_HEAD_NOTE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What a round came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// The journal is where the endpoint is, or has reason to wait.
+    Done,
+    /// There is more.
+    Again,
+}
+
+/// A branch that meets the journal: its blocks above the common ancestor, oldest first.
+struct Branch {
+    /// `None`: it begins with the first block of interest.
+    ancestor: Option<BlockId>,
+    headers: Vec<Header>,
+}
+
+impl Session<'_> {
+    /// Follows the head until `cancel`.
+    pub(crate) async fn follow(
+        &mut self,
+        lease: &Lease,
+        cancel: &CancellationToken,
+    ) -> Result<(), IngestError> {
+        let wanted = Wanted::new(self.config.chain_id, self.contracts, &self.config.watched_senders);
+        let mut heads = self.rpc.heads().poll_every(self.config.poll_interval);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                () = lease.lost().cancelled() => {
+                    return Err(LeaseError::Fenced { name: lease.name().to_owned(), token: lease.token() }.into());
+                }
+                _ = heads.next_head_hint() => {}
+            }
+            self.catch_up(&wanted, cancel).await?;
+        }
+    }
+
+    async fn catch_up(
+        &mut self,
+        wanted: &Arc<Wanted>,
+        cancel: &CancellationToken,
+    ) -> Result<(), IngestError> {
+        let mut looks = 0;
+        while !cancel.is_cancelled() {
+            let outcome = match self.rpc.head().await {
+                Ok(head) => {
+                    self.note_head(&head).await?;
+                    self.round(wanted, &head, cancel).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match outcome {
+                Ok(Round::Done) => return Ok(()),
+                Ok(Round::Again) => looks = 0,
+                Err(error) if looks < MAX_LOOKS && may_have_moved(&error) => {
+                    tracing::debug!(chain_id = self.config.chain_id, %error, "the chain moved; looking again");
+                    looks += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn note_head(&mut self, head: &Header) -> Result<(), IngestError> {
+        self.writer.saw_rpc_head(head.number);
+        if self.rpc_head_noted.is_none_or(|noted| noted.elapsed() >= RPC_HEAD_NOTE_INTERVAL) {
+            self.writer.note_rpc_head().await?;
+            self.rpc_head_noted = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn round(
+        &mut self,
+        wanted: &Arc<Wanted>,
+        head: &Header,
+        cancel: &CancellationToken,
+    ) -> Result<Round, IngestError> {
+        let tail = self.tail();
+        let relation = tail.relation((head.number, head.hash), head.parent_hash);
+        match relation {
+            Relation::AtTip | Relation::Lagging => {
+                self.patience.reset();
+                Ok(Round::Done)
+            }
+            Relation::Fork { lower: true } if !self.patience.sighted((head.number, head.hash)) => {
+                Ok(Round::Done)
+            }
+            Relation::Fork { .. } => self.take_branch(wanted, &tail, head).await,
+            Relation::Next => self.take_branch(wanted, &tail, head).await,
+            Relation::Higher => {
+                let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
+                let first = first.max(self.contracts.start_block());
+                let final_to = head.number.saturating_sub(self.config.finality_depth);
+                if head.number < first {
+                    return Ok(Round::Done);
+                }
+                if final_to >= first {
+                    self.take_final(wanted, &tail, first, final_to, cancel).await
+                } else {
+                    self.take_branch(wanted, &tail, head).await
+                }
+            }
+        }
+    }
+
+    fn tail(&self) -> CanonicalTail {
+        CanonicalTail {
+            final_block: self.writer.final_block().map(|f| (f.number, f.hash)),
+            unfinal: self.writer.unfinal(),
+        }
+    }
+
+    /// Backfills up to a final block, once the journal's tip is known to be on the endpoint's chain.
+    async fn take_final(
+        &mut self,
+        wanted: &Arc<Wanted>,
+        tail: &CanonicalTail,
+        first: u64,
+        final_to: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Round, IngestError> {
+        if let Some((number, hash)) = tail.tip() {
+            let there = self.known_header(number).await?;
+            if there.hash != hash {
+                return self.take_branch(wanted, tail, &there).await;
+            }
+        }
+        let end = self.known_header(final_to).await?;
+        self.writer.finalize(&new_block(&end)).await?;
+        self.backfill(wanted, first, final_to, cancel).await?;
+        Ok(Round::Again)
+    }
+
+    /// The header of a block that is not above the head that was just shown.
+    async fn known_header(&self, number: u64) -> Result<Header, IngestError> {
+        self.rpc.header_by_number(number).await?.ok_or_else(|| IngestError::Inconsistent {
+            chain_id: self.config.chain_id,
+            what: format!("block {number} is below the head that was shown, and is not known"),
+        })
+    }
+
+    /// Fetches the branch that ends with `head`, whole, and then makes it the canonical chain.
+    async fn take_branch(
+        &mut self,
+        wanted: &Wanted,
+        tail: &CanonicalTail,
+        head: &Header,
+    ) -> Result<Round, IngestError> {
+        let Some(Branch { ancestor, mut headers }) = self.branch(tail, head).await? else {
+            return Ok(Round::Done);
+        };
+        self.patience.reset();
+        let more = headers.len() > MAX_COMMIT_BLOCKS;
+        headers.truncate(MAX_COMMIT_BLOCKS);
+        let contents: Vec<_> = stream::iter(headers.iter().map(|header| wanted.content(self.rpc, header)))
+            .buffered(BLOCKS_IN_FLIGHT)
+            .try_collect()
+            .await?;
+        let (blocks, events) = (contents.len(), contents.iter().map(|c| c.events.len()).sum::<usize>());
+        let last = headers.last().map_or(head.number, |h| h.number);
+        let confirm = last.checked_sub(self.config.confirmations);
+        let finalize = last.checked_sub(self.config.finality_depth);
+        let started = Instant::now();
+        let retracted = self.writer.replace_above(ancestor, contents, confirm, finalize).await?;
+        self.report(blocks, events, retracted, ancestor, started);
+        Ok(if more { Round::Again } else { Round::Done })
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn report(
+        &self,
+        blocks: usize,
+        events: usize,
+        retracted: usize,
+        ancestor: Option<BlockId>,
+        started: Instant,
+    ) {
+        let chain = self.config.chain_id.to_string();
+        metrics::histogram!("ingest_commit_seconds", "chain_id" => chain.clone()).record(started.elapsed());
+        metrics::counter!("ingest_blocks_total", "chain_id" => chain.clone()).increment(blocks as u64);
+        metrics::counter!("ingest_events_total", "chain_id" => chain.clone()).increment(events as u64);
+        if retracted > 0 {
+            tracing::warn!(
+                chain_id = self.config.chain_id,
+                depth_blocks = retracted,
+                ?ancestor,
+                blocks,
+                "reorg"
+            );
+            metrics::counter!("reorgs_total", "chain_id" => chain.clone()).increment(1);
+            metrics::histogram!("reorg_depth_blocks", "chain_id" => chain).record(retracted as f64);
+        }
+    }
+
+    /// Walks from `head` by parent hashes down to a block of the journal. `None`: it passes finality, and was not seen often enough
+    /// to be believed.
+    async fn branch(&mut self, tail: &CanonicalTail, head: &Header) -> Result<Option<Branch>, IngestError> {
+        let mut known = self.headers_between(tail, head).await?;
+        let start = self.contracts.start_block();
+        let mut headers = vec![head.clone()];
+        // Ends: each turn goes one block down, and no turn goes below finality or the first block of interest.
+        loop {
+            let lowest = headers.last().expect("it begins with the head");
+            let parent = lowest.number.checked_sub(1).map(|number| (number, lowest.parent_hash));
+            if let Some(ancestor) = parent.filter(|parent| tail.contains(*parent)) {
+                headers.reverse();
+                return Ok(Some(Branch { ancestor: Some(ancestor), headers }));
+            }
+            if lowest.number <= start && !tail.is_final(lowest.number) {
+                headers.reverse();
+                return Ok(Some(Branch { ancestor: None, headers }));
+            }
+            let parent = parent.filter(|(number, _)| !tail.is_final(*number));
+            let Some((_, parent_hash)) = parent else { return self.deep(tail, lowest, head).map(|()| None) };
+            let header = match known.remove(&parent_hash) {
+                Some(header) => header,
+                None => {
+                    self.rpc.header_by_hash(parent_hash).await?.ok_or_else(|| IngestError::Inconsistent {
+                        chain_id: self.config.chain_id,
+                        what: format!(
+                            "block {} names the parent {parent_hash}, which is not known",
+                            lowest.number
+                        ),
+                    })?
+                }
+            };
+            headers.push(header);
+        }
+    }
+
+    /// The headers between the journal's tip and `head`, in one batch; the walk checks how they are linked.
+    async fn headers_between(
+        &self,
+        tail: &CanonicalTail,
+        head: &Header,
+    ) -> Result<HashMap<B256, Header>, IngestError> {
+        let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
+        if first >= head.number {
+            return Ok(HashMap::new());
+        }
+        let headers = self.rpc.headers_by_number(first, head.number - 1).await?;
+        Ok(headers.into_iter().flatten().map(|header| (header.hash, header)).collect())
+    }
+
+    fn deep(&mut self, tail: &CanonicalTail, lowest: &Header, head: &Header) -> Result<(), IngestError> {
+        let Some(final_block) = tail.final_block else { return Ok(()) };
+        let found = match lowest.number.checked_sub(final_block.0) {
+            Some(0) => Some(lowest.hash),
+            Some(1) => Some(lowest.parent_hash),
+            _ => None,
+        };
+        if !self.patience.sighted((final_block.0, found.unwrap_or(head.hash))) {
+            return Ok(());
+        }
+        Err(IngestError::DeepReorg(DeepReorg {
+            chain_id: self.config.chain_id,
+            final_block,
+            found,
+            head: (head.number, head.hash),
+        }))
+    }
+}
+
+/// Whether the error is what a chain that moves on between two questions looks like.
+fn may_have_moved(error: &IngestError) -> bool {
+    match error {
+        IngestError::Rpc(error) => error.class() == ErrorClass::BlockUnknown,
+        IngestError::Inconsistent { .. } => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,191 @@
+//! Runs a fold: under its lease, woken by the journal, stopped by a poisoned record until an operator decides.
+
+use std::time::Duration;
+
+use plimsoll_store::{Db, Lease, LeaseError, Leases, Partitions};
+use serde_json::json;
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::fold::{Fold, FoldError};
+use crate::repo::{cursor, to_i64};
+use crate::step::{StepOptions, step};
+use crate::tail::Tail;
+
+/// About how many records a step takes.
+const MAX_STEP_RECORDS: usize = 10_000;
+/// A wake-up that was lost (another process's, while the listener reconnected) is made up for after this long.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Keeps one fold of one chain in step with the journal.
+#[derive(Debug)]
+pub struct FoldRunner<F> {
+    fold: F,
+    chain_id: u64,
+    db: Db,
+    leases: Leases,
+    tail: Tail,
+}
+
+impl<F: Fold> FoldRunner<F> {
+    /// A runner for `fold` on this chain.
+    pub fn new(fold: F, chain_id: u64, db: Db, leases: Leases, tail: Tail) -> Self {
+        Self { fold, chain_id, db, leases, tail }
+    }
+
+    /// Runs until `cancel`. Returns an error that a restart may heal (the database is gone); a poisoned record does not end it: the
+    /// fold's row says `stopped`, and the runner waits for an operator.
+    pub async fn run(&mut self, cancel: &CancellationToken) -> Result<(), FoldError> {
+        let name = format!("fold:{}:{}", self.fold.name(), self.chain_id);
+        while !cancel.is_cancelled() {
+            let lease = match self.leases.acquire_wait(&name, cancel).await {
+                Ok(lease) => lease,
+                Err(LeaseError::Cancelled { .. }) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            tracing::info!(
+                fold = self.fold.name(),
+                chain_id = self.chain_id,
+                fencing_token = lease.token(),
+                "fold runs"
+            );
+            let outcome = self.work(&lease, cancel).await;
+            if let Err(error) = lease.release().await {
+                tracing::warn!(lease = name, %error, "the lease could not be given back; it expires by itself");
+            }
+            match outcome {
+                Err(FoldError::Lease(LeaseError::Fenced { .. })) => {
+                    tracing::warn!(lease = name, "the lease went to another; waiting for it");
+                }
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self, lease: &Lease, cancel: &CancellationToken) -> Result<(), FoldError> {
+        let mut end = self.tail.subscribe(self.chain_id);
+        let mut partitions = Partitions::default();
+        let mut conn = self.db.worker().acquire().await?;
+        let mut cursor = cursor::position(&mut conn, self.fold.name(), self.chain_id).await?;
+        loop {
+            if cancel.is_cancelled() {
+                return Ok(());
+            }
+            self.ensure_partitions(&mut partitions, cursor).await?;
+            let options = StepOptions {
+                max_records: MAX_STEP_RECORDS,
+                up_to_seq: None,
+                tail: Some(&self.tail),
+                lease: Some(lease),
+            };
+            end.mark_unchanged();
+            match step(&mut self.fold, &mut conn, self.chain_id, options).await {
+                Ok(done) if done.records > 0 => {
+                    cursor = done.cursor;
+                    metrics::counter!("fold_records_total", "fold" => self.fold.name(), "chain_id" => self.chain_id.to_string())
+                        .increment(done.records as u64);
+                }
+                Ok(_) => wait(&mut end, lease, cancel).await,
+                Err(
+                    error @ (FoldError::Poisoned { .. }
+                    | FoldError::UndoOrder { .. }
+                    | FoldError::Dangling { .. }
+                    | FoldError::Malformed { .. }),
+                ) => {
+                    self.stop(&mut conn, lease, &error).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The partitions that the next step's rows go to, whatever it takes: a step larger than this is one block that outgrew
+    /// every bound, and fails with Postgres's own words.
+    async fn ensure_partitions(&self, partitions: &mut Partitions, cursor: i64) -> Result<(), FoldError> {
+        let ahead = to_i64(8 * MAX_STEP_RECORDS as u64);
+        for table in self.fold.partitioned_tables() {
+            partitions.ensure(self.db.worker(), table, self.chain_id, cursor, cursor + ahead).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down why the fold stopped and what to do.
+    async fn stop(
+        &self,
+        conn: &mut sqlx::PgConnection,
+        lease: &Lease,
+        error: &FoldError,
+    ) -> Result<(), FoldError> {
+        let seq = match error {
+            FoldError::Poisoned { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        let why = json!({
+            "seq": seq,
+            "error": error.to_string(),
+            "remedy": "mend the cause and restart, or pass over the record on record: plimsoll fold skip",
+        });
+        tracing::error!(fold = self.fold.name(), chain_id = self.chain_id, seq, %error, "fold stopped");
+        metrics::counter!("fold_stops_total", "fold" => self.fold.name(), "chain_id" => self.chain_id.to_string()).increment(1);
+        let mut tx = sqlx::Connection::begin(conn).await?;
+        lease.guard(&mut tx).await?;
+        cursor::stop(&mut tx, self.fold.name(), self.chain_id, &why).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+/// Until there is more, or a moment passed, or there is no reason to wait.
+async fn wait(end: &mut watch::Receiver<i64>, lease: &Lease, cancel: &CancellationToken) {
+    tokio::select! {
+        _ = end.changed() => {}
+        () = tokio::time::sleep(RECHECK_INTERVAL) => {}
+        () = cancel.cancelled() => {}
+        () = lease.lost().cancelled() => {}
+    }
+}
+
+/// Passes over a record on which a fold stopped, on record, and lets the fold go on.
+pub async fn skip(
+    db: &Db,
+    fold: &str,
+    chain_id: u64,
+    seq: i64,
+    operator: &str,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    let mut tx = db.worker().begin().await?;
+    cursor::add_skip(&mut tx, fold, chain_id, seq, operator, reason).await?;
+    cursor::restart(&mut tx, fold, chain_id).await?;
+    tx.commit().await
+}
+
+/// Lets a stopped fold try again, after its cause was mended.
+pub async fn retry(db: &Db, fold: &str, chain_id: u64) -> Result<(), sqlx::Error> {
+    let mut conn = db.worker().acquire().await?;
+    cursor::restart(&mut conn, fold, chain_id).await
+}
+
+/// Wakes this process's readers when another process writes a journal. Runs until `cancel`; reconnects by itself, and errors
+/// only when it cannot connect.
+pub async fn listen(db: &Db, tail: &Tail, cancel: &CancellationToken) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(db.worker()).await?;
+    listener.listen("plimsoll_journal").await?;
+    loop {
+        let notification = tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            notification = listener.recv() => notification?,
+        };
+        let announced = notification
+            .payload()
+            .split_once(':')
+            .and_then(|(chain, seq)| chain.parse().ok().zip(seq.parse().ok()));
+        match announced {
+            Some((chain_id, seq)) => tail.announce(chain_id, seq),
+            None => {
+                tracing::warn!(payload = notification.payload(), "an announcement that is not <chain>:<seq>")
+            }
+        }
+    }
+}
