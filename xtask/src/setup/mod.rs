@@ -34,7 +34,7 @@ fn compiler() -> Result<()> {
     if process::on_path("cc").is_none() {
         debian::install(
             "a C compiler and linker",
-            &["gcc", "libc6-dev", "make"],
+            &["gcc", "libc6-dev"],
             "install a C compiler that is called `cc`",
         )?;
     }
