@@ -41,9 +41,9 @@ CREATE TABLE position_cache_mirror (
     last_log_index        integer NOT NULL,
     last_journal_seq      bigint NOT NULL,
     last_updated_at       timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (chain_id, contract, "user", asset)
+    PRIMARY KEY ("user", asset, chain_id, contract)
 );
-CREATE INDEX position_cache_mirror_user ON position_cache_mirror ("user", asset);
+CREATE INDEX position_cache_mirror_asset ON position_cache_mirror (asset, chain_id, contract, "user");
 
 -- Every other mirrored view: the latest value per (contract, view, key).
 CREATE TABLE view_mirror (

@@ -81,6 +81,15 @@ GRANT INSERT, DELETE ON chain_live, fold_undo, view_trail, position_push_links T
 GRANT INSERT ON chain_events, chain_tx_meta, journal, fold_skips, anomalies, view_apply_log TO plimsoll_worker;
 GRANT INSERT, UPDATE (state) ON chain_blocks TO plimsoll_worker;
 
+-- Readiness compares the schema's version with the binary's. The migrator makes that table before the first migration.
+DO $$
+BEGIN
+    IF to_regclass('plimsoll._sqlx_migrations') IS NOT NULL THEN
+        GRANT SELECT ON _sqlx_migrations TO plimsoll_app, plimsoll_worker;
+    END IF;
+END
+$$;
+
 -- Typed faces of the generic mirror, for people and reports.
 CREATE VIEW asset_stats_mirror WITH (security_invoker = true) AS
     SELECT chain_id, contract, key AS asset, (value ->> 'totalCollateral')::numeric(78,0) AS total_collateral,
