@@ -300,15 +300,17 @@ impl Contracts {
         data: &[u8],
         tx_hash: &B256,
         log_index: u32,
-    ) -> Result<Option<Decoded>, AbiMismatch> {
+    ) -> Result<Option<Decoded>, Box<AbiMismatch>> {
         let Some((contract, topic0)) = self.get(address).zip(topics.first()) else { return Ok(None) };
         let Some(event) = contract.event(topic0) else { return Ok(None) };
-        event.decode(topics, data).map(Some).map_err(|reason| AbiMismatch {
-            contract: format!("{} ({})", contract.name, address_text(address)),
-            signature: event.signature.clone(),
-            tx_hash: hash_text(tx_hash),
-            log_index,
-            reason,
+        event.decode(topics, data).map(Some).map_err(|reason| {
+            Box::new(AbiMismatch {
+                contract: format!("{} ({})", contract.name, address_text(address)),
+                signature: event.signature.clone(),
+                tx_hash: hash_text(tx_hash),
+                log_index,
+                reason,
+            })
         })
     }
 }

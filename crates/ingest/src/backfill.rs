@@ -89,7 +89,7 @@ impl Session<'_> {
     fn shrink(&mut self, error: &IngestError, span_blocks: u64) -> bool {
         match error {
             IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge => {
-                self.interval.on_too_large(span_blocks)
+                self.interval.on_too_large(span_blocks);
             }
             IngestError::Rpc(error) if error.is_timeout() => self.interval.on_timeout(span_blocks),
             _ => return false,

@@ -32,14 +32,14 @@ impl Wanted {
     }
 
     /// The logs as events: those of a contract before its start block are not wanted.
-    pub(crate) fn events(&self, logs: Vec<Log>) -> Result<Vec<NewEvent>, AbiMismatch> {
+    pub(crate) fn events(&self, logs: Vec<Log>) -> Result<Vec<NewEvent>, Box<AbiMismatch>> {
         logs.into_iter()
             .filter(|log| self.contracts.get(&log.address).is_some_and(|c| log.block_number >= c.start_block))
             .map(|log| self.event(log))
             .collect()
     }
 
-    fn event(&self, log: Log) -> Result<NewEvent, AbiMismatch> {
+    fn event(&self, log: Log) -> Result<NewEvent, Box<AbiMismatch>> {
         let decoded =
             self.contracts.decode(&log.address, &log.topics, &log.data, &log.tx_hash, log.log_index)?;
         let decoding = decoded.map(|decoded| {

@@ -45,10 +45,10 @@ pub enum IngestError {
     },
     /// A log contradicts the contract's ABI.
     #[error(transparent)]
-    AbiMismatch(#[from] AbiMismatch),
+    AbiMismatch(#[from] Box<AbiMismatch>),
     /// The chain left the journal below finality. The chain halts; this never leaves the crate's own loop.
     #[error("reorg past finality: {0}")]
-    DeepReorg(DeepReorg),
+    DeepReorg(Box<DeepReorg>),
     /// The endpoint's answers do not fit together.
     #[error(
         "chain {chain_id}: the endpoint contradicts itself: {what}; nothing was written, it is asked again"

@@ -281,12 +281,12 @@ impl Session<'_> {
         if !self.patience.sighted((final_block.0, found.unwrap_or(head.hash))) {
             return Ok(());
         }
-        Err(IngestError::DeepReorg(DeepReorg {
+        Err(IngestError::DeepReorg(Box::new(DeepReorg {
             chain_id: self.config.chain_id,
             final_block,
             found,
             head: (head.number, head.hash),
-        }))
+        })))
     }
 }
 

@@ -184,7 +184,7 @@ pub async fn listen(db: &Db, tail: &Tail, cancel: &CancellationToken) -> Result<
         match announced {
             Some((chain_id, seq)) => tail.announce(chain_id, seq),
             None => {
-                tracing::warn!(payload = notification.payload(), "an announcement that is not <chain>:<seq>")
+                tracing::warn!(payload = notification.payload(), "an announcement that is not <chain>:<seq>");
             }
         }
     }

@@ -187,7 +187,7 @@ async fn apply<F: Fold>(
         let undoable = record.is_undoable() && finalized.is_none_or(|f| record.block_number > f);
         if undoable {
             let undo =
-                if record.kind == JournalKind::Block { Some(with_watermark(cursor, undo)) } else { undo };
+                if record.kind == JournalKind::Block { Some(with_watermark(cursor, undo.as_ref())) } else { undo };
             entries.push(Entry { seq: record.seq, block_number: record.block_number, undo });
         }
         if let (JournalKind::Block, Body::Block(block)) = (record.kind, &record.body) {
@@ -214,7 +214,7 @@ fn before_block_of(records: &[Record], seq: i64) -> Option<i64> {
     records[..at].iter().rev().find(|r| r.block_number != number).map(|r| r.seq)
 }
 
-fn with_watermark(cursor: &Cursor, undo: Option<Value>) -> Value {
+fn with_watermark(cursor: &Cursor, undo: Option<&Value>) -> Value {
     let hash = cursor.block_hash.as_ref().map(alloy_primitives::hex::encode_prefixed);
     json!({ "block_number": cursor.block_number, "block_hash": hash, "fold": undo })
 }
