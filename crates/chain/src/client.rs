@@ -4,7 +4,6 @@
 //! a delay the error goes to the caller.
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +24,7 @@ use crate::{
     backoff::Backoff,
     classify,
     endpoint::EndpointConfig,
-    error::{Cause, ErrorClass, RpcError, excerpt},
+    error::{Cause, ErrorClass, Method, RpcError, excerpt},
     metrics,
     transport::{PARSE_INLINE_BYTES, TransportFailure, WsLink, WsTransport},
 };
@@ -36,8 +35,6 @@ pub const BATCH_REQUESTS: usize = 100;
 /// alloy's pub/sub sends `eth_unsubscribe` with the id 1, so ours start beyond. One counter for the process:
 /// two clients may share a transport.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1_000);
-
-pub(crate) type Method = Cow<'static, str>;
 
 /// A member of a batch that the node refused.
 #[derive(Debug)]
@@ -239,17 +236,13 @@ impl Client {
             let what = format!("{} answers to {} requests", responses.len(), ids.len());
             return Err(self.malformed(method, what, ""));
         }
-        ids.iter()
-            .enumerate()
-            .map(|(place, id)| {
-                // Nearly always they are in order, and then this search ends at once.
-                let found = (place..responses.len()).find(|&i| responses[i].id == *id).ok_or_else(|| {
-                    self.malformed(method, format!("no answer carries the id {id} of the request"), "")
-                })?;
-                responses.swap(place, found);
-                Ok(())
-            })
-            .collect::<Result<(), _>>()?;
+        for (place, id) in ids.iter().enumerate() {
+            // Nearly always they are in order, and then this search ends at once.
+            let found = (place..responses.len()).find(|&i| responses[i].id == *id).ok_or_else(|| {
+                self.malformed(method, format!("no answer carries the id {id} of the request"), "")
+            })?;
+            responses.swap(place, found);
+        }
         Ok(responses
             .into_iter()
             .map(|response| match response.payload {

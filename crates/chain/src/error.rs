@@ -7,6 +7,9 @@ use alloy_primitives::Bytes;
 /// Bytes of a malformed answer that are shown.
 pub const EXCERPT_BYTES: usize = 200;
 
+/// The name of a JSON-RPC method.
+pub(crate) type Method = Cow<'static, str>;
+
 /// What an error means for the caller. Only [`ErrorClass::Transient`] and [`ErrorClass::RateLimited`] are
 /// retried inside, a bounded number of times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +132,7 @@ pub struct RpcError(Box<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    method: Cow<'static, str>,
+    method: Method,
     endpoint: Arc<str>,
     class: ErrorClass,
     cause: Cause,
@@ -137,12 +140,7 @@ struct Inner {
 }
 
 impl RpcError {
-    pub(crate) fn new(
-        method: &Cow<'static, str>,
-        endpoint: &Arc<str>,
-        class: ErrorClass,
-        cause: Cause,
-    ) -> Self {
+    pub(crate) fn new(method: &Method, endpoint: &Arc<str>, class: ErrorClass, cause: Cause) -> Self {
         Self(Box::new(Inner {
             method: method.clone(),
             endpoint: endpoint.clone(),

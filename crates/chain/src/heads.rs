@@ -10,7 +10,8 @@ use serde::Deserialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    client::{Client, Method},
+    client::Client,
+    error::Method,
     transport::{Feed, WsLink},
     wire::hex::Hex,
 };

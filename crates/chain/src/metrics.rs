@@ -1,8 +1,10 @@
 //! What is counted of every attempt.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+use crate::error::Method;
 
 /// Attempts, by method and class (`ok`, `timeout` or an error class). A batch counts as one.
 pub const REQUESTS_TOTAL: &str = "rpc_requests_total";
@@ -22,7 +24,7 @@ pub fn describe() {
     describe_counter!(RESPONSE_BYTES_TOTAL, Unit::Bytes, "Bytes of JSON received as RPC results");
 }
 
-pub(crate) fn attempt(method: &Cow<'static, str>, class: &'static str, elapsed: Duration, bytes: usize) {
+pub(crate) fn attempt(method: &Method, class: &'static str, elapsed: Duration, bytes: usize) {
     counter!(REQUESTS_TOTAL, "method" => method.clone(), "class" => class).increment(1);
     histogram!(REQUEST_SECONDS, "method" => method.clone()).record(elapsed.as_secs_f64());
     counter!(RESPONSE_BYTES_TOTAL, "method" => method.clone()).increment(bytes as u64);

@@ -5,15 +5,15 @@ use std::{collections::HashSet, sync::Arc};
 use alloy_json_rpc::ErrorPayload;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_transport::BoxTransport;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
     classify,
-    client::{BATCH_REQUESTS, Client, Method, OnTimeout, Refusal},
+    client::{BATCH_REQUESTS, Client, OnTimeout, Refusal},
     endpoint::EndpointConfig,
-    error::{CallError, Cause, ErrorClass, RpcError},
+    error::{CallError, Cause, ErrorClass, Method, RpcError},
     heads::HeadStream,
     transport,
     wire::{Block, Header, Log, LogFilter, Receipt, hex::Hex},
@@ -149,7 +149,8 @@ impl Rpc {
                 .map(|(number, header)| self.expect_number(number, header))
                 .collect::<Result<Vec<_>, _>>()
         });
-        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().await
+        // Boxed: else the compiler cannot prove a caller's task to be `Send`.
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().boxed().await
     }
 
     /// A block with its transactions; none if the node does not have it.
@@ -217,7 +218,8 @@ impl Rpc {
             }
             Ok(receipts)
         });
-        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().await
+        // Boxed: else the compiler cannot prove a caller's task to be `Send`.
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().boxed().await
     }
 
     /// All receipts of one block, in order; none if the node does not have the block.
@@ -262,7 +264,8 @@ impl Rpc {
             }
             Ok(results)
         });
-        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().await
+        // Boxed: else the compiler cannot prove a caller's task to be `Send`.
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().boxed().await
     }
 
     /// The code of a contract after a block that must be canonical; empty if there is no contract.

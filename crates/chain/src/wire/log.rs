@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn a_fifth_topic_is_refused() {
         let topic = format!("\"0x{}\"", "01".repeat(32));
-        let four = format!("[{}]", vec![topic.as_str(); 4].join(","));
-        let five = format!("[{}]", vec![topic.as_str(); 5].join(","));
+        let four = format!("[{}]", [topic.as_str(); 4].join(","));
+        let five = format!("[{}]", [topic.as_str(); 5].join(","));
         assert_eq!(serde_json::from_str::<Topics>(&four).unwrap().len(), 4);
         assert!(serde_json::from_str::<Topics>(&five).is_err());
         assert!(Topics::new(&[B256::ZERO; 5]).is_none());

@@ -1,0 +1,8 @@
+//! The client against a real Anvil node, over HTTP and WebSocket.
+
+mod failures;
+mod proxy;
+mod questions;
+mod recording;
+mod sockets;
+mod support;
