@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -64,7 +64,7 @@ impl Default for AnvilOptions {
             port: 0,
             mining: Mining::OnDemand,
             accounts: 20,
-            gas_limit: None,
+            gas_limit: Some(200_000_000),
             state: None,
             slots_in_an_epoch: 16,
         }
@@ -292,6 +292,15 @@ impl Drop for Anvil {
     }
 }
 
+/// A transaction of a block that replaces another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// One that exists already, signed: the same transaction in another block.
+    Same(Bytes),
+    /// A new one; the node fills in the nonce.
+    Other(Call),
+}
+
 /// What Anvil can do beyond what a node can.
 impl Node {
     /// Makes `blocks` blocks; the first takes what waits in the pool.
@@ -299,10 +308,15 @@ impl Node {
         self.raw("anvil_mine", json!([format!("{blocks:#x}")])).await.map(drop)
     }
 
-    /// Replaces the last `depth` blocks by as many others that hold `transactions`: (transaction, which of the new blocks, from 0).
-    pub async fn reorg(&self, depth: u64, transactions: &[(Call, u64)]) -> Result<(), NodeError> {
-        let transactions: Vec<Value> =
-            transactions.iter().map(|(call, block)| json!([call.to_json(), block])).collect();
+    /// Replaces the last `depth` blocks by as many others that hold `transactions`, each with which of the new blocks, from 0.
+    pub async fn reorg(&self, depth: u64, transactions: &[(Replacement, u64)]) -> Result<(), NodeError> {
+        let transactions: Vec<Value> = transactions
+            .iter()
+            .map(|(transaction, block)| match transaction {
+                Replacement::Same(raw) => json!([raw, block]),
+                Replacement::Other(call) => json!([call.to_json(), block]),
+            })
+            .collect();
         self.raw("anvil_reorg", json!([depth, transactions])).await.map(drop)
     }
 
@@ -403,7 +417,6 @@ struct TxpoolStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_primitives::Bytes;
 
     fn transfer(from: Address) -> Call {
         Call { from, to: Some(Address::repeat_byte(1)), data: Bytes::new() }
@@ -417,7 +430,16 @@ mod tests {
         anvil.mine(1).await.unwrap();
         anvil.mine(4).await.unwrap();
         let (kept, replaced) = (anvil.block_hash(2).await.unwrap(), anvil.block_hash(3).await.unwrap());
-        anvil.reorg(3, &[(transfer(accounts[1]), 0), (transfer(accounts[2]), 2)]).await.unwrap();
+        anvil
+            .reorg(
+                3,
+                &[
+                    (Replacement::Other(transfer(accounts[1])), 0),
+                    (Replacement::Other(transfer(accounts[2])), 2),
+                ],
+            )
+            .await
+            .unwrap();
         assert_eq!(anvil.block_number().await.unwrap(), 5);
         assert_eq!(anvil.block_hash(2).await.unwrap(), kept);
         assert_ne!(anvil.block_hash(3).await.unwrap(), replaced);

@@ -15,6 +15,8 @@
 //! our process group would get the terminal's Ctrl-C together with us and end out of order: every child has its own group.
 
 pub mod anvil;
+pub mod deploy;
 pub mod model;
 pub mod node;
+pub mod traffic;
 pub mod truth;

@@ -1,0 +1,7 @@
+//! Benchmarks: programs with a stated workload that print JSON and compare with a floor measured in the same run.
+
+mod floor;
+mod head;
+pub mod ingest;
+mod pipeline;
+mod usage;

@@ -1,0 +1,50 @@
+//! `cargo xtask bench`: runs a benchmark and prints its figures as JSON.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use plimsoll_testkit::bench::ingest;
+
+/// Measures Plimsoll on this machine.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// A backfill from the endpoint to the mirror, and the delay at the head.
+    Ingest {
+        /// Events of the backfill.
+        #[arg(long, default_value_t = 200_000)]
+        events: u64,
+        /// Blocks at the head whose delay is measured.
+        #[arg(long, default_value_t = 200)]
+        head_blocks: usize,
+        /// Where databases and the recording go while it runs.
+        #[arg(long, default_value = "target")]
+        directory: PathBuf,
+        /// Also write the figures to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    let Bench::Ingest { events, head_blocks, directory, json } = Args::parse().bench;
+    let report = ingest::run(&ingest::Options { events, head_blocks, directory }).await?;
+    let text = serde_json::to_string_pretty(&report)?;
+    println!("{text}");
+    if let Some(path) = json {
+        std::fs::write(&path, format!("{text}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
