@@ -1,0 +1,70 @@
+//! Partitions: made when a writer needs them, dropped when a policy says so.
+
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+
+use crate::urls::SCHEMA;
+
+/// Makes the partition of `parent` that holds (chain, point) if it is missing. Returns its exclusive upper bound.
+pub(crate) async fn ensure(pool: &PgPool, parent: &str, chain_id: i64, point: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(r#"SELECT ensure_partition($1, $2, $3) AS "upper!""#, parent, chain_id, point).fetch_one(pool).await
+}
+
+/// A partition with nothing in it that its policy still wants.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    pub(crate) parent: String,
+    pub(crate) child: String,
+    /// Detaching was begun and not finished.
+    pub(crate) is_pending: bool,
+    /// Already detached: only the table is left.
+    pub(crate) is_detached: bool,
+}
+
+/// What may be dropped now. A partition is old when the first block or record *after* it is older than the retention, so that all of
+/// it is; and it is done with when every fold has passed it, and its blocks are final.
+pub(crate) async fn expired(conn: &mut PgConnection) -> Result<Vec<Expired>, sqlx::Error> {
+    sqlx::query_as!(
+        Expired,
+        r#"
+        WITH children AS (
+            SELECT policy.parent, policy.unit, policy.retention, child.relname::text AS child,
+                   COALESCE(link.inhdetachpending, false) AS is_pending, link.inhrelid IS NULL AS is_detached,
+                   bound[1]::bigint AS chain_id, bound[2]::bigint + policy.width AS upper
+            FROM partition_policies policy
+            JOIN pg_class child ON child.relnamespace = 'plimsoll'::regnamespace AND child.relkind = 'r'
+            CROSS JOIN LATERAL regexp_match(child.relname, '^' || policy.parent || '_(\d+)_(\d+)$') AS bound
+            LEFT JOIN pg_inherits link ON link.inhrelid = child.oid
+            WHERE policy.retention IS NOT NULL AND bound IS NOT NULL
+        )
+        SELECT parent AS "parent!", child AS "child!", is_pending AS "is_pending!", is_detached AS "is_detached!"
+        FROM children
+        JOIN chains USING (chain_id)
+        WHERE CASE unit
+                WHEN 'blocks' THEN
+                    COALESCE(chains.final_number, -1) >= upper
+                    AND NOT EXISTS (SELECT FROM fold_cursors c WHERE c.chain_id = children.chain_id AND COALESCE(c.block_number, -1) < upper)
+                    AND (SELECT b.time FROM chain_blocks b WHERE b.chain_id = children.chain_id AND b.number >= upper
+                         ORDER BY b.number LIMIT 1) < now() - retention
+                ELSE
+                    NOT EXISTS (SELECT FROM fold_cursors c WHERE c.chain_id = children.chain_id AND c.seq < upper)
+                    AND NOT EXISTS (SELECT FROM fold_undo u WHERE u.chain_id = children.chain_id AND u.seq < upper)
+                    AND (SELECT j.recorded_at FROM journal j WHERE j.chain_id = children.chain_id AND j.seq >= upper
+                         ORDER BY j.seq LIMIT 1) < now() - retention
+              END
+        ORDER BY parent, chain_id, upper"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Detaches without stopping readers or writers of the other partitions. Cannot run inside a transaction.
+pub(crate) async fn detach(conn: &mut PgConnection, expired: &Expired) -> Result<(), sqlx::Error> {
+    let how = if expired.is_pending { "FINALIZE" } else { "CONCURRENTLY" };
+    let statement = format!("ALTER TABLE {SCHEMA}.\"{}\" DETACH PARTITION {SCHEMA}.\"{}\" {how}", expired.parent, expired.child);
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await.map(drop)
+}
+
+/// Drops a partition that is detached.
+pub(crate) async fn drop_detached(conn: &mut PgConnection, child: &str) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE {SCHEMA}.\"{child}\""))).execute(conn).await.map(drop)
+}

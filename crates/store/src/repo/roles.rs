@@ -42,3 +42,8 @@ pub(crate) async fn owner_and_schema(conn: &mut PgConnection, schema: &str) -> R
     .fetch_one(conn)
     .await
 }
+
+/// Whether the cluster has a database of that name.
+pub(crate) async fn database_exists(conn: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)").bind(name).fetch_one(conn).await
+}
