@@ -109,8 +109,7 @@ impl Lane {
                 "warnings",
             ])),
             Self::Doc => {
-                let mut doc =
-                    cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
+                let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
                 process::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
             }
             Self::Unit => {
