@@ -1,0 +1,183 @@
+//! Metrics: the recorder of the process, and the gauges that are read from the database when someone asks.
+//!
+//! Counters and histograms are counted where things happen. What the database knows better (marks, lags, leases, anomalies) is read at the
+//! scrape: it is then true in whatever process answers, and costs nothing while nobody asks.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use plimsoll_types::api::{ChainState, FoldState};
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::fresh::FreshnessLimits;
+use crate::limits::{COLLECT_INTERVAL_MS, PROBE_TIMEOUT_MS};
+use crate::repo::{RepoError, chains, operations};
+
+/// From half a millisecond to half a minute.
+const SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Depths, ranges, batches.
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
+/// How often histogram samples are moved into their buckets: between two, they wait in memory.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The recorder cannot be installed.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be recorded: {0}; a process installs its recorder once")]
+pub struct InstallError(#[from] BuildError);
+
+/// Installs the process's recorder and describes the metrics. Once a process, before anything is counted.
+///
+/// A process that does not [`crate::serve`] runs [`upkeep`] itself.
+///
+/// # Errors
+/// When the process has a recorder already.
+pub fn install() -> Result<PrometheusHandle, InstallError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets(COUNTS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+/// Moves histogram samples into their buckets until `cancel`; without it they pile up between scrapes.
+pub async fn upkeep(handle: PrometheusHandle, cancel: CancellationToken) {
+    let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
+    while cancel.run_until_cancelled(tick.tick()).await.is_some() {
+        handle.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_counter!("http_requests_total", Unit::Count, "Requests by route, method and status");
+    describe_histogram!("http_request_seconds", Unit::Seconds, "Time from a request's head to its answer, by route and method");
+    describe_gauge!("database_up", Unit::Count, "1 when the database answered this scrape; the gauges read from it are current only then");
+    describe_gauge!("chain_head_number", Unit::Count, "The last block that the journal covers");
+    describe_gauge!("chain_confirmed_number", Unit::Count, "The last block at the confirmation depth");
+    describe_gauge!("chain_final_number", Unit::Count, "The last final block");
+    describe_gauge!("chain_rpc_head_number", Unit::Count, "The node's head when last seen");
+    describe_gauge!("chain_rpc_head_age_seconds", Unit::Seconds, "Time since the node's head was last seen");
+    describe_gauge!("chain_lag_blocks", Unit::Count, "Blocks between the node's head and the journal's");
+    describe_gauge!("chain_halted", Unit::Count, "1 when the chain waits for an operator");
+    describe_gauge!("journal_seq", Unit::Count, "The journal's last record");
+    describe_gauge!("fold_lag_blocks", Unit::Count, "Blocks of the journal that the fold has not covered");
+    describe_gauge!("fold_lag_records", Unit::Count, "Journal records that the fold has not applied");
+    describe_gauge!("fold_lag_seconds", Unit::Seconds, "Age of the first record that the fold has not applied; 0 when there is none");
+    describe_gauge!("fold_stopped", Unit::Count, "1 when the fold waits for an operator");
+    describe_counter!("anomalies_total", Unit::Count, "What should not have happened, by chain, source and kind");
+    describe_gauge!("lease_fencing_token", Unit::Count, "The lease's token");
+    describe_gauge!("lease_remaining_seconds", Unit::Seconds, "How long the lease still runs; below 0: it has run out");
+    describe_gauge!("lease_holder", Unit::Count, "1 for the process that has the lease, 0 for those that had it");
+    // Spec 1 §10.1, counted by the folds.
+    describe_counter!("cache_update_failed_total", Unit::Count, "CacheUpdateFailed events, by view and asset");
+    describe_counter!("positionview_idempotent_ignored_total", Unit::Count, "IdempotentRequestIgnored events: requests played again");
+    describe_counter!("apply_rejected_total", Unit::Count, "Events that a fold refused, by reject code");
+}
+
+/// Sets the gauges that the database knows, when a scrape asks.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    app: PgPool,
+    operations: Option<PgPool>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    at: Option<Instant>,
+    lease_holders: HashSet<(String, String)>,
+}
+
+impl Collector {
+    /// `app` reads the public marks; `operations` (the worker's pool), where there is one, anomalies and leases.
+    #[must_use]
+    pub fn new(app: PgPool, operations: Option<PgPool>) -> Self {
+        Self { app, operations, seen: Arc::default() }
+    }
+
+    /// Brings the gauges up to date. A database that does not answer in time is told by `database_up`.
+    pub async fn collect(&self) {
+        let mut seen = self.seen.lock().await;
+        if seen.at.is_some_and(|at| at.elapsed() < Duration::from_millis(COLLECT_INTERVAL_MS)) {
+            return;
+        }
+        let limit = Duration::from_millis(PROBE_TIMEOUT_MS);
+        let is_up = match tokio::time::timeout(limit, self.read(&mut seen.lease_holders)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "metrics of the database cannot be read");
+                false
+            }
+            Err(_) => {
+                tracing::warn!(limit_ms = PROBE_TIMEOUT_MS, "metrics of the database were not read in time");
+                false
+            }
+        };
+        gauge!("database_up").set(if is_up { 1.0 } else { 0.0 });
+        seen.at = Some(Instant::now());
+    }
+
+    async fn read(&self, lease_holders: &mut HashSet<(String, String)>) -> Result<(), RepoError> {
+        for standing in chains::standings(&self.app, None, &FreshnessLimits::default()).await? {
+            set_chain(&standing);
+        }
+        let Some(pool) = &self.operations else { return Ok(()) };
+        for anomaly in operations::anomalies(pool).await? {
+            counter!("anomalies_total", "chain_id" => anomaly.chain_id.to_string(), "source" => anomaly.source, "kind" => anomaly.kind)
+                .absolute(anomaly.count.unsigned_abs());
+        }
+        for (lease, holder) in lease_holders.drain() {
+            gauge!("lease_holder", "lease" => lease, "holder" => holder).set(0.0);
+        }
+        for lease in operations::leases(pool).await? {
+            let is_held = lease.remaining_seconds > 0.0;
+            gauge!("lease_fencing_token", "lease" => lease.name.clone()).set(number(lease.fencing_token.unsigned_abs()));
+            gauge!("lease_remaining_seconds", "lease" => lease.name.clone()).set(lease.remaining_seconds);
+            gauge!("lease_holder", "lease" => lease.name.clone(), "holder" => lease.holder.clone())
+                .set(if is_held { 1.0 } else { 0.0 });
+            lease_holders.insert((lease.name, lease.holder));
+        }
+        Ok(())
+    }
+}
+
+fn set_chain(standing: &chains::Standing) {
+    let chain = &standing.chain;
+    let id = chain.chain_id.to_string();
+    let set = |name: &'static str, value: Option<f64>| {
+        if let Some(value) = value {
+            gauge!(name, "chain_id" => id.clone()).set(value);
+        }
+    };
+    set("chain_head_number", chain.head.as_ref().map(|head| number(head.number)));
+    set("chain_confirmed_number", chain.confirmed_number.map(number));
+    set("chain_final_number", chain.final_number.map(number));
+    set("chain_rpc_head_number", chain.node_head.as_ref().map(|head| number(head.number)));
+    set("chain_rpc_head_age_seconds", chain.node_head.as_ref().and_then(|head| head.age_seconds));
+    set("chain_lag_blocks", chain.lag_blocks.map(number));
+    set("chain_halted", Some(if chain.state == ChainState::Halted { 1.0 } else { 0.0 }));
+    set("journal_seq", Some(number(chain.journal_seq)));
+    for fold in &chain.folds {
+        let set = |name: &'static str, value: f64| {
+            gauge!(name, "fold" => fold.fold.clone(), "chain_id" => id.clone()).set(value);
+        };
+        set("fold_lag_blocks", number(fold.lag_blocks));
+        set("fold_lag_records", number(fold.lag_records));
+        if let Some(lag) = fold.lag_seconds {
+            set("fold_lag_seconds", lag);
+        }
+        set("fold_stopped", if fold.state == FoldState::Stopped { 1.0 } else { 0.0 });
+    }
+}
+
+/// Gauges are doubles; block numbers and sequences stay below 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn number(value: u64) -> f64 {
+    value as f64
+}
