@@ -28,6 +28,7 @@ error Healthy(uint256 healthFactor);
 error AssetNotListed(address asset);
 error AssetAlreadyListed(address asset);
 error TooManyAssets(uint256 limit);
+error TooManyDecimals(uint8 given, uint8 limit);
 error PriceUnavailable(address asset);
 error TransferFailed(address asset);
 error InsufficientGasForPush(uint256 left, uint256 needed);

@@ -18,14 +18,14 @@ abstract contract ModuleCache is RegistryClient {
         _refreshModuleCache();
     }
 
-    /// @param ttlSeconds zero makes the cache expire with the block that refreshed it.
+    /// @param ttlSeconds zero means expired at once, whatever is refreshed.
     function setModuleCacheTtl(uint64 ttlSeconds) external onlyAdmin {
         moduleCacheTtl = ttlSeconds;
     }
 
     function isModuleCacheExpired() public view returns (bool) {
         return moduleCacheRefreshedAt == 0
-            || block.timestamp > uint256(moduleCacheRefreshedAt) + uint256(moduleCacheTtl);
+            || block.timestamp >= uint256(moduleCacheRefreshedAt) + uint256(moduleCacheTtl);
     }
 
     /// @dev The keys that this contract uses.

@@ -12,7 +12,7 @@ import {ModuleHasNoCode, ModuleMissing, NotModule} from "../Errors.sol";
 /// view took it is returned, and the business module reports the failure.
 contract VaultRouter is ModuleCache, IVaultRouter {
     /// @dev What a view gets at most, so that one that burns its gas cannot take the trace with it.
-    uint256 private constant VIEW_GAS = 200_000;
+    uint256 private constant VIEW_GAS = 160_000;
 
     struct AssetStats {
         uint256 totalCollateral;

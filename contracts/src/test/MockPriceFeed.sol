@@ -5,21 +5,21 @@ import {IPriceFeed} from "../Interfaces.sol";
 
 /// @title A price that anyone may set: for tests and demonstrations.
 contract MockPriceFeed is IPriceFeed {
-    uint256 private _price;
-    uint256 private _updatedAt;
+    uint192 private _price;
+    uint64 private _updatedAt;
 
     error NoPrice();
 
     /// @param price of one whole token, 8 decimals; zero means that there is none.
-    constructor(uint256 price) {
+    constructor(uint192 price) {
         _price = price;
-        _updatedAt = block.timestamp;
+        _updatedAt = uint64(block.timestamp);
     }
 
     /// @param price zero makes the feed fail until the next price.
-    function setPrice(uint256 price) external {
+    function setPrice(uint192 price) external {
         _price = price;
-        _updatedAt = block.timestamp;
+        _updatedAt = uint64(block.timestamp);
     }
 
     function latestPrice() external view returns (uint256 price, uint256 updatedAt) {

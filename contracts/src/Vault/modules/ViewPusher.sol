@@ -3,26 +3,30 @@ pragma solidity 0.8.37;
 
 import {ModuleKeys} from "../../ModuleKeys.sol";
 import {RegistryClient} from "../../RegistryClient.sol";
-import {IVaultRouter} from "../../Interfaces.sol";
-import {InsufficientGasForPush, NotModule} from "../../Errors.sol";
+import {ICollateralManager, ILendingEngine, IVaultRouter} from "../../Interfaces.sol";
+import {NotModule} from "../../Errors.sol";
 
 /// @title Pushing to the views so that a failure is reported and never reverts the business.
-/// @notice The push runs in a call of this contract to itself: what reverts in there, a module missing, without code,
-/// refusing, or answering what does not decode, comes back as the raw reason. The gas for it is demanded up front:
-/// otherwise a caller (or a node's gas estimate) could starve the push and leave the business done and the view stale.
+/// @notice Reading the ledger and pushing each run in a call of this contract to itself: what reverts in there, a module
+/// missing, without code, refusing, or answering what does not decode, comes back as the raw reason.
 abstract contract ViewPusher is RegistryClient {
-    /// @dev One position with its asset's stats, in the worst case (every slot new), with room to spare.
-    uint256 internal constant POSITION_PUSH_GAS = 400_000;
-    /// @dev For what comes after the push: the failure event with its reason.
-    uint256 internal constant REPORT_GAS = 40_000;
+    uint256 private constant READ_GAS = 100_000;
+    uint256 private constant PRICE_GAS = 40_000;
+    /// @dev One position with its asset's stats, in the worst case (every slot new, a view that burns its share).
+    uint256 private constant PUSH_GAS = 340_000;
+    uint256 private constant REPORT_GAS = 20_000;
+    /// @dev What `_pushPosition` uses at most: its caller demands it first (`GasReserve`).
+    uint256 internal constant POSITION_GAS = READ_GAS + PUSH_GAS + REPORT_GAS;
+
+    uint256 internal constant TOTALS_GAS = 180_000;
+    uint256 internal constant HEALTH_VIEW_GAS = 80_000;
+    /// @dev What the engine's push of a user's health uses at most, demanded likewise.
+    uint256 internal constant HEALTH_GAS = TOTALS_GAS + HEALTH_VIEW_GAS + REPORT_GAS;
 
     struct PositionPush {
         address user;
         address asset;
-        /// @dev What the ledger says after the business.
-        uint256 collateral;
-        uint256 debt;
-        /// @dev Whether the view gets `collateralDelta` instead of the amounts.
+        /// @dev Whether the view gets `collateralDelta` instead of what the ledger says.
         bool relative;
         int256 collateralDelta;
         bytes32 requestId;
@@ -30,9 +34,12 @@ abstract contract ViewPusher is RegistryClient {
         uint64 nextVersion;
     }
 
-    struct StatsPush {
+    struct Ledger {
+        uint256 collateral;
+        uint256 debt;
         uint256 totalCollateral;
         uint256 totalDebt;
+        /// @dev Zero where the asset's feed has none: that does not keep the totals from going out.
         uint256 price;
     }
 
@@ -41,7 +48,7 @@ abstract contract ViewPusher is RegistryClient {
     );
 
     /// @dev Only for this contract itself.
-    function pushThroughRouter(PositionPush calldata push, StatsPush calldata stats)
+    function pushThroughRouter(PositionPush calldata push, Ledger calldata ledger)
         external
         returns (bool ok, bytes memory reason, address view_)
     {
@@ -53,30 +60,48 @@ abstract contract ViewPusher is RegistryClient {
             );
         } else {
             (ok, reason, view_) = router.pushUserPosition(
-                push.user, push.asset, push.collateral, push.debt, push.requestId, push.seq, push.nextVersion
+                push.user, push.asset, ledger.collateral, ledger.debt, push.requestId, push.seq, push.nextVersion
             );
         }
         router.pushAssetStats(
-            push.asset, stats.totalCollateral, stats.totalDebt, stats.price, push.requestId, push.seq
+            push.asset, ledger.totalCollateral, ledger.totalDebt, ledger.price, push.requestId, push.seq
         );
     }
 
-    function _pushPosition(PositionPush memory push, StatsPush memory stats) internal {
-        _demandGas(POSITION_PUSH_GAS);
-        try this.pushThroughRouter{gas: POSITION_PUSH_GAS}(push, stats) returns (
-            bool ok, bytes memory reason, address view_
-        ) {
-            if (!ok) emit CacheUpdateFailed(push.user, push.asset, view_, push.collateral, push.debt, reason);
-        } catch (bytes memory reason) {
-            // The router did not get as far as the view: name the one that is missing this position.
-            address view_ = registry.getModule(ModuleKeys.POSITION_VIEW);
-            emit CacheUpdateFailed(push.user, push.asset, view_, push.collateral, push.debt, reason);
+    /// @notice What the ledger modules say of a position and its asset.
+    function readLedger(address user, address asset) external view returns (Ledger memory ledger) {
+        ICollateralManager collateral = ICollateralManager(_requireModule(ModuleKeys.COLLATERAL_MANAGER));
+        ILendingEngine engine = ILendingEngine(_requireModule(ModuleKeys.LENDING_ENGINE));
+        ledger.collateral = collateral.getCollateral(user, asset);
+        ledger.debt = engine.getDebt(user, asset);
+        ledger.totalCollateral = collateral.getTotalCollateral(asset);
+        ledger.totalDebt = engine.getTotalDebt(asset);
+        try engine.getAssetPrice{gas: PRICE_GAS}(asset) returns (uint256 price) {
+            ledger.price = price;
+        } catch {
+            ledger.price = 0;
         }
     }
 
-    /// @dev A call gets at most 63/64 of what is left (EIP-150).
-    function _demandGas(uint256 forCall) internal view {
-        uint256 needed = forCall + forCall / 63 + REPORT_GAS;
-        if (gasleft() < needed) revert InsufficientGasForPush(gasleft(), needed);
+    function _pushPosition(PositionPush memory push) internal {
+        try this.readLedger{gas: READ_GAS}(push.user, push.asset) returns (Ledger memory ledger) {
+            _send(push, ledger);
+        } catch (bytes memory reason) {
+            _reportUnsent(push, 0, 0, reason);
+        }
+    }
+
+    function _send(PositionPush memory push, Ledger memory ledger) private {
+        try this.pushThroughRouter{gas: PUSH_GAS}(push, ledger) returns (bool ok, bytes memory reason, address view_) {
+            if (!ok) emit CacheUpdateFailed(push.user, push.asset, view_, ledger.collateral, ledger.debt, reason);
+        } catch (bytes memory reason) {
+            _reportUnsent(push, ledger.collateral, ledger.debt, reason);
+        }
+    }
+
+    /// @dev The push did not get as far as the view: names the one that is missing it.
+    function _reportUnsent(PositionPush memory push, uint256 collateral, uint256 debt, bytes memory reason) private {
+        address view_ = registry.getModule(ModuleKeys.POSITION_VIEW);
+        emit CacheUpdateFailed(push.user, push.asset, view_, collateral, debt, reason);
     }
 }

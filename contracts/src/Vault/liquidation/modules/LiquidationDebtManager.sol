@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {GasReserve} from "../../../GasReserve.sol";
 import {ModuleKeys} from "../../../ModuleKeys.sol";
 import {RegistryClient} from "../../../RegistryClient.sol";
 import {HealthMath} from "../../HealthMath.sol";
@@ -11,6 +12,8 @@ import {Healthy, ZeroAmount} from "../../../Errors.sol";
 /// @title Liquidation: a third party pays a user's debt and takes collateral at a discount.
 contract LiquidationDebtManager is ViewPusher {
     uint256 public constant BONUS_BPS = 500;
+    /// @dev For the engine's own demand when it is called for the health push.
+    uint256 private constant ENGINE_CALL_GAS = 40_000;
 
     constructor(IRegistry registry_) RegistryClient(registry_) {}
 
@@ -27,17 +30,16 @@ contract LiquidationDebtManager is ViewPusher {
     ) external returns (bool executed) {
         if (repayAmount == 0) revert ZeroAmount();
         ILendingEngine engine = ILendingEngine(_requireModule(ModuleKeys.LENDING_ENGINE));
-        ICollateralManager collateral = ICollateralManager(_requireModule(ModuleKeys.COLLATERAL_MANAGER));
         executed = engine.claimRequest(msg.sender, requestId);
-        if (executed) _liquidate(engine, collateral, user, debtAsset, collateralAsset, repayAmount);
-        _push(engine, collateral, user, debtAsset, requestId, seq);
-        if (collateralAsset != debtAsset) _push(engine, collateral, user, collateralAsset, requestId, seq);
+        if (executed) _liquidate(engine, user, debtAsset, collateralAsset, repayAmount);
+        GasReserve.demand(2 * POSITION_GAS + HEALTH_GAS + ENGINE_CALL_GAS);
+        _push(user, debtAsset, requestId, seq);
+        if (collateralAsset != debtAsset) _push(user, collateralAsset, requestId, seq);
         engine.pushUserHealth(user);
     }
 
     function _liquidate(
         ILendingEngine engine,
-        ICollateralManager collateral,
         address user,
         address debtAsset,
         address collateralAsset,
@@ -46,6 +48,7 @@ contract LiquidationDebtManager is ViewPusher {
         _requireUnhealthy(engine, user);
         uint256 value = engine.valueOf(debtAsset, repayAmount);
         uint256 seized = engine.amountOf(collateralAsset, value * (HealthMath.BPS + BONUS_BPS) / HealthMath.BPS);
+        ICollateralManager collateral = ICollateralManager(_requireModule(ModuleKeys.COLLATERAL_MANAGER));
         uint256 held = collateral.getCollateral(user, collateralAsset);
         if (seized > held) seized = held;
         engine.writeDown(user, debtAsset, repayAmount, msg.sender);
@@ -58,36 +61,17 @@ contract LiquidationDebtManager is ViewPusher {
         if (factor >= HealthMath.ONE) revert Healthy(factor);
     }
 
-    function _push(
-        ILendingEngine engine,
-        ICollateralManager collateral,
-        address user,
-        address asset,
-        bytes32 requestId,
-        uint64 seq
-    ) private {
-        PositionPush memory push = PositionPush({
-            user: user,
-            asset: asset,
-            collateral: collateral.getCollateral(user, asset),
-            debt: engine.getDebt(user, asset),
-            relative: false,
-            collateralDelta: 0,
-            requestId: requestId,
-            seq: seq,
-            nextVersion: 0
-        });
+    function _push(address user, address asset, bytes32 requestId, uint64 seq) private {
         _pushPosition(
-            push, StatsPush(collateral.getTotalCollateral(asset), engine.getTotalDebt(asset), _priceOrZero(engine, asset))
+            PositionPush({
+                user: user,
+                asset: asset,
+                relative: false,
+                collateralDelta: 0,
+                requestId: requestId,
+                seq: seq,
+                nextVersion: 0
+            })
         );
-    }
-
-    /// @dev As in the engine: stats of an asset without a price say zero.
-    function _priceOrZero(ILendingEngine engine, address asset) private view returns (uint256 price) {
-        try engine.getAssetPrice(asset) returns (uint256 known) {
-            price = known;
-        } catch {
-            price = 0;
-        }
     }
 }

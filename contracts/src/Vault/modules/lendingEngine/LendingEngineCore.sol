@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {GasReserve} from "../../../GasReserve.sol";
 import {ModuleKeys} from "../../../ModuleKeys.sol";
 import {RegistryClient} from "../../../RegistryClient.sol";
 import {HealthMath} from "../../HealthMath.sol";
@@ -22,6 +23,7 @@ import {
     NotModule,
     PriceUnavailable,
     TooManyAssets,
+    TooManyDecimals,
     TransferFailed,
     Unhealthy,
     ZeroAmount
@@ -32,12 +34,13 @@ import {
 contract LendingEngineCore is ViewPusher, ILendingEngine {
     /// @dev A user's totals are a loop over all assets: the limit keeps it inside `TOTALS_GAS`.
     uint256 public constant MAX_ASSETS = 8;
-    uint256 private constant TOTALS_GAS = 160_000;
-    uint256 private constant HEALTH_VIEW_GAS = 100_000;
+    /// @dev 10^28 is the last power of ten that fits `Asset.unit`.
+    uint8 private constant MAX_DECIMALS = 28;
 
     struct Asset {
         IPriceFeed feed;
-        uint256 unit;
+        /// @dev One whole token; with the feed in one slot, since totals read it for every asset.
+        uint96 unit;
     }
 
     address[] private _assetList;
@@ -61,7 +64,9 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
         if (_assets[asset].unit != 0) revert AssetAlreadyListed(asset);
         if (_assetList.length == MAX_ASSETS) revert TooManyAssets(MAX_ASSETS);
         if (address(feed).code.length == 0) revert ModuleHasNoCode(address(feed));
-        _assets[asset] = Asset(feed, 10 ** IERC20(asset).decimals());
+        uint8 decimals = IERC20(asset).decimals();
+        if (decimals > MAX_DECIMALS) revert TooManyDecimals(decimals, MAX_DECIMALS);
+        _assets[asset] = Asset(feed, uint96(10 ** decimals));
         _assetList.push(asset);
     }
 
@@ -81,7 +86,6 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
             if (!IERC20(asset).transfer(msg.sender, amount)) revert TransferFailed(asset);
         }
         _pushAbsolute(msg.sender, asset, requestId, seq, 0);
-        _pushHealth(msg.sender);
     }
 
     /// @notice Takes `amount` of the caller's tokens (approved to this contract) off the caller's debt.
@@ -94,7 +98,6 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
         executed = _claim(msg.sender, requestId);
         if (executed) _writeDown(msg.sender, asset, amount, msg.sender);
         _pushAbsolute(msg.sender, asset, requestId, seq, 0);
-        _pushHealth(msg.sender);
     }
 
     /// @notice A liquidator pays a user's debt. The liquidation pushes the position.
@@ -123,7 +126,6 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
         listed(asset)
     {
         _pushAbsolute(user, asset, requestId, seq, nextVersion);
-        _pushHealth(user);
     }
 
     /// @notice Pushes a change of collateral that the ledger holds already.
@@ -132,14 +134,21 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
         onlyModule(ModuleKeys.COLLATERAL_MANAGER)
         listed(asset)
     {
-        PositionPush memory push = _ledgerPush(user, asset, requestId, seq, 0);
-        push.relative = true;
-        push.collateralDelta = delta;
-        _pushPosition(push, _stats(asset));
-        _pushHealth(user);
+        _push(
+            PositionPush({
+                user: user,
+                asset: asset,
+                relative: true,
+                collateralDelta: delta,
+                requestId: requestId,
+                seq: seq,
+                nextVersion: 0
+            })
+        );
     }
 
     function pushUserHealth(address user) external onlyModuleOrAdmin(ModuleKeys.LIQUIDATION_DEBT_MANAGER) {
+        GasReserve.demand(HEALTH_GAS);
         _pushHealth(user);
     }
 
@@ -208,41 +217,27 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
     }
 
     function _pushAbsolute(address user, address asset, bytes32 requestId, uint64 seq, uint64 nextVersion) private {
-        _pushPosition(_ledgerPush(user, asset, requestId, seq, nextVersion), _stats(asset));
+        _push(
+            PositionPush({
+                user: user,
+                asset: asset,
+                relative: false,
+                collateralDelta: 0,
+                requestId: requestId,
+                seq: seq,
+                nextVersion: nextVersion
+            })
+        );
     }
 
-    function _ledgerPush(address user, address asset, bytes32 requestId, uint64 seq, uint64 nextVersion)
-        private
-        view
-        returns (PositionPush memory)
-    {
-        return PositionPush({
-            user: user,
-            asset: asset,
-            collateral: _collateralManager().getCollateral(user, asset),
-            debt: _debt[user][asset],
-            relative: false,
-            collateralDelta: 0,
-            requestId: requestId,
-            seq: seq,
-            nextVersion: nextVersion
-        });
-    }
-
-    /// @dev A feed without a price does not keep the stats from going out: they say zero.
-    function _stats(address asset) private view returns (StatsPush memory) {
-        uint256 price;
-        try this.getAssetPrice(asset) returns (uint256 known) {
-            price = known;
-        } catch {
-            price = 0;
-        }
-        return StatsPush(_collateralManager().getTotalCollateral(asset), _totalDebt[asset], price);
+    function _push(PositionPush memory push) private {
+        GasReserve.demand(POSITION_GAS + HEALTH_GAS);
+        _pushPosition(push);
+        _pushHealth(push.user);
     }
 
     function _pushHealth(address user) private {
         address view_ = registry.getModule(ModuleKeys.HEALTH_VIEW);
-        _demandGas(TOTALS_GAS + HEALTH_VIEW_GAS);
         try this.getUserTotals{gas: TOTALS_GAS}(user) returns (uint256 totalCollateral, uint256 totalDebt) {
             (bool ok, bytes memory reason) = _callHealthView(view_, user, totalCollateral, totalDebt);
             if (!ok) emit HealthPushFailed(user, view_, totalCollateral, totalDebt, reason);

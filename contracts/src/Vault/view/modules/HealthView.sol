@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {GasReserve} from "../../../GasReserve.sol";
 import {ModuleKeys} from "../../../ModuleKeys.sol";
 import {RegistryClient} from "../../../RegistryClient.sol";
 import {HealthMath} from "../../HealthMath.sol";
@@ -9,6 +10,9 @@ import {Paused} from "../../../Errors.sol";
 
 /// @title The cached health of users and of modules.
 contract HealthView is RegistryClient, IHealthView {
+    /// @dev A user's totals over as many assets as the engine lists.
+    uint256 private constant READ_GAS = 200_000;
+
     struct UserHealth {
         uint256 healthFactor;
         uint256 timestamp;
@@ -47,7 +51,8 @@ contract HealthView is RegistryClient, IHealthView {
     /// @notice Reads the ledger again and caches what it says. Failing again emits `HealthPushFailed` and returns.
     function retryUserHealthUpdate(address user) external onlyAdmin {
         // Through an external call, so that whatever goes wrong in it comes back as a reason.
-        try this.readTotals(user) returns (uint256 totalCollateral, uint256 totalDebt) {
+        GasReserve.demand(READ_GAS);
+        try this.readTotals{gas: READ_GAS}(user) returns (uint256 totalCollateral, uint256 totalDebt) {
             if (paused) {
                 bytes memory reason = abi.encodeWithSelector(Paused.selector);
                 emit HealthPushFailed(user, address(this), totalCollateral, totalDebt, reason);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {GasReserve} from "../../../GasReserve.sol";
 import {ModuleCache} from "../../../ModuleCache.sol";
 import {ModuleKeys} from "../../../ModuleKeys.sol";
 import {RegistryClient} from "../../../RegistryClient.sol";
@@ -11,6 +12,9 @@ import {InvalidDelta, NotModule, OutOfOrderSeq, Paused, StaleVersion} from "../.
 /// @notice A push is judged in this order: paused, caller, same request again (ignored), seq, delta, version. A write always
 /// raises the version by exactly one and says so in `UserPositionCachedV2`.
 contract PositionView is ModuleCache, IPositionView {
+    uint256 private constant REFRESH_GAS = 110_000;
+    uint256 private constant READ_GAS = 80_000;
+
     struct Position {
         uint256 collateral;
         uint256 debt;
@@ -86,10 +90,11 @@ contract PositionView is ModuleCache, IPositionView {
     /// @notice Reads the ledger again and caches what it says. Failing again emits `CacheUpdateFailed` and returns, so that
     /// the attempt is on record.
     function retryUserPositionUpdate(address user, address asset) external onlyAdmin {
+        GasReserve.demand(REFRESH_GAS + READ_GAS);
         _refreshModuleCache();
         // Through an external call, so that whatever goes wrong in it (a module missing, without code, answering nonsense)
         // comes back as a reason.
-        try this.readLedger(user, asset) returns (uint256 collateral, uint256 debt) {
+        try this.readLedger{gas: READ_GAS}(user, asset) returns (uint256 collateral, uint256 debt) {
             if (paused) {
                 bytes memory reason = abi.encodeWithSelector(Paused.selector);
                 emit CacheUpdateFailed(user, asset, address(this), collateral, debt, reason);
