@@ -1,0 +1,484 @@
+//! A batch of records, folded in memory: no I/O, so that every rule can be tested on a table.
+//!
+//! [`Batch::read`] decodes and pairs; the caller then gives it the mirror rows that it asks for; [`Batch::fold`] goes through the
+//! events in order and leaves, for each, what goes into the apply log, and for each key the row that the mirror ends with.
+//! Pairing looks ahead within a transaction (a push may follow the version that it produced). That is sound because a block is applied,
+//! and taken back, as a whole.
+
+use alloy_primitives::map::{Entry, HashMap};
+use alloy_primitives::{Address, U256, hex};
+use plimsoll_journal::{Event, Record};
+use plimsoll_types::{Amount, ApplyStatus, RequestId};
+use serde_json::{Value, json};
+
+use crate::links::{Answer, Pairing, Push};
+use crate::plan::{Action, Plan, Plans, write_key, write_object};
+use crate::position::{Verdict, is_out_of_order, judge};
+use crate::reason::{OUT_OF_ORDER_SEQ, Reason, Reasons, STALE_VERSION};
+use crate::row::{MirrorKey, MirrorRow, PositionKey, PositionRow, Stamp, Undo};
+
+/// The journal's order was broken.
+pub(crate) const REORG_CONFLICT: &str = "reorg_conflict";
+
+/// Revert data longer than this is cut in the apply log; all of it is in the raw store.
+const MAX_RAW_REASON_BYTES: usize = 4096;
+
+/// A record that cannot be folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Poison {
+    pub(crate) seq: i64,
+    pub(crate) reason: String,
+}
+
+/// What the apply log says of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) status: ApplyStatus,
+    pub(crate) code: Option<&'static str>,
+    pub(crate) detail: Option<Value>,
+}
+
+impl Outcome {
+    pub(crate) fn plain(status: ApplyStatus) -> Self {
+        Self { status, code: None, detail: None }
+    }
+
+    pub(crate) fn rejected(code: &'static str, detail: Value) -> Self {
+        Self { status: ApplyStatus::Rejected, code: Some(code), detail: Some(detail) }
+    }
+}
+
+/// What an event says, decoded as far as the fold needs it.
+#[derive(Clone, Debug)]
+pub(crate) enum Says {
+    Position { slot: usize, collateral: U256, debt: U256, version: u64 },
+    /// `version` is the one that the mirror has the same request id at.
+    Replay { slot: usize, version: Option<u64> },
+    Push,
+    Failure { view: Address, code: &'static str },
+    Mirror { slot: usize },
+    Trail,
+    Ignored,
+}
+
+/// An event of the batch.
+#[derive(Debug)]
+pub(crate) struct Item<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) event: &'a Event,
+    /// `None`: no ABI knows it.
+    pub(crate) plan: Option<&'a Plan>,
+    pub(crate) user: Option<Address>,
+    pub(crate) asset: Option<Address>,
+    /// Its own, else its push's.
+    pub(crate) request_id: Option<RequestId>,
+    pub(crate) seq: Option<u64>,
+    pub(crate) says: Says,
+    /// The push's answer or the answer's push, as an index into the items.
+    pub(crate) counterpart: Option<usize>,
+    pub(crate) outcome: Outcome,
+    /// Its record's index in the batch.
+    at: usize,
+}
+
+/// A row of `position_cache_mirror` that the batch touches.
+#[derive(Clone, Copy, Debug)]
+struct PositionSlot {
+    row: Option<PositionRow>,
+    changed: bool,
+}
+
+/// A row of `view_mirror` that the batch touches.
+#[derive(Clone, Debug)]
+struct MirrorSlot {
+    key: MirrorKey,
+    loaded: Option<MirrorRow>,
+    must_load: bool,
+    last: Option<usize>,
+}
+
+/// Something that should not have happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Anomaly {
+    pub(crate) kind: &'static str,
+    pub(crate) journal_seq: i64,
+    pub(crate) detail: Value,
+}
+
+/// What [`Batch::fold`] found beside the items' outcomes.
+#[derive(Debug, Default)]
+pub(crate) struct Folded {
+    /// One a record.
+    pub(crate) undos: Vec<Option<Value>>,
+    pub(crate) anomalies: Vec<Anomaly>,
+    /// The first key of each contract that was first seen at a later version than 1.
+    pub(crate) late_starts: HashMap<Address, Anomaly>,
+}
+
+/// Events, and the mirror rows that they touch.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    records: usize,
+    settled: Option<u64>,
+    pub(crate) items: Vec<Item<'a>>,
+    position_keys: Vec<PositionKey>,
+    positions: Vec<PositionSlot>,
+    mirrors: Vec<MirrorSlot>,
+}
+
+impl<'a> Batch<'a> {
+    /// Decodes the events of `records` and pairs pushes with answers. Nothing at or below block `settled` is taken back.
+    pub(crate) fn read(
+        plans: &'a Plans,
+        reasons: &Reasons,
+        records: &'a [Record],
+        settled: Option<u64>,
+    ) -> Result<Self, Poison> {
+        let mut batch = Self {
+            records: records.len(),
+            settled,
+            items: Vec::with_capacity(records.len()),
+            position_keys: Vec::new(),
+            positions: Vec::new(),
+            mirrors: Vec::new(),
+        };
+        let mut index = Index::default();
+        for (at, record) in records.iter().enumerate() {
+            if let Some(event) = record.event() {
+                let item = batch
+                    .item(plans, reasons, &mut index, at, record, event)
+                    .map_err(|reason| Poison { seq: record.seq, reason })?;
+                batch.items.push(item);
+            }
+        }
+        batch.pair(plans)?;
+        Ok(batch)
+    }
+
+    fn item(
+        &mut self,
+        plans: &'a Plans,
+        reasons: &Reasons,
+        index: &mut Index,
+        at: usize,
+        record: &'a Record,
+        event: &'a Event,
+    ) -> Result<Item<'a>, String> {
+        let plan = plans.of(event);
+        let mut item = Item { at, ..Item::bare(record, event, plan, Outcome::plain(ApplyStatus::Ignored)) };
+        let Some(plan) = plan else { return Ok(item) };
+        item.user = plan.user(event)?;
+        item.asset = plan.asset(event)?;
+        item.request_id = plan.request_id(event)?;
+        item.seq = plan.seq(event)?;
+        match &plan.action {
+            Action::Position { collateral, debt, version } => {
+                item.says = Says::Position {
+                    slot: self.position_slot(index, plan, event)?,
+                    collateral: collateral.u256(event)?,
+                    debt: debt.u256(event)?,
+                    version: version.u64(event)?,
+                };
+            }
+            Action::Replay => {
+                item.says = Says::Replay { slot: self.position_slot(index, plan, event)?, version: None };
+            }
+            Action::Push { .. } => item.says = Says::Push,
+            Action::Failure { view, reason, other } => {
+                let raw = reason.bytes(event)?;
+                let Reason { code, text } = reasons.read(raw);
+                item.says = Says::Failure { view: view.address(event)?, code };
+                let mut detail = Vec::new();
+                write_object(other, event, &mut detail)?;
+                let mut detail: Value = serde_json::from_slice(&detail).map_err(|error| error.to_string())?;
+                detail["reason"] = text.into();
+                detail["raw"] = hex::encode_prefixed(&raw[..raw.len().min(MAX_RAW_REASON_BYTES)]).into();
+                if raw.len() > MAX_RAW_REASON_BYTES {
+                    detail["raw_bytes"] = raw.len().into();
+                }
+                item.outcome = Outcome::rejected(code, detail);
+            }
+            Action::Mirror { key, .. } => {
+                let mut text = Vec::new();
+                write_key(key, event, &mut text)?;
+                let text = String::from_utf8(text).map_err(|error| error.to_string())?;
+                let key = MirrorKey { contract: event.contract, view: plan.view.into(), key: text };
+                item.says = Says::Mirror { slot: self.mirror_slot(index, key, event) };
+                item.outcome = Outcome::plain(ApplyStatus::Applied);
+            }
+            Action::Trail { .. } => {
+                item.says = Says::Trail;
+                item.outcome = Outcome::plain(ApplyStatus::Applied);
+            }
+            Action::Ignored => {}
+        }
+        Ok(item)
+    }
+
+    fn position_slot(&mut self, index: &mut Index, plan: &Plan, event: &Event) -> Result<usize, String> {
+        let (user, asset) = plan.user_and_asset(event)?;
+        let key = PositionKey { contract: event.contract, user, asset };
+        Ok(*index.positions.entry(key).or_insert_with(|| {
+            self.position_keys.push(key);
+            self.positions.push(PositionSlot { row: None, changed: false });
+            self.positions.len() - 1
+        }))
+    }
+
+    fn mirror_slot(&mut self, index: &mut Index, key: MirrorKey, event: &Event) -> usize {
+        let undoable = self.is_undoable(event);
+        let slot = match index.mirrors.entry(key) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                self.mirrors.push(MirrorSlot { key: entry.key().clone(), loaded: None, must_load: false, last: None });
+                *entry.insert(self.mirrors.len() - 1)
+            }
+        };
+        self.mirrors[slot].must_load |= undoable;
+        slot
+    }
+
+    fn is_undoable(&self, event: &Event) -> bool {
+        self.settled.is_none_or(|settled| event.block_number > settled)
+    }
+
+    fn pair(&mut self, plans: &Plans) -> Result<(), Poison> {
+        let mut pairing = Pairing::default();
+        let mut transaction = None;
+        for (i, item) in self.items.iter().enumerate() {
+            let here = Some((item.event.block_hash, item.event.tx_hash));
+            if transaction != here {
+                pairing.end_transaction();
+                transaction = here;
+            }
+            let Some(key) = item.user.zip(item.asset) else { continue };
+            match &item.says {
+                Says::Push => {
+                    let values = match item.plan.map(|plan| &plan.action) {
+                        Some(Action::Push { values: Some((collateral, debt)) }) => Some(
+                            collateral
+                                .u256(item.event)
+                                .and_then(|collateral| Ok((collateral, debt.u256(item.event)?)))
+                                .map_err(|reason| Poison { seq: item.record.seq, reason })?,
+                        ),
+                        _ => None,
+                    };
+                    pairing.push(key, i, Push { values, request_id: item.request_id });
+                }
+                Says::Position { collateral, debt, .. } => {
+                    pairing.answer(key, i, Answer::Wrote { values: (*collateral, *debt) });
+                }
+                Says::Replay { .. } => pairing.answer(key, i, Answer::Replayed { request_id: item.request_id }),
+                Says::Failure { view, .. } if plans.may_hold_positions(view) => pairing.answer(key, i, Answer::Failed),
+                _ => {}
+            }
+        }
+        for pair in pairing.into_pairs() {
+            self.items[pair.push].counterpart = Some(pair.answer);
+            self.items[pair.answer].counterpart = Some(pair.push);
+        }
+        Ok(())
+    }
+
+    /// The rows of `position_cache_mirror` to load, by slot.
+    pub(crate) fn position_keys(&self) -> &[PositionKey] {
+        &self.position_keys
+    }
+
+    pub(crate) fn set_position(&mut self, slot: usize, row: PositionRow) {
+        self.positions[slot].row = Some(row);
+    }
+
+    /// The rows of `view_mirror` to load: those that something of this batch may have to restore.
+    pub(crate) fn mirror_keys(&self) -> Vec<(usize, &MirrorKey)> {
+        self.mirrors.iter().enumerate().filter(|(_, slot)| slot.must_load).map(|(i, slot)| (i, &slot.key)).collect()
+    }
+
+    pub(crate) fn set_mirror(&mut self, slot: usize, row: MirrorRow) {
+        self.mirrors[slot].loaded = Some(row);
+    }
+
+    /// Goes through the events in order.
+    pub(crate) fn fold(&mut self) -> Result<Folded, Poison> {
+        let mut folded = Folded { undos: vec![None; self.records], ..Folded::default() };
+        for i in 0..self.items.len() {
+            match self.items[i].says.clone() {
+                Says::Position { slot, collateral, debt, version } => {
+                    self.fold_position(i, slot, (collateral, debt, version), &mut folded);
+                }
+                Says::Replay { slot, .. } => {
+                    let row = self.positions[slot].row;
+                    let request_id = self.items[i].request_id;
+                    let held = row.filter(|row| request_id.is_some() && row.last_request_id == request_id);
+                    self.items[i].says = Says::Replay { slot, version: held.map(|row| row.version) };
+                }
+                Says::Failure { .. } => self.take_over_request(i),
+                Says::Mirror { slot } => self.fold_mirror(i, slot, &mut folded)?,
+                Says::Push | Says::Trail | Says::Ignored => {}
+            }
+        }
+        Ok(folded)
+    }
+
+    /// An answer is on record with the request that it answers.
+    fn take_over_request(&mut self, i: usize) {
+        if let Some(push) = self.items[i].counterpart {
+            self.items[i].request_id = self.items[push].request_id;
+            self.items[i].seq = self.items[push].seq;
+        }
+    }
+
+    fn fold_position(&mut self, i: usize, slot: usize, (collateral, debt, version): (U256, U256, u64), folded: &mut Folded) {
+        self.take_over_request(i);
+        let item = &self.items[i];
+        let (stamp, push, at) = (Stamp::of(item.record, item.event), item.counterpart, item.at);
+        let (request_id, seq) = (item.request_id, item.seq);
+        let key = self.position_keys[slot];
+        let before = self.positions[slot].row;
+        let verdict = judge(before.as_ref(), version, &stamp);
+        let evidence = || {
+            json!({
+                "contract": key.contract, "user": key.user, "asset": key.asset,
+                "version": version.to_string(), "mirror_version": before.map(|row| row.version.to_string()),
+                "collateral": Amount(collateral), "debt": Amount(debt),
+                "block_number": stamp.block_number, "mirror_block_number": before.map(|row| row.stamp.block_number),
+            })
+        };
+        let mut anomaly = |kind| folded.anomalies.push(Anomaly { kind, journal_seq: stamp.journal_seq, detail: evidence() });
+        let outcome = match verdict {
+            Verdict::Next => Outcome::plain(ApplyStatus::Applied),
+            Verdict::FirstSeen => {
+                let late = Anomaly { kind: "history_starts_late", journal_seq: stamp.journal_seq, detail: evidence() };
+                folded.late_starts.entry(key.contract).or_insert(late);
+                Outcome { detail: Some(json!({ "first_version_seen": version.to_string() })), ..Outcome::plain(ApplyStatus::Applied) }
+            }
+            Verdict::Jump => {
+                anomaly("version_jump");
+                Outcome { detail: Some(evidence()), ..Outcome::plain(ApplyStatus::Applied) }
+            }
+            Verdict::Duplicate => {
+                anomaly("version_repeated");
+                Outcome { detail: Some(evidence()), ..Outcome::plain(ApplyStatus::Duplicate) }
+            }
+            Verdict::Back => {
+                anomaly("version_back");
+                Outcome::rejected(STALE_VERSION, evidence())
+            }
+            Verdict::BeforeMirror => {
+                anomaly(REORG_CONFLICT);
+                Outcome::rejected(REORG_CONFLICT, evidence())
+            }
+        };
+        let applied = outcome.status == ApplyStatus::Applied;
+        self.items[i].outcome = outcome;
+        if !applied {
+            return;
+        }
+        let last_seq = before.and_then(|row| row.last_seq);
+        if let Some(push) = push.filter(|_| is_out_of_order(last_seq, seq)) {
+            let detail = json!({
+                "user": key.user, "asset": key.asset, "version": version.to_string(),
+                "seq": seq.map(|seq| seq.to_string()), "last_seq": last_seq.map(|seq| seq.to_string()),
+            });
+            let journal_seq = self.items[push].record.seq;
+            folded.anomalies.push(Anomaly { kind: OUT_OF_ORDER_SEQ, journal_seq, detail: detail.clone() });
+            self.items[push].outcome = Outcome::rejected(OUT_OF_ORDER_SEQ, detail);
+        }
+        let row = PositionRow {
+            tenant_id: self.items[i].plan.map(|plan| plan.contract.tenant_id),
+            collateral,
+            debt,
+            version,
+            last_request_id: request_id.or(before.and_then(|row| row.last_request_id)),
+            last_seq: seq.filter(|seq| *seq != 0).or(last_seq),
+            stamp,
+        };
+        self.positions[slot] = PositionSlot { row: Some(row), changed: true };
+        if self.is_undoable(self.items[i].event) {
+            folded.undos[at] = Some(Undo::Position { key, before }.to_json());
+        }
+    }
+
+    fn fold_mirror(&mut self, i: usize, slot: usize, folded: &mut Folded) -> Result<(), Poison> {
+        let last = self.mirrors[slot].last.replace(i);
+        if self.is_undoable(self.items[i].event) {
+            let before = match last {
+                Some(last) => Some(self.mirror_row(last)?),
+                None => self.mirrors[slot].loaded.clone(),
+            };
+            let key = self.mirrors[slot].key.clone();
+            folded.undos[self.items[i].at] = Some(Undo::Mirror { key, before }.to_json());
+        }
+        Ok(())
+    }
+
+    fn mirror_row(&self, i: usize) -> Result<MirrorRow, Poison> {
+        let item = &self.items[i];
+        Ok(MirrorRow {
+            tenant_id: item.plan.map(|plan| plan.contract.tenant_id),
+            value: item.value()?,
+            stamp: Stamp::of(item.record, item.event),
+        })
+    }
+
+    /// The rows that `position_cache_mirror` ends with.
+    pub(crate) fn changed_positions(&self) -> Vec<(PositionKey, PositionRow)> {
+        let changed = self.position_keys.iter().zip(&self.positions).filter(|(_, slot)| slot.changed);
+        changed.filter_map(|(key, slot)| Some((*key, slot.row?))).collect()
+    }
+
+    /// The rows that `view_mirror` ends with.
+    pub(crate) fn changed_mirrors(&self) -> Result<Vec<(&MirrorKey, MirrorRow)>, Poison> {
+        let changed = self.mirrors.iter().filter_map(|slot| Some((&slot.key, slot.last?)));
+        changed.map(|(key, last)| Ok((key, self.mirror_row(last)?))).collect()
+    }
+}
+
+#[derive(Default)]
+struct Index {
+    positions: HashMap<PositionKey, usize>,
+    mirrors: HashMap<MirrorKey, usize>,
+}
+
+impl<'a> Item<'a> {
+    /// An event of which nothing is decoded yet.
+    pub(crate) fn bare(record: &'a Record, event: &'a Event, plan: Option<&'a Plan>, outcome: Outcome) -> Self {
+        Self {
+            record,
+            event,
+            plan,
+            user: None,
+            asset: None,
+            request_id: None,
+            seq: None,
+            says: Says::Ignored,
+            counterpart: None,
+            outcome,
+            at: 0,
+        }
+    }
+
+    fn poison(&self, reason: String) -> Poison {
+        Poison { seq: self.record.seq, reason }
+    }
+
+    /// The value parameters of a mirrored or trailed event, as a JSON object.
+    pub(crate) fn value(&self) -> Result<String, Poison> {
+        let (Action::Mirror { value, .. } | Action::Trail { value, .. }) = self.action() else { return Ok("{}".into()) };
+        let mut json = Vec::new();
+        write_object(value, self.event, &mut json).map_err(|reason| self.poison(reason))?;
+        String::from_utf8(json).map_err(|error| self.poison(error.to_string()))
+    }
+
+    /// The key parameters of a mirrored or trailed event.
+    pub(crate) fn key(&self) -> Result<String, Poison> {
+        let (Action::Mirror { key, .. } | Action::Trail { key, .. }) = self.action() else { return Ok(String::new()) };
+        let mut text = Vec::new();
+        write_key(key, self.event, &mut text).map_err(|reason| self.poison(reason))?;
+        String::from_utf8(text).map_err(|error| self.poison(error.to_string()))
+    }
+
+    fn action(&self) -> &Action {
+        self.plan.map_or(&Action::Ignored, |plan| &plan.action)
+    }
+}

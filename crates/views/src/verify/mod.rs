@@ -1,0 +1,231 @@
+//! Mirror rows against the contracts' own getters.
+//!
+//! **Why a comparison is exact.** A page of rows and the fold's watermark are read in one snapshot, and the fold moves both in one
+//! transaction. A row whose event lies at or below the watermark is therefore what the contract held at the end of the watermark's
+//! block, and the getter is called on the state after the block *of that hash*, demanded canonical. When the node does not
+//! know the block (a reorg is under way, or it is behind), a fresh page is read, a bounded number of times.
+//!
+//! **What is never done**: to call a row equal that was not compared. A node that has pruned the state, a getter that reverts, a contract
+//! that is not followed any more: the row is unverified, with the reason.
+
+mod getter;
+mod report;
+mod role;
+
+use std::time::Duration;
+
+use plimsoll_chain::abi::Contracts;
+use plimsoll_chain::{ErrorClass, Rpc, RpcError};
+use plimsoll_store::Db;
+use plimsoll_types::{address_text, hash_text};
+
+use self::getter::Getters;
+pub use self::report::{Difference, MAX_LISTED_ROWS, Mismatch, Unverified, VerifyReport};
+pub use self::role::{Verifier, VerifierOptions};
+use crate::declarations::DECLARATIONS;
+use crate::repo::read::{self, MirroredRow, Page, Place, Watermark};
+
+/// Fresh pages that are tried before rows are given up as unverified.
+const MAX_PAGE_ATTEMPTS: u32 = 8;
+/// How long the fold and the node get to come together before the next attempt.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(250);
+/// Pages in a row without any answer from the node: then it is not the rows that have a problem.
+const MAX_UNANSWERED_PAGES: u32 = 3;
+
+/// How to verify.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyOptions {
+    /// Rows a page: one snapshot, one batch of calls.
+    pub page_rows: u32,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { page_rows: 500 }
+    }
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifyProgress {
+    /// Rows looked at.
+    pub rows: u64,
+    /// Rows that there were at the beginning.
+    pub of_rows: u64,
+    /// Rows that differ.
+    pub mismatched_rows: u64,
+    /// Rows that could not be compared.
+    pub unverified_rows: u64,
+}
+
+/// Why a verification ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Postgres.
+    #[error("reading the mirrors: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The node does not answer.
+    #[error("the node did not answer {MAX_UNANSWERED_PAGES} pages in a row: {0}")]
+    Rpc(#[from] RpcError),
+    /// The lease of the continuous verification.
+    #[error(transparent)]
+    Lease(#[from] plimsoll_store::LeaseError),
+}
+
+/// Compares every row of the chain's mirrors with its contract.
+///
+/// # Errors
+/// When the database fails or the node stops answering. Rows that cannot be compared are no error: the report has them.
+pub async fn verify(
+    db: &Db,
+    rpc: &Rpc,
+    chain_id: u64,
+    contracts: &Contracts,
+    options: VerifyOptions,
+    mut progress: impl FnMut(VerifyProgress) + Send,
+) -> Result<VerifyReport, VerifyError> {
+    let of_rows = read::count(db.app(), chain_id).await?;
+    let mut walk = Walk::new(db.clone(), rpc.clone(), chain_id, contracts);
+    let mut report = VerifyReport { chain_id, ..VerifyReport::default() };
+    while walk.page(options.page_rows, &mut report).await? {
+        progress(VerifyProgress {
+            rows: report.rows,
+            of_rows,
+            mismatched_rows: report.mismatched_rows,
+            unverified_rows: report.unverified_rows,
+        });
+    }
+    Ok(report)
+}
+
+/// A walk through the mirrors, page by page.
+struct Walk {
+    db: Db,
+    rpc: Rpc,
+    chain_id: u64,
+    contracts: Contracts,
+    getters: Getters,
+    place: Place,
+    unanswered_pages: u32,
+}
+
+impl Walk {
+    fn new(db: Db, rpc: Rpc, chain_id: u64, contracts: &Contracts) -> Self {
+        let getters = Getters::new(contracts, DECLARATIONS);
+        Self { db, rpc, chain_id, contracts: contracts.clone(), getters, place: Place::Start, unanswered_pages: 0 }
+    }
+
+    /// Compares the next page; `false` at the end.
+    async fn page(&mut self, limit: u32, report: &mut VerifyReport) -> Result<bool, VerifyError> {
+        let mut attempt = 1;
+        loop {
+            let page = read::page(self.db.app(), self.chain_id, &self.place, limit.into()).await?;
+            let last_attempt = attempt == MAX_PAGE_ATTEMPTS;
+            match self.compare(&page, last_attempt, report).await? {
+                Compared::Done => {
+                    self.place = page.next;
+                    return Ok(self.place != Place::End);
+                }
+                Compared::Again => {
+                    attempt += 1;
+                    tokio::time::sleep(ATTEMPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn compare(&mut self, page: &Page, last_attempt: bool, report: &mut VerifyReport) -> Result<Compared, VerifyError> {
+        if page.rows.is_empty() {
+            return Ok(Compared::Done);
+        }
+        let Some(watermark) = page.watermark else {
+            page.rows.iter().for_each(|row| report.add_unverified(unverified(row, "the fold has no watermark yet")));
+            return Ok(Compared::Done);
+        };
+        let ahead = page.rows.iter().any(|row| row.block_number > watermark.block_number);
+        if ahead && !last_attempt {
+            return Ok(Compared::Again);
+        }
+
+        let mut calls = Vec::new();
+        let asked: Vec<_> = page
+            .rows
+            .iter()
+            .map(|row| {
+                if row.block_number > watermark.block_number {
+                    return Err("its block is not complete in the mirror yet".to_owned());
+                }
+                let questions = self.getters.questions(row)?;
+                let first = calls.len();
+                calls.extend(questions.iter().map(|question| (question.to, question.data.clone())));
+                Ok((questions, first))
+            })
+            .collect();
+        let answers = match self.rpc.call_many_at(watermark.block_hash, &calls).await {
+            Ok(answers) => answers,
+            Err(error) if error.class() == ErrorClass::BlockUnknown && !last_attempt => return Ok(Compared::Again),
+            Err(error) => {
+                self.unanswered(&error)?;
+                let reason = format!("at block {} ({}): {error}", watermark.block_number, hash_text(&watermark.block_hash));
+                page.rows.iter().for_each(|row| report.add_unverified(unverified(row, &reason)));
+                return Ok(Compared::Done);
+            }
+        };
+        self.unanswered_pages = 0;
+        report.compared_at(watermark.block_number);
+        for (row, asked) in page.rows.iter().zip(asked) {
+            let differences = asked.and_then(|(questions, first)| {
+                let mut differences = Vec::new();
+                for (question, answer) in questions.iter().zip(&answers[first..]) {
+                    let answer = answer.as_ref().map_err(ToString::to_string)?;
+                    differences.extend(question.compare(row, answer)?);
+                }
+                Ok(differences)
+            });
+            match differences {
+                Ok(differences) if differences.is_empty() => report.add_equal(),
+                Ok(differences) => report.add_mismatch(self.mismatch(row, watermark, differences)),
+                Err(reason) => report.add_unverified(unverified(row, &reason)),
+            }
+        }
+        Ok(Compared::Done)
+    }
+
+    /// A node that has not the block or its state has answered; one that fails otherwise may be gone.
+    fn unanswered(&mut self, error: &RpcError) -> Result<(), VerifyError> {
+        if matches!(error.class(), ErrorClass::BlockUnknown | ErrorClass::StateUnavailable) {
+            self.unanswered_pages = 0;
+            return Ok(());
+        }
+        self.unanswered_pages += 1;
+        if self.unanswered_pages < MAX_UNANSWERED_PAGES { Ok(()) } else { Err(error.clone().into()) }
+    }
+
+    fn mismatch(&self, row: &MirroredRow, watermark: Watermark, differences: Vec<Difference>) -> Mismatch {
+        let named = self.contracts.iter().find(|contract| address_text(&contract.address) == row.contract);
+        Mismatch {
+            contract_name: named.map_or_else(|| row.contract.clone(), |contract| contract.name.to_string()),
+            contract: row.contract.clone(),
+            view: row.view.clone(),
+            key: row.key.clone(),
+            differences,
+            block_number: watermark.block_number,
+            block_hash: watermark.block_hash,
+            journal_seq: row.journal_seq,
+        }
+    }
+}
+
+enum Compared {
+    Done,
+    Again,
+}
+
+fn unverified(row: &MirroredRow, reason: &str) -> Unverified {
+    Unverified {
+        contract: row.contract.clone(),
+        view: row.view.clone(),
+        key: row.key.clone(),
+        reason: reason.to_owned(),
+    }
+}
