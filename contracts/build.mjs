@@ -130,7 +130,7 @@ function artifactDifferences(artifacts) {
     const parts = ['contractName', 'abi', 'bytecode'].filter(
       (part) => JSON.stringify(old[part]) !== JSON.stringify(artifact[part]),
     );
-    differences.push(`${name}.json: ${parts.length > 0 ? `${parts.join(' and ')} differ` : 'its formatting differs'}`);
+    differences.push(`${name}.json: ${parts.length > 0 ? `not the same ${parts.join(' and ')}` : 'not the same formatting'}`);
   }
   return differences;
 }

@@ -21,6 +21,7 @@ error InvalidDelta();
 
 // What the business refuses.
 error ZeroAmount();
+error AmountTooLarge(uint256 given);
 error InsufficientCollateral(uint256 held, uint256 asked);
 error InsufficientDebt(uint256 owed, uint256 asked);
 error Unhealthy(uint256 healthFactor);

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ModuleKeys} from "../../ModuleKeys.sol";
 import {RegistryClient} from "../../RegistryClient.sol";
 import {ICollateralManager, IERC20, ILendingEngine, IRegistry} from "../../Interfaces.sol";
-import {InsufficientCollateral, TransferFailed, ZeroAmount} from "../../Errors.sol";
+import {AmountTooLarge, InsufficientCollateral, TransferFailed, ZeroAmount} from "../../Errors.sol";
 
 /// @title The ledger of collateral, and its custody.
 /// @notice It pushes to the views through the lending engine, which reports what fails. A request that was carried out
@@ -20,7 +20,7 @@ contract CollateralManager is RegistryClient, ICollateralManager {
     /// @param seq the caller's order of pushes for this asset; zero is not checked.
     /// @return executed false when the caller's request was carried out before.
     function deposit(address asset, uint256 amount, bytes32 requestId, uint64 seq) external returns (bool executed) {
-        if (amount == 0) revert ZeroAmount();
+        _checkAmount(amount);
         ILendingEngine engine = _engine();
         executed = engine.claimRequest(msg.sender, requestId);
         if (!executed) {
@@ -35,7 +35,7 @@ contract CollateralManager is RegistryClient, ICollateralManager {
 
     /// @notice Gives collateral back, as long as what remains carries the caller's debt.
     function withdraw(address asset, uint256 amount, bytes32 requestId, uint64 seq) external returns (bool executed) {
-        if (amount == 0) revert ZeroAmount();
+        _checkAmount(amount);
         ILendingEngine engine = _engine();
         executed = engine.claimRequest(msg.sender, requestId);
         if (!executed) {
@@ -63,6 +63,12 @@ contract CollateralManager is RegistryClient, ICollateralManager {
 
     function getTotalCollateral(address asset) external view returns (uint256) {
         return _totalCollateral[asset];
+    }
+
+    /// @dev An amount is pushed as a signed delta too.
+    function _checkAmount(uint256 amount) private pure {
+        if (amount == 0) revert ZeroAmount();
+        if (amount > uint256(type(int256).max)) revert AmountTooLarge(amount);
     }
 
     function _take(address user, address asset, uint256 amount) private {
