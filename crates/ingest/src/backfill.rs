@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use plimsoll_chain::{ErrorClass, Rpc};
 use plimsoll_journal::{NewBlock, NewEvent, Transaction};
 use tokio::time::Instant;
@@ -156,5 +156,5 @@ async fn transactions(
         })?;
         wanted.transactions(rpc, number, header.hash).await
     });
-    stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().await
+    stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await
 }

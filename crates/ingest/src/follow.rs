@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use plimsoll_chain::{ErrorClass, Header};
 use plimsoll_store::{Lease, LeaseError};
 use tokio::time::Instant;
@@ -184,6 +184,8 @@ impl Session<'_> {
         let contents: Vec<_> = stream::iter(headers.iter().map(|header| wanted.content(self.rpc, header)))
             .buffered(BLOCKS_IN_FLIGHT)
             .try_collect()
+            // Boxed: else the compiler cannot prove the caller's task to be `Send`.
+            .boxed()
             .await?;
         let (blocks, events) = (contents.len(), contents.iter().map(|c| c.events.len()).sum::<usize>());
         let last = headers.last().map_or(head.number, |h| h.number);

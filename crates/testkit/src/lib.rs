@@ -5,18 +5,22 @@
 //! Plimsoll reads logs; the truth about positions from the contracts' own getters.
 //!
 //! [`anvil`] runs a node in a process that ends with its owner, [`deploy`] puts the contracts on it and wires them,
-//! [`traffic`] drives them from a seed, [`db`] gives each test a database of its own on a private server,
-//! [`projection`] says in which respect two runs must be equal, and [`model`] is a chain in memory whose branches a property
-//! test can switch between at will.
+//! [`traffic`] drives them from a seed, [`projection`] says in which respect two runs must be equal, and [`model`] is a chain in
+//! memory whose branches a property test can switch between at will. [`demo`] puts it all in motion around the `plimsoll`
+//! binary and judges the outcome. Databases for tests come from `plimsoll_store::testing`.
 //!
 //! Traps. A node that reorganises forgets the transactions it drops but not always those that wait in its pool: a nonce
 //! gap there swallows every later transaction of that sender, so [`traffic`] empties the pool before each reorganisation.
-//! Anvil gives blocks that are mined faster than one a second timestamps in the future, one second apart. A child process in
-//! our process group would get the terminal's Ctrl-C together with us and end out of order: every child has its own group.
+//! Anvil mines by itself at an interval while a reorganisation is being prepared, and the wrong blocks go: whoever
+//! reorganises mines on demand. A child process in our process group would get the terminal's Ctrl-C together with us and
+//! end out of order: every child has its own group.
 
 pub mod anvil;
+pub mod bench;
+pub mod demo;
 pub mod deploy;
 pub mod model;
 pub mod node;
+pub mod projection;
 pub mod traffic;
 pub mod truth;
