@@ -126,8 +126,13 @@ impl Traffic {
                 let latest = json!("latest");
                 let collateral =
                     deployment.read(node, "CollateralManager", "getCollateral", &key, latest.clone()).await?;
-                let debt = deployment.read(node, "LendingEngineCore", "getDebt", &key, latest).await?;
-                self.correct(user, asset, small(&collateral)?, small(&debt)?);
+                let debt =
+                    deployment.read(node, "LendingEngineCore", "getDebt", &key, latest.clone()).await?;
+                let trace =
+                    deployment.read(node, "PositionView", "getUserPositionTrace", &key, latest).await?;
+                let seq = trace.get(1..2).map_or(Ok(0), small)?;
+                let seq = u64::try_from(seq).unwrap_or(u64::MAX);
+                self.correct(user, asset, small(&collateral)?, small(&debt)?, seq);
             }
         }
         Ok(())

@@ -104,9 +104,10 @@ impl Traffic {
     }
 
     /// Forgets what the book believes about a position in favour of what the chain says.
-    pub(crate) fn correct(&mut self, user: usize, asset: usize, collateral: u128, debt: u128) {
+    pub(crate) fn correct(&mut self, user: usize, asset: usize, collateral: u128, debt: u128, seq: u64) {
         let position = self.book.position(user, asset);
         (position.collateral, position.debt) = (collateral, debt);
+        position.seq = position.seq.max(seq);
     }
 
     fn admin(&self, contract: &str, function: &str, arguments: &[DynSolValue]) -> Call {
