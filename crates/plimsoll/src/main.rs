@@ -1,2 +1,134 @@
-//! Plimsoll's binary.
-fn main() {}
+//! Plimsoll's binary: the configuration, the command line, and the supervisor of the roles.
+//!
+//! It promises three things. Nothing starts on a configuration with a problem in it, and all problems are said at once.
+//! Every failure ends as *what, where, remedy* on standard error and as a non-zero exit code. And a signal ends the
+//! process within five seconds, whatever its roles are doing: everything that they had not committed never happened, and
+//! everything that they had is found again by the next process, because cursors and effects are committed together.
+//!
+//! The capabilities know nothing of each other; what joins them is here: [`wiring`] makes each from the configuration,
+//! [`roles`] says what their errors mean, and the [`supervisor`] keeps them running.
+
+mod cli;
+mod commands;
+mod config;
+mod database;
+mod failure;
+mod logging;
+mod repo;
+mod roles;
+mod supervisor;
+mod wiring;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+use crate::cli::{Chain, Cli, Command, Config as ConfigCommand, Fence, Fold, Replay, Verify};
+use crate::commands::configured;
+use crate::config::{Environment, Loaded, LogFormat, Logging};
+use crate::database::{Database, Purpose};
+use crate::failure::Failure;
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "./plimsoll.toml";
+/// Blocking work that is still under way at the end gets this long.
+const RUNTIME_END_LIMIT: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let Cli { command, config } = Cli::parse();
+    match dispatch(command, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command, file: Option<PathBuf>) -> Result<(), Failure> {
+    let load = || load(file.as_deref());
+    match command {
+        Command::Completions { shell } => commands::completions::completions(shell),
+        Command::Openapi => commands::openapi::openapi(),
+        Command::Config(ConfigCommand::Example) => commands::print(config::EXAMPLE),
+        Command::Config(ConfigCommand::Show) => commands::check::show(&load()),
+        Command::Config(ConfigCommand::Check { online }) => {
+            log_quietly()?;
+            let mut loaded = load();
+            block_on(commands::check::check(&mut loaded, online))
+        }
+        Command::Run(asked) => {
+            let loaded = load();
+            let config = configured(&loaded)?;
+            logging::install(&config.logging)?;
+            block_on(commands::run::run(&loaded, config, &asked.roles))
+        }
+        Command::Migrate => {
+            log_quietly()?;
+            let loaded = load();
+            block_on(commands::migrate::migrate(&loaded, configured(&loaded)?))
+        }
+        Command::Backup { file } => {
+            log_quietly()?;
+            let loaded = load();
+            block_on(commands::backup::backup(configured(&loaded)?, &file))
+        }
+        Command::Restore { file, data_dir } => {
+            log_quietly()?;
+            block_on(commands::backup::restore(&file, &data_dir))
+        }
+        Command::Fence(Fence::Status) => commands::fence::status(configured(&load())?),
+        Command::Fence(Fence::Lift(decision)) => commands::fence::lift(configured(&load())?, &decision),
+        Command::Verify(Verify::Views(asked)) => visit(&load(), async |loaded, config, db| {
+            commands::verify::views(loaded, config, db, &asked).await
+        }),
+        Command::Replay(Replay::Views(asked)) => {
+            visit(&load(), async |_, config, db| commands::replay::views(config, db, &asked).await)
+        }
+        Command::Fold(asked) => visit(&load(), async |_, _, db| match &asked {
+            Fold::Status { chain, json } => commands::fold::status(db, *chain, *json).await,
+            Fold::Skip(skip) => commands::fold::skip(db, skip).await,
+            Fold::Retry(retry) => commands::fold::retry(db, retry).await,
+        }),
+        Command::Chain(asked) => visit(&load(), async |_, _, db| match &asked {
+            Chain::Status { chain, json } => commands::chain::status(db, *chain, *json).await,
+            Chain::Resume { chain, decision } => commands::chain::resume(db, *chain, decision).await,
+        }),
+    }
+}
+
+fn load(file: Option<&Path>) -> Loaded {
+    let environment: Environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+    config::load(file.unwrap_or(Path::new(DEFAULT_FILE)), file.is_some(), &environment)
+}
+
+/// Opens the database for one command, beside a process that serves it or alone, and closes it again.
+fn visit(
+    loaded: &Loaded,
+    command: impl AsyncFnOnce(&Loaded, &config::Config, &plimsoll_store::Db) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    log_quietly()?;
+    let config = configured(loaded)?;
+    block_on(async {
+        let database = Database::open(loaded, config, Purpose::Visit).await?;
+        let outcome = command(loaded, config, &database.db).await;
+        let closed = database.close().await;
+        outcome.and(closed)
+    })
+}
+
+/// A command that prints its result logs only what went wrong.
+fn log_quietly() -> Result<(), Failure> {
+    logging::install(&Logging { format: LogFormat::Text, level: "error".into() })
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(future);
+    runtime.shutdown_timeout(RUNTIME_END_LIMIT);
+    outcome
+}

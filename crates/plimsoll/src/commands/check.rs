@@ -1,0 +1,97 @@
+//! `plimsoll config`: everything that is wrong, at once.
+
+use plimsoll_chain::ErrorClass;
+use plimsoll_types::address_text;
+
+use super::{configured, print};
+use crate::config::{Chain, Config, Loaded, Problems};
+use crate::database::{named, reachable};
+use crate::failure::{Failure, chain_of};
+use crate::wiring;
+
+pub(crate) async fn check(loaded: &mut Loaded, online: bool) -> Result<(), Failure> {
+    if let Some(config) = loaded.config.take() {
+        if online {
+            let mut problems = Problems::new(loaded.problems.file());
+            check_online(loaded, &config, &mut problems).await;
+            loaded.problems = problems;
+        }
+        loaded.config = Some(config).filter(|_| loaded.problems.is_empty());
+    }
+    for note in &loaded.notes {
+        eprintln!("note: {note}");
+    }
+    let config = configured(loaded).map_err(Failure::as_finding)?;
+    let contracts: usize = config.chains.iter().map(|c| c.contracts.len()).sum();
+    print(&format!(
+        "{} is right: {}, {} {}, {contracts} {}\n",
+        loaded.problems.file(),
+        named(&config.database.source),
+        config.chains.len(),
+        if config.chains.len() == 1 { "chain" } else { "chains" },
+        if contracts == 1 { "contract" } else { "contracts" },
+    ))
+}
+
+pub(crate) fn show(loaded: &Loaded) -> Result<(), Failure> {
+    print(&loaded.show())?;
+    configured(loaded).map(drop)
+}
+
+async fn check_online(loaded: &Loaded, config: &Config, problems: &mut Problems) {
+    if let Err(failure) = reachable(config).await {
+        problems.add(
+            config.database.origin.clone(),
+            failure.what(),
+            "make it reachable as configured; `plimsoll migrate` makes the roles and the schema",
+        );
+    }
+    for chain in &config.chains {
+        check_chain(loaded, chain, problems).await;
+    }
+}
+
+async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
+    let rpc = match wiring::rpc(loaded, chain) {
+        Ok(rpc) => rpc,
+        Err(failure) => return problems.add(chain.rpc_origin.clone(), failure.what(), "correct the URL"),
+    };
+    let found = match rpc.chain_id().await {
+        Ok(found) => found,
+        Err(error) => {
+            return problems.add(chain.rpc_origin.clone(), chain_of(&error), "start the node, or correct the URL");
+        }
+    };
+    if found != chain.chain_id {
+        return problems.add(
+            chain.origin.clone(),
+            format!("the node at {} serves chain {found}, not {}", rpc.endpoint(), chain.chain_id),
+            format!("write `chain_id = {found}`, or give the URL of a node of chain {}", chain.chain_id),
+        );
+    }
+    let head = match rpc.head().await {
+        Ok(head) => head,
+        Err(error) => return problems.add(chain.rpc_origin.clone(), chain_of(&error), "look at the node"),
+    };
+    for contract in &chain.contracts {
+        let address = address_text(&contract.address);
+        if contract.start_block > head.number {
+            problems.add(
+                contract.origin.clone(),
+                format!("{} starts at block {}, and the node's head is {}", contract.name, contract.start_block, head.number),
+                "correct `start_block`, or wait until the node is there",
+            );
+            continue;
+        }
+        match rpc.code_at(contract.address, head.hash).await {
+            Ok(code) if code.is_empty() => problems.add(
+                contract.origin.clone(),
+                format!("there is no contract {} at {address} as of block {}", contract.name, head.number),
+                "correct the address; look whether it was deployed on another chain",
+            ),
+            Ok(_) => {}
+            Err(error) if matches!(error.class(), ErrorClass::BlockUnknown | ErrorClass::StateUnavailable) => {}
+            Err(error) => problems.add(contract.origin.clone(), chain_of(&error), "look at the node"),
+        }
+    }
+}

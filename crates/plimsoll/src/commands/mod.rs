@@ -1,0 +1,75 @@
+//! One file for each thing that can be asked on the command line.
+
+pub(crate) mod backup;
+pub(crate) mod chain;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod fence;
+pub(crate) mod fold;
+pub(crate) mod migrate;
+pub(crate) mod openapi;
+mod progress;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod verify;
+
+use std::io::Write as _;
+
+use crate::config::{Chain, Config, Loaded};
+use crate::failure::Failure;
+
+/// The configuration, if nothing is wrong with it.
+pub(crate) fn configured(loaded: &Loaded) -> Result<&Config, Failure> {
+    loaded.config.as_ref().ok_or_else(|| Failure::configuration(loaded))
+}
+
+/// The configured chains, or the one that was asked for.
+pub(crate) fn chosen(config: &Config, chain_id: Option<u64>) -> Result<Vec<&Chain>, Failure> {
+    let chains: Vec<_> = config.chains.iter().filter(|c| chain_id.is_none_or(|id| id == c.chain_id)).collect();
+    if chains.is_empty()
+        && let Some(id) = chain_id
+    {
+        let known: Vec<_> = config.chains.iter().map(|c| c.chain_id.to_string()).collect();
+        return Err(Failure::usage(format!("chain {id} is not configured"))
+            .remedy(format!("ask for one of {}", known.join(", "))));
+    }
+    Ok(chains)
+}
+
+/// Writes to standard output. A reader that has gone away (`| head`) is no error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::new(format!("standard output cannot be written: {error}"))),
+    }
+}
+
+/// Prints a value as JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Lays out rows under a header, each column as wide as its widest cell.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = header.iter().map(|h| h.len()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut out = line(header.to_vec());
+    for row in rows {
+        out.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    out
+}
+
+/// An absent number as a dash.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}

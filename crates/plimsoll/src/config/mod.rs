@@ -1,0 +1,151 @@
+//! The configuration: one TOML file, the environment over it, everything checked before anything starts.
+//!
+//! It is read in three passes, and each notes every problem that it finds instead of stopping at the first: [`source`]
+//! makes one tree of file and environment and remembers where each value stands, [`read`] holds the tree against the
+//! [`schema`], and [`check`] looks at what a schema cannot say (duplicates, checksums, files, ABIs). Only a
+//! configuration without a single problem becomes a [`Config`], so the rest of the program never meets a bad one.
+
+mod abi;
+mod check;
+mod load;
+mod problem;
+mod read;
+mod schema;
+mod show;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_json_abi::JsonAbi;
+use alloy_primitives::{Address, B256};
+use uuid::Uuid;
+
+pub(crate) use load::{Environment, Loaded, load};
+pub(crate) use problem::Problems;
+pub(crate) use source::Origin;
+
+/// The commented example, which `plimsoll config example` prints.
+pub(crate) const EXAMPLE: &str = include_str!("../../../../plimsoll.example.toml");
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+/// A configuration in which no problem was found.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) database: Database,
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) chains: Vec<Chain>,
+    pub(crate) api: Api,
+    pub(crate) logging: Logging,
+    pub(crate) verify_rows_per_second: u32,
+    pub(crate) lease_term: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) source: DatabaseSource,
+    pub(crate) app_password: Option<Secret>,
+    pub(crate) worker_password: Option<Secret>,
+    pub(crate) app_connections: u32,
+    pub(crate) worker_connections: u32,
+    pub(crate) origin: Origin,
+}
+
+#[derive(Debug)]
+pub(crate) enum DatabaseSource {
+    /// A Postgres of the user's own.
+    Url(Secret),
+    /// The private cluster, in this directory.
+    Private(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tenant {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) chain_id: u64,
+    pub(crate) name: String,
+    pub(crate) rpc: Secret,
+    pub(crate) rpc_origin: Origin,
+    pub(crate) confirmations: u64,
+    pub(crate) finality_depth: u64,
+    pub(crate) poll_interval: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) max_concurrent_requests: usize,
+    pub(crate) backfill_initial_blocks: u64,
+    pub(crate) backfill_max_blocks: u64,
+    pub(crate) backfill_in_flight: usize,
+    pub(crate) max_lag_blocks: u64,
+    pub(crate) max_lag: Duration,
+    pub(crate) max_head_age: Duration,
+    pub(crate) watched_senders: Vec<Address>,
+    pub(crate) contracts: Vec<Contract>,
+    /// Where `chain_id` stands, for problems that only the node can show.
+    pub(crate) origin: Origin,
+}
+
+#[derive(Debug)]
+pub(crate) struct Contract {
+    pub(crate) name: String,
+    pub(crate) address: Address,
+    pub(crate) abi: Arc<JsonAbi>,
+    /// Keccak-256 of the ABI's canonical JSON: a change of the file is noticed, one of its white space is not.
+    pub(crate) abi_digest: B256,
+    pub(crate) start_block: u64,
+    pub(crate) tenant_id: Uuid,
+    /// Where the address stands.
+    pub(crate) origin: Origin,
+}
+
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) listen: SocketAddr,
+    pub(crate) listen_origin: Origin,
+    pub(crate) request_timeout: Duration,
+    pub(crate) max_concurrent_requests: usize,
+    pub(crate) max_connections: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Logging {
+    pub(crate) format: LogFormat,
+    pub(crate) level: String,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself: for the one who needs it, never for a log or a message.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}

@@ -1,0 +1,140 @@
+//! The binary's own SQL: what the configuration says about tenants, and the status that operators look at.
+//!
+//! Everything runs as the worker. The tenants' rows are written in one transaction at start, so that no fold ever attributes
+//! by half a configuration; two processes that start at once write the same rows and wait for each other row by row, in
+//! one order (the ids are sorted), so they cannot deadlock.
+
+use plimsoll_types::{BlockState, address_text};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::config::Chain;
+
+/// Writes a tenant, or its new name.
+pub(crate) async fn put_tenant(conn: &mut PgConnection, tenant_id: Uuid, name: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO tenants (tenant_id, name) VALUES ($1, $2)
+         ON CONFLICT (tenant_id) DO UPDATE SET name = EXCLUDED.name WHERE tenants.name <> EXCLUDED.name",
+        tenant_id,
+        name
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Makes sure that a tenant which the configuration knows by its id alone has a row; one with a name keeps it.
+pub(crate) async fn ensure_tenant(conn: &mut PgConnection, tenant_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO tenants (tenant_id, name) VALUES ($1, $2) ON CONFLICT (tenant_id) DO NOTHING",
+        tenant_id,
+        tenant_id.to_string()
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Makes `tenant_contracts` say of this chain what the configuration says.
+pub(crate) async fn put_contracts(conn: &mut PgConnection, chain: &Chain) -> sqlx::Result<()> {
+    let chain_id = to_i64(chain.chain_id);
+    let mut contracts: Vec<_> = chain.contracts.iter().map(|c| (address_text(&c.address), c)).collect();
+    contracts.sort_by(|a, b| a.0.cmp(&b.0));
+    let addresses: Vec<String> = contracts.iter().map(|(address, _)| address.clone()).collect();
+    sqlx::query!(
+        "DELETE FROM tenant_contracts WHERE chain_id = $1 AND NOT address = ANY ($2)",
+        chain_id,
+        &addresses
+    )
+    .execute(&mut *conn)
+    .await?;
+    for (address, contract) in contracts {
+        sqlx::query!(
+            "INSERT INTO tenant_contracts (tenant_id, chain_id, address, name, start_block, abi_digest) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (chain_id, address) DO UPDATE SET tenant_id = EXCLUDED.tenant_id, name = EXCLUDED.name,
+                 start_block = EXCLUDED.start_block, abi_digest = EXCLUDED.abi_digest, updated_at = now()
+             WHERE (tenant_contracts.tenant_id, tenant_contracts.name, tenant_contracts.start_block, tenant_contracts.abi_digest)
+                 IS DISTINCT FROM (EXCLUDED.tenant_id, EXCLUDED.name, EXCLUDED.start_block, EXCLUDED.abi_digest)",
+            contract.tenant_id,
+            chain_id,
+            address,
+            contract.name,
+            to_i64(contract.start_block),
+            contract.abi_digest.as_slice()
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A fold, as an operator wants to see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct FoldStatus {
+    pub(crate) fold: String,
+    pub(crate) chain_id: i64,
+    pub(crate) state: String,
+    pub(crate) seq: i64,
+    /// The journal's last record.
+    pub(crate) journal_seq: Option<i64>,
+    pub(crate) block_number: Option<i64>,
+    pub(crate) stop: Option<Value>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) updated_at: OffsetDateTime,
+}
+
+/// Every fold, or those of one chain.
+pub(crate) async fn folds(pool: &PgPool, chain_id: Option<i64>) -> sqlx::Result<Vec<FoldStatus>> {
+    sqlx::query_as!(
+        FoldStatus,
+        r#"SELECT f.fold, f.chain_id, f.state::text AS "state!", f.seq, c.next_seq - 1 AS journal_seq, f.block_number, f.stop, f.updated_at
+           FROM fold_cursors f LEFT JOIN chains c USING (chain_id)
+           WHERE $1::bigint IS NULL OR f.chain_id = $1 ORDER BY f.chain_id, f.fold"#,
+        chain_id
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// A chain, as an operator wants to see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChainStatus {
+    pub(crate) chain_id: i64,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) halt: Option<Value>,
+    pub(crate) head_number: Option<i64>,
+    pub(crate) head_hash: Option<String>,
+    pub(crate) confirmed_number: Option<i64>,
+    pub(crate) final_number: Option<i64>,
+    pub(crate) final_hash: Option<String>,
+    pub(crate) rpc_head_number: Option<i64>,
+    pub(crate) journal_seq: i64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub(crate) updated_at: OffsetDateTime,
+}
+
+/// Every chain, or one.
+pub(crate) async fn chains(pool: &PgPool, chain_id: Option<i64>) -> sqlx::Result<Vec<ChainStatus>> {
+    sqlx::query_as!(
+        ChainStatus,
+        r#"SELECT c.chain_id, c.name, c.state::text AS "state!", c.halt, c.head_number, '0x' || encode(c.head_hash, 'hex') AS head_hash,
+                  c.confirmed_number, c.final_number,
+                  (SELECT '0x' || encode(b.hash, 'hex') FROM chain_blocks b
+                   WHERE b.chain_id = c.chain_id AND b.number = c.final_number AND b.state = $2) AS final_hash,
+                  c.rpc_head_number, c.next_seq - 1 AS "journal_seq!", c.updated_at
+           FROM chains c WHERE $1::bigint IS NULL OR c.chain_id = $1 ORDER BY c.chain_id"#,
+        chain_id,
+        BlockState::Final as BlockState
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// The chains' ids and the schema's limits keep these below 2^53.
+pub(crate) fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

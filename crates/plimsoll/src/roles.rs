@@ -1,0 +1,172 @@
+//! The roles of this process, each given to the supervisor with what its errors mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use plimsoll_api::{ApiState, Roles};
+use plimsoll_chain::Rpc;
+use plimsoll_chain::abi::Contracts;
+use plimsoll_ingest::{Ingest, IngestError};
+use plimsoll_journal::{FoldError, FoldRunner, Tail};
+use plimsoll_store::{Db, LeaseError, Leases, drop_expired};
+use plimsoll_views::ViewFold;
+use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Role;
+use crate::config::{Config, Loaded};
+use crate::failure::{Failure, chain_of};
+use crate::supervisor::{End, Supervisor};
+use crate::wiring;
+
+/// How often expired partitions are looked for.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// What the roles share.
+pub(crate) struct Shared<'a> {
+    pub(crate) loaded: &'a Loaded,
+    pub(crate) config: &'a Config,
+    pub(crate) db: Db,
+    pub(crate) leases: Leases,
+    pub(crate) board: Roles,
+    pub(crate) prometheus: PrometheusHandle,
+    /// Taken before anything else, where the role `api` is asked for.
+    pub(crate) listener: Option<TcpListener>,
+}
+
+/// Starts the roles that were asked for.
+pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervisor) -> Result<(), Failure> {
+    let Shared { loaded, config, db, leases, board, prometheus, listener } = shared;
+    let tail = Tail::default();
+    let has = |role| roles.contains(&role);
+    if has(Role::Views) {
+        let (db, tail) = (db.clone(), tail.clone());
+        supervisor.spawn("listen", None, move |cancel| {
+            let (db, tail) = (db.clone(), tail.clone());
+            async move { plimsoll_journal::listen(&db, &tail, &cancel).await.map_err(|e| may_pass(&e)) }
+        });
+    }
+    for chain in &config.chains {
+        let rpc = wiring::rpc(loaded, chain)?;
+        let contracts = wiring::contracts(chain);
+        let on_chain = OnChain { chain_id: chain.chain_id, rpc, contracts, db: db.clone(), leases: leases.clone(), tail: tail.clone() };
+        let place = loaded.problems.place(&chain.origin);
+        if has(Role::Ingest) {
+            let (on_chain, options) = (on_chain.clone(), wiring::ingest(chain));
+            supervisor.spawn("ingest", Some(chain.chain_id), move |cancel| {
+                let (on_chain, options, place) = (on_chain.clone(), options.clone(), place.clone());
+                async move {
+                    let OnChain { rpc, contracts, db, leases, tail, .. } = on_chain;
+                    let ingest = Ingest::new(options, rpc, contracts, db, leases, tail);
+                    follow(ingest, cancel).await.map_err(|error| of_ingest(&error, &place))
+                }
+            });
+        }
+        if has(Role::Views) {
+            let on_chain = on_chain.clone();
+            supervisor.spawn("views", Some(chain.chain_id), move |cancel| on_chain.clone().fold(cancel));
+        }
+        if has(Role::Verify) {
+            let options = VerifierOptions { rows_per_s: config.verify_rows_per_second, ..VerifierOptions::default() };
+            supervisor.spawn("verify", Some(chain.chain_id), move |cancel| on_chain.clone().verify(options, cancel));
+        }
+    }
+    if has(Role::Retention) {
+        let (db, leases) = (db.clone(), leases.clone());
+        supervisor.spawn("retention", None, move |cancel| retain(db.clone(), leases.clone(), cancel));
+    }
+    if has(Role::Api) {
+        let address = config.api.listen;
+        let state = ApiState::new(db.app().clone(), Some(db.worker().clone()), prometheus, board, wiring::api(config));
+        let first = Arc::new(Mutex::new(listener));
+        supervisor.spawn("api", None, move |cancel| {
+            let (state, first) = (state.clone(), Arc::clone(&first));
+            async move {
+                let listener = match first.lock().await.take() {
+                    Some(listener) => listener,
+                    None => plimsoll_api::bind(address).await.map_err(|e| may_pass(&e))?,
+                };
+                plimsoll_api::serve(listener, state, cancel).await.map_err(|e| may_pass(&e))
+            }
+        });
+    }
+    Ok(())
+}
+
+/// What a role of one chain works with.
+#[derive(Clone)]
+struct OnChain {
+    chain_id: u64,
+    rpc: Rpc,
+    contracts: Contracts,
+    db: Db,
+    leases: Leases,
+    tail: Tail,
+}
+
+impl OnChain {
+    async fn fold(self, cancel: CancellationToken) -> Result<(), End> {
+        let fold = ViewFold::new(self.chain_id, &self.contracts);
+        let mut runner = FoldRunner::new(fold, self.chain_id, self.db, self.leases, self.tail);
+        match runner.run(&cancel).await {
+            Err(FoldError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
+            Err(error @ FoldError::CursorPastEnd { .. }) => Err(End::Fatal(error.into())),
+            other => other.map_err(|error| may_pass(&error)),
+        }
+    }
+
+    async fn verify(self, options: VerifierOptions, cancel: CancellationToken) -> Result<(), End> {
+        let mut verifier = Verifier::new(self.db, self.rpc, self.leases, self.chain_id, &self.contracts, options);
+        match verifier.run(&cancel).await {
+            Err(VerifyError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
+            other => other.map_err(|error| may_pass(&error)),
+        }
+    }
+}
+
+/// On a thread of its own: rustc does not see that this future is `Send` (rust-lang/rust#102211).
+async fn follow(mut ingest: Ingest, cancel: CancellationToken) -> Result<(), IngestError> {
+    let runtime = Handle::current();
+    match tokio::task::spawn_blocking(move || runtime.block_on(ingest.run(&cancel))).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Ok(()), // the runtime is ending
+    }
+}
+
+/// Wrong chain, wrong genesis, wrong ABI, no code: the configuration is wrong, and the reason says what.
+fn of_ingest(error: &IngestError, place: &str) -> End {
+    if error.is_fatal() {
+        return End::Fatal(Failure::new(chain_of(error)).at_place(place));
+    }
+    may_pass(error)
+}
+
+fn may_pass(error: &dyn std::error::Error) -> End {
+    End::MayPass(chain_of(error))
+}
+
+/// Drops what is past its retention, in one process at a time.
+async fn retain(db: Db, leases: Leases, cancel: CancellationToken) -> Result<(), End> {
+    let lease = match leases.acquire_wait("retention", &cancel).await {
+        Ok(lease) => lease,
+        Err(LeaseError::Cancelled { .. }) => return Ok(()),
+        Err(error) => return Err(may_pass(&error)),
+    };
+    let outcome = loop {
+        if let Err(error) = drop_expired(&db.urls().owner).await {
+            break Err(may_pass(&error));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETENTION_INTERVAL) => {}
+            () = cancel.cancelled() => break Ok(()),
+            () = lease.lost().cancelled() => break Ok(()),
+        }
+    };
+    lease.release().await.map_err(|error| may_pass(&error))?;
+    outcome
+}
