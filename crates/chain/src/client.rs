@@ -283,20 +283,20 @@ impl Client {
         raw: Box<RawValue>,
         decode: impl FnOnce(&str) -> Result<T, String> + Send + 'static,
     ) -> Result<T, RpcError> {
-        let (beginning, decoded) = if raw.get().len() < PARSE_INLINE_BYTES {
-            (excerpt(raw.get()), decode(raw.get()))
+        let len = raw.get().len();
+        let run = move || decode(raw.get()).map_err(|what| (what, excerpt(raw.get())));
+        let decoded = if len < PARSE_INLINE_BYTES {
+            run()
         } else {
-            tokio::task::spawn_blocking(move || (excerpt(raw.get()), decode(raw.get()))).await.map_err(
-                |error| {
-                    self.error(
-                        method,
-                        ErrorClass::Transient,
-                        Cause::Local(format!("decoding was cut off: {error}")),
-                    )
-                },
-            )?
+            tokio::task::spawn_blocking(run).await.map_err(|error| {
+                self.error(
+                    method,
+                    ErrorClass::Transient,
+                    Cause::Local(format!("decoding was cut off: {error}")),
+                )
+            })?
         };
-        decoded.map_err(|what| self.malformed(method, what, &beginning))
+        decoded.map_err(|(what, beginning)| self.malformed(method, what, &beginning))
     }
 
     pub(crate) fn error(&self, method: &Method, class: ErrorClass, cause: Cause) -> RpcError {

@@ -143,6 +143,8 @@ impl HeadStream {
             Ok(Ok(Ok(feed))) => {
                 tracing::debug!(endpoint, session = feed.generation(), "subscribed to new heads");
                 source.feed = Some(feed);
+                // What was announced before is not told again: look now.
+                self.due = Instant::now();
             }
             Ok(Ok(Err(refusal))) => {
                 tracing::warn!(endpoint, refusal, "the node announces no heads; looking by the clock");

@@ -37,6 +37,7 @@
 
 pub mod abi;
 pub mod backoff;
+mod checks;
 mod classify;
 mod client;
 mod endpoint;

@@ -1,6 +1,6 @@
 //! The questions that Plimsoll asks a node, and the checks that an answer must pass to be believed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use alloy_json_rpc::ErrorPayload;
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
+    checks::{checked_logs, revert_data},
     classify,
     client::{BATCH_REQUESTS, Client, OnTimeout, Refusal},
     endpoint::EndpointConfig,
@@ -360,56 +361,4 @@ impl Rpc {
         };
         self.client.refused(method, &refusal)
     }
-}
-
-/// The bytes in a revert's `data`: a string, or one somewhere in an object.
-fn revert_data(error: &ErrorPayload) -> Bytes {
-    fn find(value: &Value) -> Option<Bytes> {
-        match value {
-            Value::String(text) => text.parse().ok(),
-            Value::Object(fields) => fields.values().find_map(find),
-            _ => None,
-        }
-    }
-    error
-        .data
-        .as_deref()
-        .and_then(|data| serde_json::from_str::<Value>(data.get()).ok())
-        .and_then(|value| find(&value))
-        .unwrap_or_default()
-}
-
-/// Reads logs and believes them only if each is expected, in the filter, and there once; sorts them if the node
-/// did not. Logs of one height must be of one block.
-fn checked_logs(text: &str, filter: &LogFilter, expected: impl Fn(&Log) -> bool) -> Result<Vec<Log>, String> {
-    let mut logs: Vec<Log> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let addresses: HashSet<&Address> = filter.addresses.iter().collect();
-    let topics: HashSet<&B256> = filter.topic0.iter().collect();
-    for log in &logs {
-        let admitted = (addresses.is_empty() || addresses.contains(&log.address))
-            && (topics.is_empty() || log.topics.first().is_some_and(|topic| topics.contains(topic)));
-        if !expected(log) || !admitted {
-            return Err(format!(
-                "a log that was not asked for: block {} {}, index {}, of {}",
-                log.block_number, log.block_hash, log.log_index, log.address
-            ));
-        }
-    }
-    let place = |log: &Log| (log.block_number, log.log_index);
-    if !logs.is_sorted_by_key(place) {
-        logs.sort_by_key(place);
-    }
-    for pair in logs.windows(2) {
-        let [a, b] = pair else { continue };
-        if place(a) == place(b) {
-            return Err(format!("log {} of block {} twice", a.log_index, a.block_number));
-        }
-        if a.block_number == b.block_number && a.block_hash != b.block_hash {
-            return Err(format!(
-                "logs of two blocks at height {}: {} and {}",
-                a.block_number, a.block_hash, b.block_hash
-            ));
-        }
-    }
-    Ok(logs)
 }
