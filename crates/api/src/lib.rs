@@ -34,6 +34,8 @@ mod roles;
 mod routes;
 mod server;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use fresh::{FreshLimits, FreshnessLimits};
 pub use openapi::openapi;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::{HEAD_MAX_BYTES, HEAD_READ_TIMEOUT_MS, HTTP2_PING_INTERVAL_MS, HTTP2_STREAMS_MAX};
 use crate::routes::router;
-use crate::state::ApiState;
+use crate::state::{ApiOptions, ApiState};
 
 /// How long the listener rests when the system has no descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -73,11 +73,23 @@ pub async fn bind(addr: SocketAddr) -> Result<TcpListener, BindError> {
 /// # Errors
 /// When the listener itself is broken.
 pub async fn serve(listener: TcpListener, state: ApiState, cancel: CancellationToken) -> io::Result<()> {
-    let addr = listener.local_addr()?;
-    let drain = Duration::from_millis(state.options().drain_ms);
-    let slots = Arc::new(Semaphore::new(state.options().max_connections));
     let upkeep = tokio::spawn(crate::metrics::upkeep(state.prometheus().clone(), cancel.clone()));
-    let app = router(state);
+    let options = state.options().clone();
+    let served = serve_router(listener, router(state), &options, cancel).await;
+    upkeep.abort();
+    served
+}
+
+/// [`serve`], for any router.
+pub(crate) async fn serve_router(
+    listener: TcpListener,
+    app: Router,
+    options: &ApiOptions,
+    cancel: CancellationToken,
+) -> io::Result<()> {
+    let addr = listener.local_addr()?;
+    let drain = Duration::from_millis(options.drain_ms);
+    let slots = Arc::new(Semaphore::new(options.max_connections));
     let mut connections = JoinSet::new();
     tracing::info!(%addr, "the API listens");
     loop {
@@ -95,7 +107,6 @@ pub async fn serve(listener: TcpListener, state: ApiState, cancel: CancellationT
         tracing::warn!(connections = connections.len(), "requests in flight did not end in time: cut off");
         connections.shutdown().await;
     }
-    upkeep.abort();
     tracing::info!(%addr, "the API is closed");
     Ok(())
 }
