@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -51,7 +53,8 @@ pub(crate) async fn around(request: Request, next: Next) -> Response {
     let status = response.status();
     let elapsed = started.elapsed();
     metrics::counter!("http_requests_total", "route" => route, "method" => method, "status" => status_label(status)).increment(1);
-    metrics::histogram!("http_request_seconds", "route" => route, "method" => method).record(elapsed.as_secs_f64());
+    metrics::histogram!("http_request_seconds", "route" => route, "method" => method)
+        .record(elapsed.as_secs_f64());
     span.in_scope(|| log(status, elapsed, &path));
     response
 }
@@ -86,7 +89,8 @@ pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, nex
 
 /// A body that says it is large is refused before it is read.
 pub(crate) async fn bounded_body(request: Request, next: Next) -> Response {
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let length =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > BODY_MAX_BYTES) {
         let detail = format!("a body may have {BODY_MAX_BYTES} bytes");
         return Problem::new(ProblemKind::BodyTooLarge, detail).into_response();
@@ -131,7 +135,10 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// Labels come from closed sets: a client must not be able to make a new time series.
 fn route_label(matched: Option<&str>) -> &'static str {
-    matched.and_then(|path| routes::PATHS.iter().find(|known| **known == path)).copied().unwrap_or("unmatched")
+    matched
+        .and_then(|path| routes::PATHS.iter().find(|known| **known == path))
+        .copied()
+        .unwrap_or("unmatched")
 }
 
 fn method_label(method: &Method) -> &'static str {

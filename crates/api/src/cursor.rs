@@ -124,7 +124,10 @@ pub(crate) fn decode<K: Key>(filters: Fingerprint, text: &str) -> Result<K, Prob
     }
     let key = K::read(key).ok_or_else(malformed)?;
     if *made_under != filters.0 {
-        return Err(Problem::new(ProblemKind::InvalidCursor, "the cursor was made under other filters or another order"));
+        return Err(Problem::new(
+            ProblemKind::InvalidCursor,
+            "the cursor was made under other filters or another order",
+        ));
     }
     Ok(key)
 }

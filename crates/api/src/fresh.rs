@@ -168,15 +168,24 @@ pub(crate) fn reason(code: ReasonCode, text: String) -> Reason {
 fn node_reasons(chain: &ChainMarks, limits: &FreshLimits) -> Vec<Reason> {
     let mut why = Vec::new();
     if let Some(halt) = &chain.halt {
-        why.push(reason(ReasonCode::ChainHalted, format!("chain {} is halted: {}", chain.chain_id, halt_text(halt))));
+        why.push(reason(
+            ReasonCode::ChainHalted,
+            format!("chain {} is halted: {}", chain.chain_id, halt_text(halt)),
+        ));
     }
     match (chain.node_head_number, chain.node_head_age_seconds, limits.max_head_age_seconds) {
         (None, _, _) => {
-            why.push(reason(ReasonCode::NoHead, format!("no head of chain {} has come from its node yet", chain.chain_id)));
+            why.push(reason(
+                ReasonCode::NoHead,
+                format!("no head of chain {} has come from its node yet", chain.chain_id),
+            ));
         }
         (Some(_), Some(age), Some(limit)) if age > limit => why.push(reason(
             ReasonCode::NoHead,
-            format!("no head of chain {} has come from its node for {:.0} s; the limit is {limit:.0} s", chain.chain_id, age),
+            format!(
+                "no head of chain {} has come from its node for {:.0} s; the limit is {limit:.0} s",
+                chain.chain_id, age
+            ),
         )),
         _ => {}
     }
@@ -189,7 +198,9 @@ fn ahead(chain: &ChainMarks, covered: Option<u64>, why: &mut Vec<Reason>) {
     {
         why.push(reason(
             ReasonCode::AheadOfNode,
-            format!("block {covered} is covered, but the node's head is only {node}: the node has fallen back"),
+            format!(
+                "block {covered} is covered, but the node's head is only {node}: the node has fallen back"
+            ),
         ));
     }
 }
@@ -207,15 +218,23 @@ fn behind(lag_blocks: Option<u64>, limits: &FreshLimits, why: &mut Vec<Reason>) 
 
 fn work_reasons(chain: &ChainMarks, fold: &FoldMarks, limits: &FreshLimits, why: &mut Vec<Reason>) {
     if let Some(stop) = &fold.stop {
-        why.push(reason(ReasonCode::FoldStopped, format!("fold {} is stopped: {}", fold.name, halt_text(stop))));
+        why.push(reason(
+            ReasonCode::FoldStopped,
+            format!("fold {} is stopped: {}", fold.name, halt_text(stop)),
+        ));
     }
     if fold.watermark.is_none() {
-        why.push(reason(ReasonCode::FoldNotStarted, format!("fold {} has not covered a block yet", fold.name)));
+        why.push(reason(
+            ReasonCode::FoldNotStarted,
+            format!("fold {} has not covered a block yet", fold.name),
+        ));
     }
     let Some(limit) = limits.max_lag_seconds else { return };
     let text = match fold.lag_seconds(chain) {
         Some(lag) if lag <= limit => return,
-        Some(lag) => format!("fold {} has a record that waits since {lag:.1} s; the limit is {limit} s", fold.name),
+        Some(lag) => {
+            format!("fold {} has a record that waits since {lag:.1} s; the limit is {limit} s", fold.name)
+        }
         None => format!("fold {} has records to apply that the journal no longer holds", fold.name),
     };
     why.push(reason(ReasonCode::LagSeconds, text));
@@ -238,7 +257,13 @@ mod tests {
     }
 
     fn fold() -> FoldMarks {
-        FoldMarks { name: "views".into(), seq: 1_000, watermark: Some(100), stop: None, unapplied_seconds: None }
+        FoldMarks {
+            name: "views".into(),
+            seq: 1_000,
+            watermark: Some(100),
+            stop: None,
+            unapplied_seconds: None,
+        }
     }
 
     fn codes(chain: &ChainMarks, fold: &FoldMarks) -> Vec<ReasonCode> {
@@ -265,9 +290,19 @@ mod tests {
                 &[LagSeconds],
             ),
             ("a record that is gone", chain(), FoldMarks { seq: 999, ..fold() }, &[LagSeconds]),
-            ("a node that is silent", ChainMarks { node_head_age_seconds: Some(61.0), ..chain() }, fold(), &[NoHead]),
+            (
+                "a node that is silent",
+                ChainMarks { node_head_age_seconds: Some(61.0), ..chain() },
+                fold(),
+                &[NoHead],
+            ),
             ("a node that never spoke", ChainMarks { node_head_number: None, ..chain() }, fold(), &[NoHead]),
-            ("a node that fell back", ChainMarks { node_head_number: Some(99), ..chain() }, fold(), &[AheadOfNode]),
+            (
+                "a node that fell back",
+                ChainMarks { node_head_number: Some(99), ..chain() },
+                fold(),
+                &[AheadOfNode],
+            ),
             (
                 "a halted chain with a stopped fold",
                 ChainMarks { halt: Some(json!({"what": "deep reorg"})), ..chain() },

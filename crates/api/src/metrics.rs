@@ -56,8 +56,16 @@ pub async fn upkeep(handle: PrometheusHandle, cancel: CancellationToken) {
 
 fn describe() {
     describe_counter!("http_requests_total", Unit::Count, "Requests by route, method and status");
-    describe_histogram!("http_request_seconds", Unit::Seconds, "Time from a request's head to its answer, by route and method");
-    describe_gauge!("database_up", Unit::Count, "1 when the database answered this scrape; the gauges read from it are current only then");
+    describe_histogram!(
+        "http_request_seconds",
+        Unit::Seconds,
+        "Time from a request's head to its answer, by route and method"
+    );
+    describe_gauge!(
+        "database_up",
+        Unit::Count,
+        "1 when the database answered this scrape; the gauges read from it are current only then"
+    );
     describe_gauge!("chain_head_number", Unit::Count, "The last block that the journal covers");
     describe_gauge!("chain_confirmed_number", Unit::Count, "The last block at the confirmation depth");
     describe_gauge!("chain_final_number", Unit::Count, "The last final block");
@@ -68,15 +76,39 @@ fn describe() {
     describe_gauge!("journal_seq", Unit::Count, "The journal's last record");
     describe_gauge!("fold_lag_blocks", Unit::Count, "Blocks of the journal that the fold has not covered");
     describe_gauge!("fold_lag_records", Unit::Count, "Journal records that the fold has not applied");
-    describe_gauge!("fold_lag_seconds", Unit::Seconds, "Age of the first record that the fold has not applied; 0 when there is none");
+    describe_gauge!(
+        "fold_lag_seconds",
+        Unit::Seconds,
+        "Age of the first record that the fold has not applied; 0 when there is none"
+    );
     describe_gauge!("fold_stopped", Unit::Count, "1 when the fold waits for an operator");
-    describe_counter!("anomalies_total", Unit::Count, "What should not have happened, by chain, source and kind");
+    describe_counter!(
+        "anomalies_total",
+        Unit::Count,
+        "What should not have happened, by chain, source and kind"
+    );
     describe_gauge!("lease_fencing_token", Unit::Count, "The lease's token");
-    describe_gauge!("lease_remaining_seconds", Unit::Seconds, "How long the lease still runs; below 0: it has run out");
-    describe_gauge!("lease_holder", Unit::Count, "1 for the process that has the lease, 0 for those that had it");
+    describe_gauge!(
+        "lease_remaining_seconds",
+        Unit::Seconds,
+        "How long the lease still runs; below 0: it has run out"
+    );
+    describe_gauge!(
+        "lease_holder",
+        Unit::Count,
+        "1 for the process that has the lease, 0 for those that had it"
+    );
     // Spec 1 §10.1, counted by the folds.
-    describe_counter!("cache_update_failed_total", Unit::Count, "CacheUpdateFailed events, by view and asset");
-    describe_counter!("positionview_idempotent_ignored_total", Unit::Count, "IdempotentRequestIgnored events: requests played again");
+    describe_counter!(
+        "cache_update_failed_total",
+        Unit::Count,
+        "CacheUpdateFailed events, by view and asset"
+    );
+    describe_counter!(
+        "positionview_idempotent_ignored_total",
+        Unit::Count,
+        "IdempotentRequestIgnored events: requests played again"
+    );
     describe_counter!("apply_rejected_total", Unit::Count, "Events that a fold refused, by reject code");
 }
 
@@ -137,7 +169,8 @@ impl Collector {
         }
         for lease in operations::leases(pool).await? {
             let is_held = lease.remaining_seconds > 0.0;
-            gauge!("lease_fencing_token", "lease" => lease.name.clone()).set(number(lease.fencing_token.unsigned_abs()));
+            gauge!("lease_fencing_token", "lease" => lease.name.clone())
+                .set(number(lease.fencing_token.unsigned_abs()));
             gauge!("lease_remaining_seconds", "lease" => lease.name.clone()).set(lease.remaining_seconds);
             gauge!("lease_holder", "lease" => lease.name.clone(), "holder" => lease.holder.clone())
                 .set(if is_held { 1.0 } else { 0.0 });

@@ -101,7 +101,8 @@ fn responses(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<Response>> {
         .map(|(status, slugs)| {
             let description = format!("Problem: {}", slugs.join(", "));
             let content = Content::new(Some(Ref::from_schema_name("Problem")));
-            let response = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
+            let response =
+                ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();
             (status.as_str().to_owned(), response.into())
         })
         .collect()

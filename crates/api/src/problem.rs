@@ -89,16 +89,19 @@ impl ProblemKind {
 
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::UnknownParameter | Self::InvalidParameter | Self::MissingParameter | Self::InvalidCursor => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::UnknownParameter
+            | Self::InvalidParameter
+            | Self::MissingParameter
+            | Self::InvalidCursor => StatusCode::BAD_REQUEST,
             Self::NotFound | Self::UnknownChain => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotSynced | Self::DatabaseUnavailable | Self::SchemaMismatch | Self::TimedOut | Self::Overloaded => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotSynced
+            | Self::DatabaseUnavailable
+            | Self::SchemaMismatch
+            | Self::TimedOut
+            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -108,16 +111,24 @@ impl ProblemKind {
             Self::UnknownParameter => "leave it out, or give one of the known parameters",
             Self::InvalidParameter => "give a value as `/docs` describes it",
             Self::MissingParameter => "give the parameter",
-            Self::InvalidCursor => "begin again without a cursor; keep filters and order the same from page to page",
+            Self::InvalidCursor => {
+                "begin again without a cursor; keep filters and order the same from page to page"
+            }
             Self::NotFound => "see `/docs` for the paths",
             Self::UnknownChain => "ask `/api/v1/chains` for the chains that are followed",
             Self::MethodNotAllowed => "use one of the methods in the `Allow` header",
             Self::BodyTooLarge => "send no body: these paths read none",
             Self::Internal => "report it with the request_id: the log has the cause",
             Self::NotSynced => "try again soon; `/readyz` says what it waits for",
-            Self::DatabaseUnavailable => "try again soon; if it lasts, see `/readyz` and the database's own log",
-            Self::SchemaMismatch => "run `plimsoll migrate`, or the version that the database was migrated to",
-            Self::TimedOut => "ask for less: fewer blocks, a smaller limit, or an indexed filter (event_name, request_id, tx_hash)",
+            Self::DatabaseUnavailable => {
+                "try again soon; if it lasts, see `/readyz` and the database's own log"
+            }
+            Self::SchemaMismatch => {
+                "run `plimsoll migrate`, or the version that the database was migrated to"
+            }
+            Self::TimedOut => {
+                "ask for less: fewer blocks, a smaller limit, or an indexed filter (event_name, request_id, tx_hash)"
+            }
             Self::Overloaded => "try again soon, with fewer requests at a time",
         }
     }

@@ -42,7 +42,8 @@ impl Fields {
         let mut given: Vec<(String, String)> = Vec::new();
         let mut unknown = Vec::new();
         let mut twice = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(PARAMETERS_MAX) {
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(PARAMETERS_MAX)
+        {
             if !known.contains(&name.as_ref()) {
                 unknown.push(wrong(&shown(&name), "not known"));
             } else if given.iter().any(|(other, _)| *other == name) {
@@ -52,7 +53,8 @@ impl Fields {
             }
         }
         if !unknown.is_empty() {
-            let names = unknown.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ");
+            let names =
+                unknown.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ");
             let remedy = match known {
                 [] => "leave it out: this path takes no parameters".to_owned(),
                 known => format!("the known parameters are: {}", known.join(", ")),
@@ -65,7 +67,11 @@ impl Fields {
     }
 
     /// Reads one; `None` when it is not given, or when it cannot be read (then [`Fields::finish`] fails).
-    pub(crate) fn take<T, E: ToString>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub(crate) fn take<T, E: ToString>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let place = self.given.iter().position(|(given, _)| given == name)?;
         let (_, value) = self.given.swap_remove(place);
         if value.is_empty() {
@@ -93,7 +99,11 @@ fn wrong(name: &str, reason: &str) -> FieldProblem {
 }
 
 fn invalid(fields: Vec<FieldProblem>) -> Problem {
-    let detail = fields.iter().map(|field| format!("`{}`: {}", field.name, field.reason)).collect::<Vec<_>>().join("; ");
+    let detail = fields
+        .iter()
+        .map(|field| format!("`{}`: {}", field.name, field.reason))
+        .collect::<Vec<_>>()
+        .join("; ");
     Problem::new(ProblemKind::InvalidParameter, detail).with_parameters(fields)
 }
 
@@ -153,7 +163,10 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known_and_a_name_given_twice_is_refused() {
         let problem = Fields::of(Some("usr=1"), &["user", "asset"]).err().unwrap();
-        assert_eq!((problem.kind, problem.remedy.as_ref()), (ProblemKind::UnknownParameter, "the known parameters are: user, asset"));
+        assert_eq!(
+            (problem.kind, problem.remedy.as_ref()),
+            (ProblemKind::UnknownParameter, "the known parameters are: user, asset")
+        );
         let problem = Fields::of(Some("user=1&user=2"), &["user"]).err().unwrap();
         assert_eq!(problem.kind, ProblemKind::InvalidParameter);
     }

@@ -26,19 +26,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process has the port.
-    #[error("cannot listen on {addr}: the port is in use; stop the process that has it, or choose another by `api.listen`")]
+    #[error(
+        "cannot listen on {addr}: the port is in use; stop the process that has it, or choose another by `api.listen`"
+    )]
     InUse {
         /// The address.
         addr: SocketAddr,
     },
     /// The system does not let this process have the port.
-    #[error("cannot listen on {addr}: not permitted (ports below 1024 need a privilege); choose another by `api.listen`")]
+    #[error(
+        "cannot listen on {addr}: not permitted (ports below 1024 need a privilege); choose another by `api.listen`"
+    )]
     NotPermitted {
         /// The address.
         addr: SocketAddr,
     },
     /// The address is not this machine's.
-    #[error("cannot listen on {addr}: this machine does not have the address; give one of its own, as 127.0.0.1 or 0.0.0.0, by `api.listen`")]
+    #[error(
+        "cannot listen on {addr}: this machine does not have the address; give one of its own, as 127.0.0.1 or 0.0.0.0, by `api.listen`"
+    )]
     NotLocal {
         /// The address.
         addr: SocketAddr,
@@ -102,7 +108,8 @@ pub(crate) async fn serve_router(
         connections.spawn(connection(stream, slot, app.clone(), cancel.clone()));
     }
     drop(listener);
-    let drained = tokio::time::timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
+    let drained =
+        tokio::time::timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!(connections = connections.len(), "requests in flight did not end in time: cut off");
         connections.shutdown().await;

@@ -58,7 +58,13 @@ impl ApiState {
     /// `app` is the pool of `plimsoll_app`, the only one that routes see. `operations` is the pool of `plimsoll_worker`, where this
     /// process has one: the metrics of anomalies and leases come through it.
     #[must_use]
-    pub fn new(app: PgPool, operations: Option<PgPool>, prometheus: PrometheusHandle, roles: Roles, options: ApiOptions) -> Self {
+    pub fn new(
+        app: PgPool,
+        operations: Option<PgPool>,
+        prometheus: PrometheusHandle,
+        roles: Roles,
+        options: ApiOptions,
+    ) -> Self {
         let collector = Collector::new(app.clone(), operations);
         let requests = Semaphore::new(options.max_concurrent_requests);
         Self { inner: Arc::new(Inner { app, collector, prometheus, roles, options, requests }) }

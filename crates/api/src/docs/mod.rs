@@ -93,7 +93,12 @@ fn navigation(out: &mut String, document: &Value) -> std::fmt::Result {
     for tag in TAGS {
         write!(out, "<p>{}</p>\n<ul>\n", Escaped(&capital(tag)))?;
         for operation in operations(document, tag) {
-            writeln!(out, "<li><a href=\"#{}\">{}</a></li>", Escaped(&operation.anchor()), Escaped(operation.path))?;
+            writeln!(
+                out,
+                "<li><a href=\"#{}\">{}</a></li>",
+                Escaped(&operation.anchor()),
+                Escaped(operation.path)
+            )?;
         }
         out.push_str("</ul>\n");
     }
@@ -115,7 +120,8 @@ fn operation(out: &mut String, operation: &Operation<'_>) -> std::fmt::Result {
     if !parameters.is_empty() {
         out.push_str("<h4>Parameters</h4>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">Name</th><th scope=\"col\">Type</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
         for parameter in parameters {
-            let required = if parameter["required"] == true { " <span class=\"required\">required</span>" } else { "" };
+            let required =
+                if parameter["required"] == true { " <span class=\"required\">required</span>" } else { "" };
             write!(out, "<tr><td><code>{}</code>{required}</td><td>", Escaped(text(&parameter["name"])))?;
             schema::kind(out, &parameter["schema"])?;
             out.push_str("</td><td>");
@@ -198,7 +204,10 @@ fn capital(word: &str) -> String {
 }
 
 fn tag_description<'a>(document: &'a Value, tag: &str) -> &'a str {
-    array(&document["tags"]).iter().find(|given| given["name"] == tag).map_or("", |given| text(&given["description"]))
+    array(&document["tags"])
+        .iter()
+        .find(|given| given["name"] == tag)
+        .map_or("", |given| text(&given["description"]))
 }
 
 fn text(value: &Value) -> &str {
@@ -224,9 +233,15 @@ mod tests {
         for (path, methods) in object(&DOCUMENT["paths"]) {
             assert!(page.contains(&format!("<code>{path}</code>")), "{path}");
             for (_, operation) in object(methods) {
-                assert!(TAGS.contains(&text(&operation["tags"][0])), "{path} has a tag that the page does not tell");
+                assert!(
+                    TAGS.contains(&text(&operation["tags"][0])),
+                    "{path} has a tag that the page does not tell"
+                );
                 for parameter in array(&operation["parameters"]) {
-                    assert!(page.contains(&format!("<code>{}</code>", text(&parameter["name"]))), "{path}: {parameter}");
+                    assert!(
+                        page.contains(&format!("<code>{}</code>", text(&parameter["name"]))),
+                        "{path}: {parameter}"
+                    );
                 }
             }
         }
@@ -253,7 +268,8 @@ mod tests {
     #[test]
     fn the_page_needs_no_script_no_inline_style_and_nothing_from_elsewhere() {
         let page = render(&DOCUMENT);
-        for forbidden in ["<script", "style=", "<style", "onclick", "src=", "href=\"http", "@import", "url("] {
+        for forbidden in ["<script", "style=", "<style", "onclick", "src=", "href=\"http", "@import", "url("]
+        {
             assert!(!page.contains(forbidden) && !STYLE.contains(forbidden), "{forbidden}");
         }
     }

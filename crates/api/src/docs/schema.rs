@@ -41,7 +41,10 @@ pub(super) fn kind(out: &mut String, schema: &Value) -> fmt::Result {
     if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix(COMPONENTS)) {
         return write!(out, "<a href=\"#schema-{name}\">{name}</a>", name = Escaped(name));
     }
-    let choices = [&schema["oneOf"], &schema["anyOf"], &schema["allOf"]].into_iter().map(array).find(|choices| !choices.is_empty());
+    let choices = [&schema["oneOf"], &schema["anyOf"], &schema["allOf"]]
+        .into_iter()
+        .map(array)
+        .find(|choices| !choices.is_empty());
     if let Some(choices) = choices {
         return alternatives(out, choices);
     }

@@ -1,6 +1,6 @@
 //! Chains and the folds over them.
 
-use plimsoll_types::api::{Chain, ChainState, Fold, FoldState, NodeHead, BlockRef};
+use plimsoll_types::api::{BlockRef, Chain, ChainState, Fold, FoldState, NodeHead};
 use serde_json::Value;
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -95,7 +95,8 @@ pub(crate) async fn ids(pool: &PgPool) -> Result<Vec<i64>, RepoError> {
 impl Row {
     /// The fold of this row; its lag and reasons wait for the chain's marks.
     fn take_fold(&mut self) -> Result<Option<(Fold, FoldMarks)>, RepoError> {
-        let (Some(name), Some(seq), Some(updated_at)) = (self.fold.take(), self.seq, self.fold_updated_at) else {
+        let (Some(name), Some(seq), Some(updated_at)) = (self.fold.take(), self.seq, self.fold_updated_at)
+        else {
             return Ok(None);
         };
         let watermark = block_ref("watermark", self.block_number, self.block_hash.as_deref())?;
@@ -162,7 +163,11 @@ impl Row {
     }
 }
 
-fn block_ref(what: &'static str, number: Option<i64>, block_hash: Option<&[u8]>) -> Result<Option<BlockRef>, RepoError> {
+fn block_ref(
+    what: &'static str,
+    number: Option<i64>,
+    block_hash: Option<&[u8]>,
+) -> Result<Option<BlockRef>, RepoError> {
     let (Some(number), Some(block_hash)) = (number, block_hash) else { return Ok(None) };
     Ok(Some(BlockRef { number: unsigned(what, number)?, hash: hash(what, block_hash)? }))
 }

@@ -168,17 +168,35 @@ macro_rules! in_order {
     ($pool:expr, $from:literal, $path:literal, $wanted:ident, $start:ident) => {
         match $wanted.order {
             Order::NewestFirst => page_of_events!(
-                $pool, $from, $path, "<", "e.block_number DESC, e.block_hash DESC, e.log_index DESC", $wanted, $start
+                $pool,
+                $from,
+                $path,
+                "<",
+                "e.block_number DESC, e.block_hash DESC, e.log_index DESC",
+                $wanted,
+                $start
             ),
             Order::OldestFirst => {
-                page_of_events!($pool, $from, $path, ">", "e.block_number, e.block_hash, e.log_index", $wanted, $start)
+                page_of_events!(
+                    $pool,
+                    $from,
+                    $path,
+                    ">",
+                    "e.block_number, e.block_hash, e.log_index",
+                    $wanted,
+                    $start
+                )
             }
         }
     };
 }
 
 /// Reads a page; `None` when the chain is not followed.
-pub(crate) async fn page(pool: &PgPool, wanted: &Wanted, limits: &FreshnessLimits) -> Result<Option<Found>, RepoError> {
+pub(crate) async fn page(
+    pool: &PgPool,
+    wanted: &Wanted,
+    limits: &FreshnessLimits,
+) -> Result<Option<Found>, RepoError> {
     let start: (i64, Vec<u8>, i32) = match (wanted.after, wanted.order) {
         (Some(key), _) => (key.block_number, key.block_hash.to_vec(), key.log_index),
         (None, Order::NewestFirst) => (i64::MAX, Vec::new(), 0),
@@ -287,7 +305,9 @@ impl Row {
 
     /// `None`: the row carries the chain's marks alone.
     fn key(&self) -> Result<Option<EventKey>, RepoError> {
-        let (Some(block_number), Some(block_hash), Some(log_index)) = (self.block_number, &self.block_hash, self.log_index) else {
+        let (Some(block_number), Some(block_hash), Some(log_index)) =
+            (self.block_number, &self.block_hash, self.log_index)
+        else {
             return Ok(None);
         };
         Ok(Some(EventKey { block_number, block_hash: hash("block hash", block_hash)?, log_index }))
@@ -340,5 +360,9 @@ impl Row {
 
 /// All topics, topic0 first. An anonymous log has none.
 fn topics(topic0: Option<&[u8]>, others: Option<&[u8]>) -> Result<Vec<B256>, RepoError> {
-    topic0.into_iter().chain(others.unwrap_or_default().chunks(B256::len_bytes())).map(|topic| hash("topic", topic)).collect()
+    topic0
+        .into_iter()
+        .chain(others.unwrap_or_default().chunks(B256::len_bytes()))
+        .map(|topic| hash("topic", topic))
+        .collect()
 }

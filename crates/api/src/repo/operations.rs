@@ -43,5 +43,7 @@ pub(crate) async fn leases(pool: &PgPool) -> Result<Vec<LeaseStanding>, RepoErro
 
 /// The version of the schema; the app role may read it. Not checked when compiled: the table is the migrator's own.
 pub(crate) async fn schema_version(pool: &PgPool) -> Result<Option<i64>, RepoError> {
-    Ok(sqlx::query_scalar("SELECT max(version) FROM plimsoll._sqlx_migrations WHERE success").fetch_one(pool).await?)
+    Ok(sqlx::query_scalar("SELECT max(version) FROM plimsoll._sqlx_migrations WHERE success")
+        .fetch_one(pool)
+        .await?)
 }

@@ -150,7 +150,11 @@ macro_rules! page_of_positions {
 }
 
 /// Reads a page. No chain in the answer: none is followed, or not the one that was asked for.
-pub(crate) async fn page(pool: &PgPool, wanted: &Wanted, limits: &FreshnessLimits) -> Result<Found, RepoError> {
+pub(crate) async fn page(
+    pool: &PgPool,
+    wanted: &Wanted,
+    limits: &FreshnessLimits,
+) -> Result<Found, RepoError> {
     let after = wanted.after.map_or_else(
         || (-1, String::new(), String::new(), String::new()),
         |key| (key.chain_id, address_text(&key.contract), address_text(&key.user), address_text(&key.asset)),
@@ -159,11 +163,27 @@ pub(crate) async fn page(pool: &PgPool, wanted: &Wanted, limits: &FreshnessLimit
     let rows = match wanted.by {
         By::User { user, asset } => {
             let (user, asset) = (address_text(&user), asset.as_ref().map(address_text));
-            page_of_positions!(pool, r#"p."user" = $3 AND ($4::text IS NULL OR p.asset = $4)"#, wanted, user, asset, after, limit)
+            page_of_positions!(
+                pool,
+                r#"p."user" = $3 AND ($4::text IS NULL OR p.asset = $4)"#,
+                wanted,
+                user,
+                asset,
+                after,
+                limit
+            )
         }
         By::Asset(asset) => {
             let (asset, user) = (address_text(&asset), None::<String>);
-            page_of_positions!(pool, r#"p.asset = $3 AND ($4::text IS NULL OR p."user" = $4)"#, wanted, asset, user, after, limit)
+            page_of_positions!(
+                pool,
+                r#"p.asset = $3 AND ($4::text IS NULL OR p."user" = $4)"#,
+                wanted,
+                asset,
+                user,
+                after,
+                limit
+            )
         }
     };
     collect(rows, wanted.limit as usize, limits)

@@ -14,7 +14,10 @@ use crate::state::ApiState;
 ///
 /// For each: head, confirmed and final block, the node's head, the journal's end, and the watermark and lag of every fold.
 #[utoipa::path(get, path = "/api/v1/chains", tag = "chains", responses((status = 200, description = "The chains, by id", body = Chains), DataProblems))]
-pub(crate) async fn chains(State(state): State<ApiState>, _: Query<NoParameters>) -> Result<Json<Chains>, Problem> {
+pub(crate) async fn chains(
+    State(state): State<ApiState>,
+    _: Query<NoParameters>,
+) -> Result<Json<Chains>, Problem> {
     let standings = repo::standings(state.app(), None, &state.options().freshness).await?;
     Ok(Json(Chains { items: standings.into_iter().map(|standing| standing.chain).collect() }))
 }
@@ -34,7 +37,8 @@ pub(crate) async fn chain(
     Path(chain_id): Path<String>,
     _: Query<NoParameters>,
 ) -> Result<Json<Chain>, Problem> {
-    let id = bigint(&chain_id).map_err(|reason| Problem::new(ProblemKind::InvalidParameter, format!("`chain_id`: {reason}")))?;
+    let id = bigint(&chain_id)
+        .map_err(|reason| Problem::new(ProblemKind::InvalidParameter, format!("`chain_id`: {reason}")))?;
     let standings = repo::standings(state.app(), Some(id), &state.options().freshness).await?;
     match standings.into_iter().next() {
         Some(standing) => Ok(Json(standing.chain)),

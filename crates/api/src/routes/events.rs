@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use plimsoll_types::api::Events;
+use plimsoll_types::api::{BlockStateSchema, Events};
 use plimsoll_types::{B256, BlockState, RequestId, address_text, hash_text, parse_address, parse_hash};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -49,13 +49,13 @@ pub(crate) struct EventsQuery {
     #[param(value_type = Option<u64>)]
     to_block: i64,
     /// How sure their block is now. `orphaned` gives the orphaned ones alone.
-    #[param(value_type = Option<BlockState>, inline)]
+    #[param(value_type = Option<BlockStateSchema>, inline)]
     state: Option<BlockState>,
     /// Give those that a reorg orphaned as well.
     #[param(value_type = Option<bool>, default = false)]
     include_orphaned: bool,
-    /// `desc`: newest first; `asc`: oldest first.
-    #[param(value_type = Option<Direction>, inline, default = "desc")]
+    /// `desc`, as when it is not given: newest first; `asc`: oldest first.
+    #[param(value_type = Option<Direction>, inline)]
     order: Direction,
     /// Rows on a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -92,7 +92,10 @@ impl Parameters for EventsQuery {
 
     fn read(mut fields: Fields) -> Result<Self, Problem> {
         let address = |text: &str| parse_address(text).map(|address| address_text(&address));
-        let limit = |text: &str| whole_number(text, 1, EVENTS_PAGE_MAX.into()).map(|limit| u32::try_from(limit).unwrap_or(EVENTS_PAGE_MAX));
+        let limit = |text: &str| {
+            whole_number(text, 1, EVENTS_PAGE_MAX.into())
+                .map(|limit| u32::try_from(limit).unwrap_or(EVENTS_PAGE_MAX))
+        };
         let query = Self {
             chain_id: fields.take("chain_id", bigint),
             contract: fields.take("contract", address),
@@ -112,14 +115,17 @@ impl Parameters for EventsQuery {
         fields.finish()?;
         if query.from_block > query.to_block {
             let detail = format!("`from_block` {} is above `to_block` {}", query.from_block, query.to_block);
-            return Err(Problem::new(ProblemKind::InvalidParameter, detail).with_remedy("give a range that has blocks in it"));
+            return Err(Problem::new(ProblemKind::InvalidParameter, detail)
+                .with_remedy("give a range that has blocks in it"));
         }
         Ok(query)
     }
 }
 
 fn event_name(text: &str) -> Result<String, String> {
-    if text.len() > EVENT_NAME_MAX_BYTES || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_$".contains(&byte)) {
+    if text.len() > EVENT_NAME_MAX_BYTES
+        || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_$".contains(&byte))
+    {
         return Err(format!("`{}` is not the name of an event", shown(text)));
     }
     Ok(text.to_owned())
@@ -132,7 +138,9 @@ fn request_id(text: &str) -> Result<String, String> {
     } else {
         Uuid::try_parse(text).ok().map(RequestId::from_uuid)
     };
-    id.map(|id| id.to_string()).ok_or_else(|| format!("`{}` is not a UUID, nor 32 bytes as `0x` text that are not all zero", shown(text)))
+    id.map(|id| id.to_string()).ok_or_else(|| {
+        format!("`{}` is not a UUID, nor 32 bytes as `0x` text that are not all zero", shown(text))
+    })
 }
 
 fn direction(text: &str) -> Result<Direction, String> {
@@ -174,7 +182,10 @@ impl EventsQuery {
     params(EventsQuery),
     responses((status = 200, description = "A page of events", body = Events), PageProblems)
 )]
-pub(crate) async fn events(State(state): State<ApiState>, Query(query): Query<EventsQuery>) -> Result<Json<Events>, Problem> {
+pub(crate) async fn events(
+    State(state): State<ApiState>,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<Events>, Problem> {
     let chain_id = match query.chain_id {
         Some(chain_id) => chain_id,
         None => the_only_chain(&ids(state.app()).await?)?,
@@ -212,8 +223,11 @@ fn the_only_chain(ids: &[i64]) -> Result<i64, Problem> {
         [id] => Ok(*id),
         several => {
             let ids = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            Err(Problem::new(ProblemKind::MissingParameter, format!("`chain_id` is not given, and several chains are followed: {ids}"))
-                .with_remedy("give one of them as `chain_id`"))
+            Err(Problem::new(
+                ProblemKind::MissingParameter,
+                format!("`chain_id` is not given, and several chains are followed: {ids}"),
+            )
+            .with_remedy("give one of them as `chain_id`"))
         }
     }
 }

@@ -71,9 +71,15 @@ pub(crate) fn router_with(state: ApiState, more: Router<ApiState>) -> Router {
 }
 
 async fn nothing_here(request: Request) -> Problem {
-    Problem::new(ProblemKind::NotFound, format!("there is no `{}` here", crate::query::shown(request.uri().path())))
+    Problem::new(
+        ProblemKind::NotFound,
+        format!("there is no `{}` here", crate::query::shown(request.uri().path())),
+    )
 }
 
 async fn wrong_method(method: Method) -> Problem {
-    Problem::new(ProblemKind::MethodNotAllowed, format!("`{}` is not a method of this path", crate::query::shown(method.as_str())))
+    Problem::new(
+        ProblemKind::MethodNotAllowed,
+        format!("`{}` is not a method of this path", crate::query::shown(method.as_str())),
+    )
 }

@@ -5,7 +5,6 @@ use axum::extract::State;
 use plimsoll_types::api::Positions;
 use plimsoll_types::{Address, address_text, parse_address};
 
-
 use crate::cursor::{Fingerprint, decode, encode};
 use crate::limits::{POSITIONS_PAGE_DEFAULT, POSITIONS_PAGE_MAX};
 use crate::openapi::PageProblems;
@@ -41,7 +40,10 @@ impl Parameters for PositionsQuery {
     const KNOWN: &'static [&'static str] = &["user", "asset", "chain_id", "contract", "limit", "cursor"];
 
     fn read(mut fields: Fields) -> Result<Self, Problem> {
-        let limit = |text: &str| whole_number(text, 1, POSITIONS_PAGE_MAX.into()).map(|limit| u32::try_from(limit).unwrap_or(POSITIONS_PAGE_MAX));
+        let limit = |text: &str| {
+            whole_number(text, 1, POSITIONS_PAGE_MAX.into())
+                .map(|limit| u32::try_from(limit).unwrap_or(POSITIONS_PAGE_MAX))
+        };
         let query = Self {
             user: fields.take("user", parse_address),
             asset: fields.take("asset", parse_address),
@@ -67,8 +69,11 @@ impl PositionsQuery {
             (Some(user), asset) => By::User { user, asset },
             (None, Some(asset)) => By::Asset(asset),
             (None, None) => {
-                return Err(Problem::new(ProblemKind::MissingParameter, "neither `user` nor `asset` is given")
-                    .with_remedy("give `user`, `asset` or both"));
+                return Err(Problem::new(
+                    ProblemKind::MissingParameter,
+                    "neither `user` nor `asset` is given",
+                )
+                .with_remedy("give `user`, `asset` or both"));
             }
         };
         let after = self.cursor.as_deref().map(|cursor| decode(self.fingerprint(), cursor)).transpose()?;
@@ -94,7 +99,9 @@ pub(crate) async fn positions(
 ) -> Result<Json<Positions>, Problem> {
     let found = page(state.app(), &query.wanted()?, &state.options().freshness).await?;
     match query.chain_id {
-        Some(chain_id) if found.chains.is_empty() => return Err(Problem::unknown_chain(chain_id.unsigned_abs())),
+        Some(chain_id) if found.chains.is_empty() => {
+            return Err(Problem::unknown_chain(chain_id.unsigned_abs()));
+        }
         None if found.chains.is_empty() => {
             return Err(Problem::new(ProblemKind::NotSynced, "no chain is followed yet"));
         }
@@ -114,7 +121,9 @@ fn never_computed(chain_id: u64, is_any_chain_asked: bool) -> Problem {
     let detail = format!("fold {POSITIONS_FOLD} has not covered a block of chain {chain_id} yet");
     let problem = Problem::new(ProblemKind::NotSynced, detail);
     if is_any_chain_asked {
-        problem.with_remedy("give `chain_id` to ask another chain, or try again soon; `/readyz` says what it waits for")
+        problem.with_remedy(
+            "give `chain_id` to ask another chain, or try again soon; `/readyz` says what it waits for",
+        )
     } else {
         problem
     }

@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use plimsoll_types::api::{
-    Chain, ChainReadiness, DatabaseReadiness, Fold, FoldReadiness, Readiness, Reason, ReasonCode, Role, RoleState,
+    Chain, ChainReadiness, DatabaseReadiness, Fold, FoldReadiness, Readiness, Reason, ReasonCode, Role,
+    RoleState,
 };
 
 use crate::fresh::reason;
@@ -55,10 +56,14 @@ async fn look(state: &ApiState) -> Result<(Vec<Reason>, Vec<Chain>), RepoError> 
 fn database_reason(error: &RepoError) -> Reason {
     tracing::warn!(%error, "the readiness check cannot read the database");
     match kind_of(error) {
-        ProblemKind::SchemaMismatch => {
-            reason(ReasonCode::SchemaMismatch, "a table, column or grant that this version needs is missing".to_owned())
-        }
-        _ => reason(ReasonCode::DatabaseUnreachable, "the database does not answer: the log has the cause".to_owned()),
+        ProblemKind::SchemaMismatch => reason(
+            ReasonCode::SchemaMismatch,
+            "a table, column or grant that this version needs is missing".to_owned(),
+        ),
+        _ => reason(
+            ReasonCode::DatabaseUnreachable,
+            "the database does not answer: the log has the cause".to_owned(),
+        ),
     }
 }
 
@@ -106,7 +111,10 @@ fn role_reason(role: &Role) -> Option<Reason> {
 }
 
 fn never_followed(chain_id: u64) -> ChainReadiness {
-    let why = vec![reason(ReasonCode::ChainNotStarted, format!("chain {chain_id} is configured, but was never followed"))];
+    let why = vec![reason(
+        ReasonCode::ChainNotStarted,
+        format!("chain {chain_id} is configured, but was never followed"),
+    )];
     ChainReadiness {
         chain_id,
         ready: false,

@@ -25,8 +25,14 @@ async fn a_chain_says_how_far_it_is_followed_and_where_every_fold_stands() {
     );
     let slow = folds[0].take();
     assert!(slow["lag_seconds"].as_f64().unwrap() >= 3.0, "{slow}");
-    assert_eq!((&slow["fold"], &slow["lag_blocks"], &slow["lag_records"], &slow["stale"]), (&json!("slow"), &json!(2), &json!(20), &json!(false)));
-    assert_eq!((&folds[1]["fold"], &folds[1]["lag_records"], &folds[1]["lag_seconds"]), (&json!("views"), &json!(0), &json!(0.0)));
+    assert_eq!(
+        (&slow["fold"], &slow["lag_blocks"], &slow["lag_records"], &slow["stale"]),
+        (&json!("slow"), &json!(2), &json!(20), &json!(false))
+    );
+    assert_eq!(
+        (&folds[1]["fold"], &folds[1]["lag_records"], &folds[1]["lag_seconds"]),
+        (&json!("views"), &json!(0), &json!(0.0))
+    );
     assert_eq!(folds[1]["watermark"], json!({ "number": 100, "hash": hash_text(&hash_of(100)) }));
 }
 
@@ -36,7 +42,10 @@ async fn chains_come_by_id_and_a_new_one_has_no_head_yet() {
     api.seed(5).chain(1, 0, 0).await;
     api.seed(5).run("UPDATE chains SET head_number = NULL, head_hash = NULL, rpc_head_number = NULL, rpc_head_at = NULL WHERE chain_id = $1").await;
     let chains = api.ok("/api/v1/chains").await;
-    assert_eq!((&chains["items"][0]["chain_id"], &chains["items"][1]["chain_id"]), (&json!(5), &json!(CHAIN)));
+    assert_eq!(
+        (&chains["items"][0]["chain_id"], &chains["items"][1]["chain_id"]),
+        (&json!(5), &json!(CHAIN))
+    );
     assert_eq!((&chains["items"][0]["head"], &chains["items"][0]["node_head"]), (&json!(null), &json!(null)));
     assert_eq!(codes(&chains["items"][0]["why"]), ["no_head"]);
 }

@@ -11,7 +11,10 @@ use crate::limits::EVENTS_SCANNED_PER_PAGE;
 const EVENTS: &str = "/api/v1/events?chain_id=31337";
 
 fn places(items: &[Value]) -> Vec<(i64, i64)> {
-    items.iter().map(|item| (item["block"]["number"].as_i64().unwrap(), item["log_index"].as_i64().unwrap())).collect()
+    items
+        .iter()
+        .map(|item| (item["block"]["number"].as_i64().unwrap(), item["log_index"].as_i64().unwrap()))
+        .collect()
 }
 
 async fn found(api: &Api, filters: &str) -> Vec<(i64, i64)> {
@@ -35,7 +38,10 @@ async fn an_event_has_its_payload_its_block_and_whether_it_is_canonical() {
     });
     assert_eq!(page["items"], json!([wanted]));
     let as_of = json!({ "chain_id": CHAIN, "block_number": 100, "block_hash": hash_of(100).to_string(), "journal_seq": 1000 });
-    assert_eq!((&page["as_of"], &page["next_cursor"], &page["fresh"]["stale"]), (&as_of, &Value::Null, &json!(false)));
+    assert_eq!(
+        (&page["as_of"], &page["next_cursor"], &page["fresh"]["stale"]),
+        (&as_of, &Value::Null, &json!(false))
+    );
 }
 
 #[tokio::test]
@@ -46,7 +52,10 @@ async fn an_event_that_no_abi_knows_comes_raw() {
     let event = &page["items"][0];
     let topic = |byte: &str| format!("0x{}", byte.repeat(32));
     assert_eq!((&event["event_name"], &event["payload"]), (&Value::Null, &Value::Null));
-    assert_eq!((&event["topics"], &event["data"]), (&json!([topic("11"), topic("22"), topic("33")]), &json!("0xbeef")));
+    assert_eq!(
+        (&event["topics"], &event["data"]),
+        (&json!([topic("11"), topic("22"), topic("33")]), &json!("0xbeef"))
+    );
 }
 
 #[tokio::test]
@@ -113,7 +122,10 @@ async fn orphaned_events_are_left_out_unless_asked_for() {
     assert_eq!(states, [(false, "orphaned"), (true, "seen")]);
     let of_99 = hash_text(&orphan.tx_hash);
     assert_eq!(found(&api, &format!("&tx_hash={of_99}")).await, [(99, 0)]);
-    assert_eq!(found(&api, &format!("&tx_hash={of_99}&include_orphaned=true&from_block=99&to_block=99")).await.len(), 2);
+    assert_eq!(
+        found(&api, &format!("&tx_hash={of_99}&include_orphaned=true&from_block=99&to_block=99")).await.len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -143,8 +155,14 @@ async fn a_walk_in_either_direction_sees_each_event_once_while_blocks_come_in() 
             }
             let unique: HashSet<(i64, i64)> = seen.iter().copied().collect();
             assert_eq!(unique.len(), seen.len(), "{order}{filter}: an event came twice");
-            assert!((10..40).all(|block| (0..3).all(|log| unique.contains(&(block, log)))), "{order}{filter}: an event was passed over");
-            assert!(if order == "asc" { seen.is_sorted() } else { seen.iter().rev().is_sorted() }, "{order}{filter}");
+            assert!(
+                (10..40).all(|block| (0..3).all(|log| unique.contains(&(block, log)))),
+                "{order}{filter}: an event was passed over"
+            );
+            assert!(
+                if order == "asc" { seen.is_sorted() } else { seen.iter().rev().is_sorted() },
+                "{order}{filter}"
+            );
         }
     }
 }
@@ -196,7 +214,10 @@ async fn the_chain_may_be_left_out_only_while_there_is_one() {
     api.ok("/api/v1/events").await;
     api.seed(5).chain(100, 95, 90).await;
     let problem = api.problem("/api/v1/events", 400, "missing-parameter").await;
-    assert!(problem["detail"].as_str().unwrap().ends_with("several chains are followed: 5, 31337"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().ends_with("several chains are followed: 5, 31337"),
+        "{problem}"
+    );
     api.problem("/api/v1/events?chain_id=6", 404, "unknown-chain").await;
 }
 

@@ -53,7 +53,8 @@ impl Api {
 
     async fn start_with(options: ApiOptions, more: Router<ApiState>) -> Self {
         let (db, roles) = (plimsoll_store::testing::db().await, Roles::default());
-        let state = ApiState::new(db.app().clone(), Some(db.worker().clone()), recorder(), roles.clone(), options);
+        let state =
+            ApiState::new(db.app().clone(), Some(db.worker().clone()), recorder(), roles.clone(), options);
         Self { router: router_with(state.clone(), more), db, state, roles }
     }
 
@@ -101,7 +102,9 @@ impl Api {
     async fn walk(&self, path: &str) -> (Vec<Value>, usize) {
         let (mut items, mut pages, mut cursor) = (Vec::new(), 0, None::<String>);
         loop {
-            let page = self.ok(&cursor.map_or_else(|| path.to_owned(), |cursor| format!("{path}&cursor={cursor}"))).await;
+            let page = self
+                .ok(&cursor.map_or_else(|| path.to_owned(), |cursor| format!("{path}&cursor={cursor}")))
+                .await;
             items.extend(page["items"].as_array().unwrap().iter().cloned());
             pages += 1;
             assert!(pages < 1_000, "a walk must end");

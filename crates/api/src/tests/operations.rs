@@ -1,3 +1,4 @@
+use plimsoll_types::BlockState;
 use plimsoll_types::api::RoleState;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -32,7 +33,10 @@ async fn ready_when_everything_keeps_up_and_a_role_that_fails_is_named() {
     api.roles.report("ingest", Some(CHAIN), RoleState::Standby, None);
     let (status, body) = readiness(&api).await;
     assert_eq!((status, codes(&body["why"])), (200, vec![]), "{body}");
-    assert_eq!((&body["chains"][0]["folds"][0]["fold"], body["roles"].as_array().unwrap().len()), (&json!("views"), 2));
+    assert_eq!(
+        (&body["chains"][0]["folds"][0]["fold"], body["roles"].as_array().unwrap().len()),
+        (&json!("views"), 2)
+    );
 
     api.roles.report("ingest", Some(CHAIN), RoleState::Stopped, Some("the endpoint has chain 1".into()));
     let (status, body) = readiness(&api).await;
@@ -58,11 +62,17 @@ async fn each_thing_that_lags_or_stands_is_named_with_its_reason() {
         codes(&body["why"]).join(" ")
     };
     for (statement, wanted) in [
-        ("UPDATE chains SET state = 'halted', halt = '{\"what\": \"deep reorg\"}' WHERE chain_id = $1", "chain_halted"),
+        (
+            "UPDATE chains SET state = 'halted', halt = '{\"what\": \"deep reorg\"}' WHERE chain_id = $1",
+            "chain_halted",
+        ),
         ("UPDATE chains SET rpc_head_at = now() - interval '2 minutes' WHERE chain_id = $1", "no_head"),
         ("UPDATE chains SET rpc_head_number = 110 WHERE chain_id = $1", "lag_blocks"),
         ("UPDATE chains SET rpc_head_number = 99 WHERE chain_id = $1", "ahead_of_node"),
-        ("UPDATE fold_cursors SET state = 'stopped', stop = '{\"error\": \"poison\"}' WHERE chain_id = $1", "fold_stopped"),
+        (
+            "UPDATE fold_cursors SET state = 'stopped', stop = '{\"error\": \"poison\"}' WHERE chain_id = $1",
+            "fold_stopped",
+        ),
         ("UPDATE fold_cursors SET block_number = 90 WHERE chain_id = $1", "lag_blocks"),
         ("UPDATE fold_cursors SET block_number = NULL WHERE chain_id = $1", "fold_not_started"),
         ("UPDATE fold_cursors SET seq = 990 WHERE chain_id = $1", "lag_seconds"),
@@ -73,7 +83,9 @@ async fn each_thing_that_lags_or_stands_is_named_with_its_reason() {
 
 #[tokio::test]
 async fn a_chain_that_is_no_longer_configured_does_not_count_and_a_configured_one_must_be_there() {
-    let api = Api::start_with(ApiOptions { chains: vec![CHAIN], ..ApiOptions::default() }, axum::Router::new()).await;
+    let api =
+        Api::start_with(ApiOptions { chains: vec![CHAIN], ..ApiOptions::default() }, axum::Router::new())
+            .await;
     api.seed(5).chain(100, 95, 90).await;
     api.seed(5).run("UPDATE chains SET state = 'halted' WHERE chain_id = $1").await;
     assert_eq!(codes(&readiness(&api).await.1["why"]), ["chain_not_started"]);
@@ -135,7 +147,11 @@ async fn metrics_tell_the_marks_the_lags_the_anomalies_and_the_leases() {
     ] {
         assert!(answer.body.contains(line), "no `{line}` in:\n{}", answer.body);
     }
-    let lag = answer.body.lines().find_map(|line| line.strip_prefix("fold_lag_seconds{fold=\"views\",chain_id=\"77\"} ")).unwrap();
+    let lag = answer
+        .body
+        .lines()
+        .find_map(|line| line.strip_prefix("fold_lag_seconds{fold=\"views\",chain_id=\"77\"} "))
+        .unwrap();
     assert!(lag.parse::<f64>().unwrap() >= 60.0, "{lag}");
 }
 
@@ -143,7 +159,10 @@ async fn metrics_tell_the_marks_the_lags_the_anomalies_and_the_leases() {
 async fn the_routes_role_can_read_neither_tenants_nor_what_is_not_public() {
     let api = Api::followed().await;
     let worker = api.db.worker();
-    sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES (gen_random_uuid(), 'acme')").execute(worker).await.unwrap();
+    sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES (gen_random_uuid(), 'acme')")
+        .execute(worker)
+        .await
+        .unwrap();
     let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM tenants").fetch_one(api.db.app()).await.unwrap();
     assert_eq!(seen, 0);
     for statement in ["SELECT count(*) FROM anomalies", "SELECT count(*) FROM leases", "DELETE FROM chains"] {
@@ -162,7 +181,9 @@ async fn the_openapi_document_changes_only_on_purpose() {
 
 #[test]
 fn the_document_has_exactly_the_parameters_that_are_read() {
-    for (path, known) in [("/api/v1/positions", PositionsQuery::KNOWN), ("/api/v1/events", EventsQuery::KNOWN)] {
+    for (path, known) in
+        [("/api/v1/positions", PositionsQuery::KNOWN), ("/api/v1/events", EventsQuery::KNOWN)]
+    {
         let told: Vec<&str> = DOCUMENT["paths"][path]["get"]["parameters"]
             .as_array()
             .unwrap()
@@ -173,19 +194,43 @@ fn the_document_has_exactly_the_parameters_that_are_read() {
     }
 }
 
+#[test]
+fn the_document_spells_block_states_as_the_answers_do() {
+    let names: Vec<&str> = BlockState::ALL.iter().map(|state| state.as_str()).collect();
+    let schemas = &DOCUMENT["components"]["schemas"];
+    assert_eq!(schemas["BlockState"]["enum"], json!(names));
+    assert_eq!(schemas["Block"]["properties"]["state"]["$ref"], "#/components/schemas/BlockState");
+    let parameters = DOCUMENT["paths"]["/api/v1/events"]["get"]["parameters"].as_array().unwrap();
+    let state = parameters.iter().find(|parameter| parameter["name"] == "state").unwrap();
+    assert_eq!(state["schema"]["enum"], json!(names));
+}
+
 #[tokio::test]
 async fn the_docs_page_is_served_whole_under_a_policy_that_lets_nothing_else_in() {
     let api = Api::start().await;
     let page = api.get("/docs").await;
-    assert_eq!((page.status.as_u16(), page.headers["content-type"].to_str().unwrap()), (200, "text/html; charset=utf-8"));
+    assert_eq!(
+        (page.status.as_u16(), page.headers["content-type"].to_str().unwrap()),
+        (200, "text/html; charset=utf-8")
+    );
     let policy = page.headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'none'; style-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'self'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
     assert_eq!(page.headers["x-content-type-options"], "nosniff");
-    for wanted in ["curl -sS &#39;http://127.0.0.1:8080/api/v1/positions?user=0x", "id=\"schema-Position\"", "href=\"/docs/style.css\""] {
+    for wanted in [
+        "curl -sS &#39;http://127.0.0.1:8080/api/v1/positions?user=0x",
+        "id=\"schema-Position\"",
+        "href=\"/docs/style.css\"",
+    ] {
         assert!(page.body.contains(wanted), "{wanted}");
     }
     let style = api.get("/docs/style.css").await;
-    assert_eq!((style.body.as_str(), style.headers["content-type"].to_str().unwrap()), (STYLE, "text/css; charset=utf-8"));
+    assert_eq!(
+        (style.body.as_str(), style.headers["content-type"].to_str().unwrap()),
+        (STYLE, "text/css; charset=utf-8")
+    );
     let root = api.get("/").await;
     assert_eq!((root.status.as_u16(), root.headers["location"].to_str().unwrap()), (307, "/docs"));
 }

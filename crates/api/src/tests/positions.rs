@@ -44,13 +44,16 @@ async fn a_position_says_what_it_is_where_it_stands_and_how_fresh_that_is() {
 async fn the_state_of_a_rows_block_follows_the_chains_marks_and_a_reorg() {
     let api = Api::followed().await;
     let seed = api.seed(CHAIN);
-    for (asset, block_number, state) in [(1, 90, "final"), (2, 91, "confirmed"), (3, 96, "seen"), (4, 99, "seen")] {
+    for (asset, block_number, state) in
+        [(1, 90, "final"), (2, 91, "confirmed"), (3, 96, "seen"), (4, 99, "seen")]
+    {
         seed.position(7, asset, 1, block_number).await;
         seed.block(block_number, hash_of(block_number), state).await;
     }
     seed.run("UPDATE chain_blocks SET state = 'orphaned' WHERE chain_id = $1 AND number = 99").await;
     let page = api.ok(&by_user(7)).await;
-    let states: Vec<&Value> = page["items"].as_array().unwrap().iter().map(|item| &item["block"]["state"]).collect();
+    let states: Vec<&Value> =
+        page["items"].as_array().unwrap().iter().map(|item| &item["block"]["state"]).collect();
     assert_eq!(states, ["final", "confirmed", "seen", "orphaned"]);
 }
 
@@ -58,7 +61,10 @@ async fn the_state_of_a_rows_block_follows_the_chains_marks_and_a_reorg() {
 async fn no_position_is_an_empty_page_that_still_says_what_it_is_true_at() {
     let api = Api::followed().await;
     let page = api.ok(&by_user(7)).await;
-    assert_eq!((page["items"].as_array().unwrap().len(), &page["as_of"][0]["block_number"]), (0, &json!(100)));
+    assert_eq!(
+        (page["items"].as_array().unwrap().len(), &page["as_of"][0]["block_number"]),
+        (0, &json!(100))
+    );
 }
 
 #[tokio::test]
@@ -69,7 +75,10 @@ async fn a_question_that_cannot_be_answered_is_never_an_empty_page() {
     api.seed(CHAIN).chain(100, 95, 90).await;
     api.problem(&by_user(7), 503, "not-synced").await;
     let problem = api.problem(&format!("{}&chain_id={CHAIN}", by_user(7)), 503, "not-synced").await;
-    assert!(problem["detail"].as_str().unwrap().contains("fold views has not covered a block of chain 31337 yet"), "{problem}");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("fold views has not covered a block of chain 31337 yet"),
+        "{problem}"
+    );
 
     api.seed(CHAIN).fold("views", 100).await;
     api.ok(&by_user(7)).await;
@@ -92,7 +101,10 @@ async fn a_fold_that_is_stopped_or_behind_answers_as_stale_and_says_why() {
     .await;
     let page = api.ok(&by_user(7)).await;
     let fresh = &page["items"][0]["fresh"];
-    assert_eq!((&page["stale"], &fresh["stale"], &fresh["lag_blocks"], &fresh["lag_records"]), (&json!(true), &json!(true), &json!(4), &json!(40)));
+    assert_eq!(
+        (&page["stale"], &fresh["stale"], &fresh["lag_blocks"], &fresh["lag_records"]),
+        (&json!(true), &json!(true), &json!(4), &json!(40))
+    );
     assert_eq!(codes(&fresh["why"]), ["fold_stopped", "lag_seconds", "lag_blocks"]);
     assert_eq!(fresh["why"][0]["text"], "fold views is stopped: record 961 is poison (skip it)");
     assert!(fresh["lag_seconds"].as_f64().unwrap() >= 30.0, "{fresh}");
@@ -111,7 +123,11 @@ async fn filters_narrow_and_combine() {
     assert_eq!(count(format!("{}&asset={}", by_user(7), text(1))).await, 1);
     assert_eq!(count(format!("{}&contract={}", by_asset(1), text(1))).await, 2);
     assert_eq!(count(format!("{}&contract={}", by_asset(1), text(2))).await, 0);
-    assert_eq!(count(by_user(7).to_uppercase().replace("/API/V1/POSITIONS?USER=0X", "/api/v1/positions?user=0x")).await, 2);
+    assert_eq!(
+        count(by_user(7).to_uppercase().replace("/API/V1/POSITIONS?USER=0X", "/api/v1/positions?user=0x"))
+            .await,
+        2
+    );
 }
 
 #[tokio::test]
@@ -149,8 +165,18 @@ async fn a_cursor_of_other_filters_is_refused() {
     let cursor = page["next_cursor"].as_str().unwrap();
     api.ok(&format!("{}&limit=2&cursor={cursor}", by_asset(9))).await;
     api.problem(&format!("{}&cursor={cursor}", by_asset(8)), 400, "invalid-cursor").await;
-    let forged = PositionKey { chain_id: 1, contract: super::seed::address(1), user: super::seed::address(1), asset: super::seed::address(1) };
-    api.problem(&format!("{}&cursor={}", by_asset(9), encode(Fingerprint::of(&[]), &forged)), 400, "invalid-cursor").await;
+    let forged = PositionKey {
+        chain_id: 1,
+        contract: super::seed::address(1),
+        user: super::seed::address(1),
+        asset: super::seed::address(1),
+    };
+    api.problem(
+        &format!("{}&cursor={}", by_asset(9), encode(Fingerprint::of(&[]), &forged)),
+        400,
+        "invalid-cursor",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -163,7 +189,9 @@ async fn a_walk_sees_each_row_once_while_rows_are_added() {
     let (mut seen, mut cursor, mut odd) = (Vec::new(), String::new(), 1);
     loop {
         let page = api.ok(&format!("{}&limit=7{cursor}", by_asset(9))).await;
-        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["user"].as_str().unwrap().to_owned()));
+        seen.extend(
+            page["items"].as_array().unwrap().iter().map(|item| item["user"].as_str().unwrap().to_owned()),
+        );
         for _ in 0..3 {
             seed.position(odd, 9, 1, 90).await;
             odd += 2;
@@ -190,8 +218,16 @@ async fn rows_and_watermark_are_of_one_snapshot_while_the_fold_writes() {
     let writer = async {
         for block_number in 101..=100 + BLOCKS {
             let mut tx = api.db.worker().begin().await.unwrap();
-            sqlx::query("UPDATE position_cache_mirror SET version = $1, last_chain_block = $1").bind(block_number).execute(&mut *tx).await.unwrap();
-            sqlx::query("UPDATE fold_cursors SET block_number = $1, seq = $1 * 10").bind(block_number).execute(&mut *tx).await.unwrap();
+            sqlx::query("UPDATE position_cache_mirror SET version = $1, last_chain_block = $1")
+                .bind(block_number)
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+            sqlx::query("UPDATE fold_cursors SET block_number = $1, seq = $1 * 10")
+                .bind(block_number)
+                .execute(&mut *tx)
+                .await
+                .unwrap();
             sqlx::query("UPDATE chains SET head_number = $1, next_seq = $1 * 10 + 1, rpc_head_number = $1")
                 .bind(block_number)
                 .execute(&mut *tx)
@@ -207,7 +243,10 @@ async fn rows_and_watermark_are_of_one_snapshot_while_the_fold_writes() {
             let item = &page["items"][0];
             let watermark = item["as_of"]["block_number"].as_i64().unwrap();
             assert_eq!(item["version"], watermark.to_string(), "{item}");
-            assert_eq!((&item["as_of"]["journal_seq"], &item["fresh"]["lag_records"]), (&json!(watermark * 10), &json!(0)));
+            assert_eq!(
+                (&item["as_of"]["journal_seq"], &item["fresh"]["lag_records"]),
+                (&json!(watermark * 10), &json!(0))
+            );
             versions.insert(watermark);
             if watermark == 100 + BLOCKS {
                 return versions.len();

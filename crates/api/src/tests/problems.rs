@@ -37,13 +37,17 @@ async fn the_bodies_of_problems_change_only_on_purpose() {
         insta::assert_json_snapshot!(name, answer.json());
     }
     let fresh = Api::start().await;
-    insta::assert_json_snapshot!("not_synced", fresh.get(&format!("/api/v1/positions?user={}", text(7))).await.json());
+    insta::assert_json_snapshot!(
+        "not_synced",
+        fresh.get(&format!("/api/v1/positions?user={}", text(7))).await.json()
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_method_is_told_which_are_right() {
     let api = Api::start().await;
-    let request = Request::post("/api/v1/positions").header("x-request-id", REQUEST_ID).body(Body::empty()).unwrap();
+    let request =
+        Request::post("/api/v1/positions").header("x-request-id", REQUEST_ID).body(Body::empty()).unwrap();
     let answer = api.send(request).await;
     assert_eq!((answer.status.as_u16(), answer.headers["allow"].to_str().unwrap()), (405, "GET,HEAD"));
     insta::assert_json_snapshot!("method_not_allowed", answer.json());
@@ -92,9 +96,13 @@ async fn one_request_too_many_is_told_to_come_back_while_probes_are_answered() {
 #[tokio::test]
 async fn a_large_body_is_refused_before_it_is_read() {
     let api = Api::start().await;
-    let request = Request::get("/api/v1/chains").header("content-length", "70000").body(Body::empty()).unwrap();
+    let request =
+        Request::get("/api/v1/chains").header("content-length", "70000").body(Body::empty()).unwrap();
     let answer = api.send(request).await;
-    assert_eq!((answer.status.as_u16(), answer.json()["type"].as_str().unwrap()), (413, "urn:plimsoll:problem:body-too-large"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["type"].as_str().unwrap()),
+        (413, "urn:plimsoll:problem:body-too-large")
+    );
 }
 
 #[tokio::test]

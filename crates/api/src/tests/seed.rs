@@ -77,7 +77,12 @@ impl Seed<'_> {
         .await
         .unwrap();
         for table in ["chain_blocks", "chain_events", "journal"] {
-            sqlx::query("SELECT ensure_partition($1, $2, 0)").bind(table).bind(self.chain_id).execute(self.pool).await.unwrap();
+            sqlx::query("SELECT ensure_partition($1, $2, 0)")
+                .bind(table)
+                .bind(self.chain_id)
+                .execute(self.pool)
+                .await
+                .unwrap();
         }
     }
 
@@ -151,8 +156,11 @@ impl Seed<'_> {
     }
 
     pub(super) async fn event(&self, event: &EventSeed) {
-        let payload = event.event_name.map(|_| json!({ "user": event.user, "asset": text(9), "collateral": "1000" }));
-        let id = event.block_number * 1_000 + i64::from(event.log_index) + if event.is_canonical { 0 } else { 500 };
+        let payload =
+            event.event_name.map(|_| json!({ "user": event.user, "asset": text(9), "collateral": "1000" }));
+        let id = event.block_number * 1_000
+            + i64::from(event.log_index)
+            + if event.is_canonical { 0 } else { 500 };
         sqlx::query(
             "INSERT INTO chain_events (chain_id, block_number, block_hash, log_index, id, tx_hash, tx_index, contract_address, event_name,
                                        topic0, topics, data, payload, request_id, seq)

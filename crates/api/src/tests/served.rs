@@ -48,7 +48,9 @@ async fn waiting(drain_ms: u64) -> Waiting {
     let addr = listener.local_addr().unwrap();
     let options = ApiOptions { drain_ms, ..ApiOptions::default() };
     let stop = cancel.clone();
-    let task = tokio::spawn(async move { serve_router(listener, Router::new().route("/", get(slow)), &options, stop).await });
+    let task = tokio::spawn(async move {
+        serve_router(listener, Router::new().route("/", get(slow)), &options, stop).await
+    });
     Waiting { addr, entered, leave, cancel, task }
 }
 
@@ -96,7 +98,10 @@ async fn a_port_in_use_and_an_address_of_others_say_which_setting_to_change() {
     let taken = TcpListener::bind(LOCAL).await.unwrap();
     let error = bind(taken.local_addr().unwrap()).await.unwrap_err();
     assert!(matches!(error, BindError::InUse { .. }));
-    assert!(error.to_string().contains("port is in use") && error.to_string().contains("`api.listen`"), "{error}");
+    assert!(
+        error.to_string().contains("port is in use") && error.to_string().contains("`api.listen`"),
+        "{error}"
+    );
     let error = bind("192.0.2.1:0".parse().unwrap()).await.unwrap_err();
     assert!(matches!(error, BindError::NotLocal { .. }), "{error}");
 }

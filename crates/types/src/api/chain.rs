@@ -35,9 +35,10 @@ pub struct NodeHead {
     pub number: u64,
     /// When it was seen.
     #[serde(with = "time::serde::rfc3339::option")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, format = DateTime))]
     pub seen_at: Option<OffsetDateTime>,
     /// How long ago, in seconds.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub age_seconds: Option<f64>,
 }
 
@@ -51,17 +52,19 @@ pub struct Fold {
     /// Whether it runs.
     pub state: FoldState,
     /// The record that stopped it, why, and what to do; null when it runs.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<Object>))]
     pub stop: Option<Value>,
     /// The last journal record that is in its tables.
     pub journal_seq: u64,
     /// The last block that its tables cover; null before the first.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub watermark: Option<BlockRef>,
     /// Blocks of the journal that it has not covered.
     pub lag_blocks: u64,
     /// Journal records that it has not applied.
     pub lag_records: u64,
     /// Seconds since the oldest of those records was written; 0 when there is none.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lag_seconds: Option<f64>,
     /// Whether to refuse to act on its tables.
     pub stale: bool,
@@ -94,17 +97,22 @@ pub struct Chain {
     /// Whether it is followed.
     pub state: ChainState,
     /// Why it is halted and how to resume; null when it is followed.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<Object>))]
     pub halt: Option<Value>,
     /// The last block that the journal covers.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub head: Option<BlockRef>,
     /// The last block at the confirmation depth.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub confirmed_number: Option<u64>,
     /// The last final block.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub final_number: Option<u64>,
     /// The node's head when last seen.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub node_head: Option<NodeHead>,
     /// Blocks between the node's head and the journal's.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lag_blocks: Option<u64>,
     /// The journal's last record; 0 before the first.
     pub journal_seq: u64,

@@ -45,7 +45,24 @@ pub struct Block {
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{64}$"))]
     pub hash: B256,
     /// Seen, confirmed, final, or orphaned by a reorg.
+    #[cfg_attr(feature = "openapi", schema(value_type = BlockStateSchema))]
     pub state: BlockState,
+}
+
+/// The schema of [`BlockState`], which a macro writes: its names are out of sight of the schema's derivation.
+#[cfg(feature = "openapi")]
+#[doc(hidden)]
+#[derive(utoipa::ToSchema)]
+#[schema(as = BlockState, rename_all = "snake_case", description = "How sure a block is.")]
+pub enum BlockStateSchema {
+    /// On the canonical chain as we see it.
+    Seen,
+    /// At the confirmation depth.
+    Confirmed,
+    /// Final: never undone.
+    Final,
+    /// No longer on the canonical chain.
+    Orphaned,
 }
 
 /// The point of the chain that an answer is true at.
@@ -75,10 +92,12 @@ pub struct AsOf {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fresh {
     /// Blocks between the node's head, when last seen, and the watermark; null when no head was ever seen.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lag_blocks: Option<u64>,
     /// Journal records that are not in the answer yet.
     pub lag_records: u64,
     /// Seconds since the oldest of those records was written; 0 when there is none: a quiet chain is not a stalled one.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lag_seconds: Option<f64>,
     /// Whether to refuse to act on this.
     pub stale: bool,
@@ -97,7 +116,7 @@ pub struct Reason {
     pub text: String,
 }
 
-/// The kinds of [`Reason`].
+/// The kinds of reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

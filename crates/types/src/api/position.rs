@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::{AsOf, Block, Fresh};
 use crate::Amount;
 
-/// One user's position in one asset, as the position view last wrote it (spec 1 §4.3).
+/// One user's position in one asset, as the position view last wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Position {
@@ -31,9 +31,10 @@ pub struct Position {
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9]{1,20}$", example = "42"))]
     pub version: Amount,
     /// The request that wrote it: a UUID, or `0x` text where it is none; null where the chain carries none.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub last_request_id: Option<String>,
     /// The on-chain sequence that it was written with.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^[0-9]{1,20}$"))]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^[0-9]{1,20}$"))]
     pub last_seq: Option<Amount>,
     /// The block that wrote it.
     pub block: Block,
@@ -58,6 +59,7 @@ pub struct Positions {
     /// The positions.
     pub items: Vec<Position>,
     /// Give this as `cursor` for the next page; null on the last one.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub next_cursor: Option<String>,
     /// For each chain that was asked: the point that the page is true at, also where it has no row.
     pub as_of: Vec<AsOf>,

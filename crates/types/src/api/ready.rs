@@ -36,10 +36,12 @@ pub struct Role {
     #[cfg_attr(feature = "openapi", schema(example = "ingest"))]
     pub role: String,
     /// The chain that it works on; null when on all.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub chain_id: Option<u64>,
     /// What it does now.
     pub state: RoleState,
     /// Why, where the state alone does not say it.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub detail: Option<String>,
 }
 
@@ -71,14 +73,19 @@ pub struct ChainReadiness {
     /// Why not.
     pub why: Vec<Reason>,
     /// Whether it is followed; null when it never was.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub state: Option<ChainState>,
     /// The last block that the journal covers.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub head_number: Option<u64>,
     /// The node's head when last seen.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub node_head_number: Option<u64>,
     /// Blocks between the two.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lag_blocks: Option<u64>,
     /// Seconds since a head was last seen.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub head_age_seconds: Option<f64>,
     /// Its folds.
     pub folds: Vec<FoldReadiness>,
@@ -101,5 +108,6 @@ pub struct FoldReadiness {
     /// Journal records that it has not applied.
     pub lag_records: u64,
     /// Seconds since the oldest of those records was written; 0 when there is none.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lag_seconds: Option<f64>,
 }
