@@ -83,10 +83,16 @@ fn judge_common(who: &str, powers: &SessionPowers, findings: &mut Findings) {
         return;
     }
     if powers.creates_roles {
-        findings.add(format!("the {who}'s role {role} may create roles, and so give itself any power"), format!("ALTER ROLE {role} NOCREATEROLE;"));
+        findings.add(
+            format!("the {who}'s role {role} may create roles, and so give itself any power"),
+            format!("ALTER ROLE {role} NOCREATEROLE;"),
+        );
     }
     if powers.replicates {
-        findings.add(format!("the {who}'s role {role} may replicate, and so read every row"), format!("ALTER ROLE {role} NOREPLICATION;"));
+        findings.add(
+            format!("the {who}'s role {role} may replicate, and so read every row"),
+            format!("ALTER ROLE {role} NOREPLICATION;"),
+        );
     }
     if powers.creates_in_schema {
         findings.add(
@@ -96,7 +102,10 @@ fn judge_common(who: &str, powers: &SessionPowers, findings: &mut Findings) {
     }
     for other in &powers.powerful_memberships {
         let other = quoted(other);
-        findings.add(format!("the {who}'s role {role} is a member of {other} and may act as it"), format!("REVOKE {other} FROM {role};"));
+        findings.add(
+            format!("the {who}'s role {role} is a member of {other} and may act as it"),
+            format!("REVOKE {other} FROM {role};"),
+        );
     }
     // Whoever may act as the owner "owns" everything; the membership above is the cause, and is told.
     if !powers.powerful_memberships.iter().any(|name| name == OWNER) {
@@ -115,7 +124,9 @@ fn judge_relation(relation: &RelationFacts, findings: &mut Findings) {
     if relation.name == MIGRATIONS_TABLE {
         if relation.app_writes || relation.worker_writes {
             findings.add(
-                format!("{table} is writable by the app or the worker: either could forge the schema's version"),
+                format!(
+                    "{table} is writable by the app or the worker: either could forge the schema's version"
+                ),
                 format!("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {table} FROM {APP}, {WORKER}, PUBLIC;"),
             );
         }
@@ -144,7 +155,10 @@ fn judge_table(relation: &RelationFacts, table: &str, app_touches: bool, finding
     }
     for policy in &relation.open_policies {
         findings.add(
-            format!("the policy {} lets the app at every row of {table}, without a look at the tenant", quoted(policy)),
+            format!(
+                "the policy {} lets the app at every row of {table}, without a look at the tenant",
+                quoted(policy)
+            ),
             format!("DROP POLICY {} ON {table};", quoted(policy)),
         );
     }
@@ -156,8 +170,12 @@ fn judge_table(relation: &RelationFacts, table: &str, app_touches: bool, finding
     }
     if relation.app_writes && relation.is_public {
         findings.add(
-            format!("the app may write {table}, which is public: what the chain says is the worker's to write"),
-            format!("REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON {table} FROM {APP}, PUBLIC;"),
+            format!(
+                "the app may write {table}, which is public: what the chain says is the worker's to write"
+            ),
+            format!(
+                "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON {table} FROM {APP}, PUBLIC;"
+            ),
         );
     }
 }

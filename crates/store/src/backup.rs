@@ -83,20 +83,23 @@ pub async fn restore(source: &Path, data_dir: &Path) -> Result<Manifest, BackupE
     let archive = ArchiveReader::open(source)?;
     let manifest = archive.manifest().clone();
     if manifest.schema_version > latest_version() {
-        return Err(BackupError::Newer { path: source.to_owned(), found: manifest.schema_version, known: latest_version() });
+        return Err(BackupError::Newer {
+            path: source.to_owned(),
+            found: manifest.schema_version,
+            known: latest_version(),
+        });
     }
     archive.verify()?;
 
     let name = data_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let building = data_dir.with_file_name(format!("{name}.restoring"));
-    // What an earlier restore left: nobody else builds here, as the lock inside says.
+    // What a restore that was killed left behind. Its lock says whether it is still at work.
     if building.exists() {
-        drop(crate::cluster::DataDirLock::take(&Layout::of(&building)?)?);
-        fs::remove_dir_all(&building).map_err(file("removing the unfinished", &building))?;
+        Cluster::discard(&building).await?;
     }
     let result = build(&archive, &manifest, &building).await;
     if result.is_err() && building.exists() {
-        fs::remove_dir_all(&building).map_err(file("removing the unfinished", &building))?;
+        Cluster::discard(&building).await?;
     }
     result?;
     if data_dir.exists() {
@@ -130,7 +133,11 @@ async fn dump(data_dir: &Path, target: &Path) -> Result<Manifest, BackupError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(file("running", &binaries.path("pg_dump")))?;
-    let output = child.stdout.take().ok_or(BackupError::Tool { what: "pg_dump", status: "no output".into(), log: String::new() })?;
+    let output = child.stdout.take().ok_or(BackupError::Tool {
+        what: "pg_dump",
+        status: "no output".into(),
+        log: String::new(),
+    })?;
     let (copied, finished) = tokio::join!(writer.copy_from(output), child.wait_with_output());
     let finished = finished.map_err(file("waiting for", &binaries.path("pg_dump")))?;
     copied?;

@@ -149,7 +149,9 @@ impl CopyBuffer {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.begin_field(2 + 2 * value.len());
         self.bytes.extend_from_slice(b"0x");
-        self.bytes.extend(value.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+        self.bytes.extend(
+            value.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+        );
     }
 
     /// `uuid`.
@@ -240,7 +242,11 @@ impl CopyBuffer {
     ///
     /// # Errors
     /// As [`CopyBuffer::write`].
-    pub async fn write_and_clear(&mut self, conn: &mut PgConnection, statement: &str) -> Result<u64, sqlx::Error> {
+    pub async fn write_and_clear(
+        &mut self,
+        conn: &mut PgConnection,
+        statement: &str,
+    ) -> Result<u64, sqlx::Error> {
         debug_assert_eq!(self.missing_columns, 0, "the last row lacks columns");
         if self.is_empty() {
             return Ok(0);
@@ -268,7 +274,8 @@ fn divide(limbs: &mut [u64], divisor: u64) -> u64 {
         let dividend = u128::from(remainder) << 64 | u128::from(*limb);
         let quotient = dividend / u128::from(divisor);
         remainder = u64::try_from(dividend % u128::from(divisor)).expect("a remainder is below its divisor");
-        *limb = u64::try_from(quotient).expect("the remainder above was below the divisor, so the quotient fits");
+        *limb =
+            u64::try_from(quotient).expect("the remainder above was below the divisor, so the quotient fits");
     }
     remainder
 }

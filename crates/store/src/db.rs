@@ -52,7 +52,9 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A role could not log in, or the server was not reached.
-    #[error("cannot connect to the database {database} at {server} as {user}: {source}. Check that the server runs and that the role may log in (`plimsoll migrate` creates it; its password is the configured one)")]
+    #[error(
+        "cannot connect to the database {database} at {server} as {user}: {source}. Check that the server runs and that the role may log in (`plimsoll migrate` creates it; its password is the configured one)"
+    )]
     Connect {
         /// The server.
         server: String,
@@ -64,7 +66,9 @@ pub enum ConnectError {
         source: sqlx::Error,
     },
     /// No migration, or not all of them, were applied.
-    #[error("the database {database} has schema version {found}, this program needs {needed}: run `plimsoll migrate`")]
+    #[error(
+        "the database {database} has schema version {found}, this program needs {needed}: run `plimsoll migrate`"
+    )]
     Older {
         /// Which database.
         database: String,
@@ -74,7 +78,9 @@ pub enum ConnectError {
         needed: i64,
     },
     /// The database is ahead of the program.
-    #[error("the database {database} has schema version {found}, this program knows versions up to {known}: use the newer program; nothing was changed")]
+    #[error(
+        "the database {database} has schema version {found}, this program knows versions up to {known}: use the newer program; nothing was changed"
+    )]
     Newer {
         /// Which database.
         database: String,
@@ -115,7 +121,9 @@ impl Db {
         check(urls, &app, &worker).await?;
         let metrics = CancellationToken::new();
         tokio::spawn(report_usage(metrics.clone(), [("app", app.clone()), ("worker", worker.clone())]));
-        Ok(Self { inner: Arc::new(Inner { app, worker, urls: urls.clone(), _metrics: metrics.drop_guard() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { app, worker, urls: urls.clone(), _metrics: metrics.drop_guard() }),
+        })
     }
 
     /// The pool for requests: row-level security applies. Prefer [`Db::tenant_tx`] for anything that belongs to a tenant.
@@ -142,7 +150,11 @@ impl Db {
     }
 }
 
-async fn pool(urls: &DatabaseUrls, options: &PgConnectOptions, max_connections: u32) -> Result<PgPool, ConnectError> {
+async fn pool(
+    urls: &DatabaseUrls,
+    options: &PgConnectOptions,
+    max_connections: u32,
+) -> Result<PgPool, ConnectError> {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .min_connections(1)
@@ -193,7 +205,8 @@ async fn report_usage(stop: CancellationToken, pools: [(&'static str, PgPool); 2
             let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
             let size = pool.size();
             metrics::gauge!("db_pool_connections", "pool" => *name, "state" => "idle").set(f64::from(idle));
-            metrics::gauge!("db_pool_connections", "pool" => *name, "state" => "used").set(f64::from(size.saturating_sub(idle)));
+            metrics::gauge!("db_pool_connections", "pool" => *name, "state" => "used")
+                .set(f64::from(size.saturating_sub(idle)));
         }
     }
 }

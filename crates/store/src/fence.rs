@@ -60,7 +60,9 @@ pub enum FenceError {
         source: std::io::Error,
     },
     /// The marker is damaged.
-    #[error("the fence {path} cannot be read ({source}). The cluster counts as fenced; look at the file, and remove it by hand once you know why it is there")]
+    #[error(
+        "the fence {path} cannot be read ({source}). The cluster counts as fenced; look at the file, and remove it by hand once you know why it is there"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -76,7 +78,9 @@ pub enum FenceError {
 pub fn fence_status(data_dir: &Path) -> Result<Option<Fence>, FenceError> {
     let path = data_dir.join(FENCE_FILE);
     match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| FenceError::Damaged { path, source }),
+        Ok(text) => {
+            serde_json::from_slice(&text).map(Some).map_err(|source| FenceError::Damaged { path, source })
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FenceError::File { action: "reading", path, source }),
     }
@@ -90,9 +94,15 @@ pub fn lift_fence(data_dir: &Path, operator: &str, reason: &str) -> Result<Fence
     if operator.trim().is_empty() || reason.trim().is_empty() {
         return Err(FenceError::Unsigned);
     }
-    let fence = fence_status(data_dir)?.ok_or_else(|| FenceError::NotFenced { data_dir: data_dir.to_owned() })?;
+    let fence =
+        fence_status(data_dir)?.ok_or_else(|| FenceError::NotFenced { data_dir: data_dir.to_owned() })?;
     let history = data_dir.join(HISTORY_FILE);
-    let lifted = Lifted { fence: &fence, lifted_at: OffsetDateTime::now_utc(), lifted_by: operator, lift_reason: reason };
+    let lifted = Lifted {
+        fence: &fence,
+        lifted_at: OffsetDateTime::now_utc(),
+        lifted_by: operator,
+        lift_reason: reason,
+    };
     let record = || -> std::io::Result<()> {
         let mut line = serde_json::to_vec(&lifted)?;
         line.push(b'\n');
@@ -100,7 +110,11 @@ pub fn lift_fence(data_dir: &Path, operator: &str, reason: &str) -> Result<Fence
         file.write_all(&line)?;
         file.sync_all()
     };
-    record().map_err(|source| FenceError::File { action: "recording the lifting in", path: history.clone(), source })?;
+    record().map_err(|source| FenceError::File {
+        action: "recording the lifting in",
+        path: history.clone(),
+        source,
+    })?;
     let path = data_dir.join(FENCE_FILE);
     fs::remove_file(&path)
         .and_then(|()| File::open(data_dir)?.sync_all())

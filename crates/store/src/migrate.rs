@@ -32,7 +32,9 @@ pub enum MigrateError {
     #[error(transparent)]
     Connect(RolesError),
     /// The roles or the schema are missing.
-    #[error("the user {user} cannot become {OWNER}, who owns the schema {SCHEMA} ({source}). Run `plimsoll migrate` as a user that may create roles, or let an administrator run:\n\n{sql}\n")]
+    #[error(
+        "the user {user} cannot become {OWNER}, who owns the schema {SCHEMA} ({source}). Run `plimsoll migrate` as a user that may create roles, or let an administrator run:\n\n{sql}\n"
+    )]
     NoOwner {
         /// Who tried.
         user: String,
@@ -42,7 +44,9 @@ pub enum MigrateError {
         source: sqlx::Error,
     },
     /// The database is ahead of the program.
-    #[error("the database {database} has schema version {found}, this program knows versions up to {known}. Use the newer program, or a database of its own; nothing was changed")]
+    #[error(
+        "the database {database} has schema version {found}, this program knows versions up to {known}. Use the newer program, or a database of its own; nothing was changed"
+    )]
     Newer {
         /// Which database.
         database: String,
@@ -52,7 +56,9 @@ pub enum MigrateError {
         known: i64,
     },
     /// A file was edited after it had been applied.
-    #[error("migration {version} was applied to {database} with other contents than this program has. The two were built from different sources; use the program that made the database, nothing was changed")]
+    #[error(
+        "migration {version} was applied to {database} with other contents than this program has. The two were built from different sources; use the program that made the database, nothing was changed"
+    )]
     Changed {
         /// Which database.
         database: String,
@@ -114,10 +120,12 @@ pub async fn migrate(urls: &DatabaseUrls) -> Result<MigrationReport, MigrateErro
 /// A connection that acts as the owner of the schema, with the schema's search path whatever the role's defaults are.
 pub(crate) async fn connect_as_owner(owner: &PgConnectOptions) -> Result<PgConnection, MigrateError> {
     let mut conn = connect_owner(owner).await.map_err(MigrateError::Connect)?;
-    repo::execute(&mut conn, &format!("SET ROLE {OWNER}; SET search_path = {SCHEMA}")).await.map_err(|source| MigrateError::NoOwner {
-        user: owner.get_username().to_owned(),
-        sql: crate::roles::administrator_sql(owner.get_username()),
-        source,
-    })?;
+    repo::execute(&mut conn, &format!("SET ROLE {OWNER}; SET search_path = {SCHEMA}")).await.map_err(
+        |source| MigrateError::NoOwner {
+            user: owner.get_username().to_owned(),
+            sql: crate::roles::administrator_sql(owner.get_username()),
+            source,
+        },
+    )?;
     Ok(conn)
 }

@@ -30,7 +30,14 @@ impl Partitions {
     ///
     /// # Errors
     /// The database's, among them "no partition policy" for a table that is not partitioned.
-    pub async fn ensure(&mut self, pool: &PgPool, parent: &str, chain_id: u64, from: i64, to: i64) -> Result<(), sqlx::Error> {
+    pub async fn ensure(
+        &mut self,
+        pool: &PgPool,
+        parent: &str,
+        chain_id: u64,
+        from: i64,
+        to: i64,
+    ) -> Result<(), sqlx::Error> {
         let chain = i64::try_from(chain_id).map_err(|error| sqlx::Error::Encode(error.into()))?;
         let mut point = from;
         while point <= to {
@@ -48,7 +55,8 @@ impl Partitions {
 
     fn upper_bound(&self, parent: &str, chain_id: u64, point: i64) -> Option<i64> {
         // The borrowed form of the key would need an allocation or a trick; there are a handful of entries.
-        let (_, ranges) = self.known.iter().find(|((name, chain), _)| *chain == chain_id && name == parent)?;
+        let (_, ranges) =
+            self.known.iter().find(|((name, chain), _)| *chain == chain_id && name == parent)?;
         let (_, upper) = ranges.range(..=point).next_back()?;
         (point < *upper).then_some(*upper)
     }

@@ -80,7 +80,10 @@ pub async fn prepare_roles(owner: &PgConnectOptions, passwords: &RolePasswords) 
 
 pub(crate) async fn connect_owner(owner: &PgConnectOptions) -> Result<PgConnection, RolesError> {
     owner.connect().await.map_err(|source| RolesError::Connect {
-        server: owner.get_socket().map_or_else(|| format!("{}:{}", owner.get_host(), owner.get_port()), |dir| dir.display().to_string()),
+        server: owner.get_socket().map_or_else(
+            || format!("{}:{}", owner.get_host(), owner.get_port()),
+            |dir| dir.display().to_string(),
+        ),
         user: owner.get_username().to_owned(),
         source,
     })
@@ -92,8 +95,12 @@ pub(crate) async fn create_roles(
     passwords: &RolePasswords,
 ) -> Result<(), RolesError> {
     for attempt in 1.. {
-        let missing: Vec<String> =
-            repo::existing(conn).await?.into_iter().filter(|(_, exists)| !exists).map(|(name, _)| name).collect();
+        let missing: Vec<String> = repo::existing(conn)
+            .await?
+            .into_iter()
+            .filter(|(_, exists)| !exists)
+            .map(|(name, _)| name)
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -115,13 +122,14 @@ pub(crate) async fn create_roles(
 }
 
 async fn create_schema(conn: &mut PgConnection, owner: &PgConnectOptions) -> Result<(), RolesError> {
-    let (member, schema) = repo::owner_and_schema(conn, SCHEMA).await?;
-    if !member {
-        repo::execute(conn, &format!("GRANT {OWNER} TO CURRENT_USER")).await.map_err(|error| refused(owner, error))?;
-    }
-    if !schema {
-        match repo::execute(conn, &format!("CREATE SCHEMA IF NOT EXISTS {SCHEMA} AUTHORIZATION {OWNER}")).await {
-            Err(error) if is_made_by_another(&error) => {}
+    for attempt in 1.. {
+        let statement = match repo::owner_and_schema(conn, SCHEMA).await? {
+            (false, _) => format!("GRANT {OWNER} TO CURRENT_USER"),
+            (true, false) => format!("CREATE SCHEMA {SCHEMA} AUTHORIZATION {OWNER}"),
+            (true, true) => break,
+        };
+        match repo::execute(conn, &statement).await {
+            Err(error) if is_made_by_another(&error) && attempt < MAX_ATTEMPTS => {}
             result => result.map_err(|error| refused(owner, error))?,
         }
     }
@@ -159,5 +167,5 @@ pub fn administrator_sql(owner_user: &str) -> String {
 }
 
 pub(crate) fn sql_state(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|error| error.code()).map(|code| code.into_owned())
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned)
 }

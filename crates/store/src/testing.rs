@@ -5,7 +5,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
 
@@ -32,7 +32,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 struct Shared {
     cluster: Cluster,
-    _caretaker: ChildStdin,
+    /// Its input stays open for as long as this process lives.
+    _caretaker: Child,
 }
 
 /// A fresh database with all migrations applied.
@@ -76,7 +77,8 @@ fn shared() -> &'static Shared {
     SHARED.get_or_init(|| {
         let (sender, receiver) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 sender.send(start().await).expect("the starter waits");
                 std::future::pending::<()>().await;
@@ -92,7 +94,9 @@ async fn start() -> Shared {
     let cluster = Cluster::start(&dir).await.unwrap_or_else(|error| panic!("{error}"));
     let options = connect_options(&cluster.socket_dir(), "postgres");
     let mut conn = options.connect().await.expect("the test cluster runs");
-    repo::execute(&mut conn, &format!("CREATE DATABASE {TEMPLATE}")).await.expect("the template can be created");
+    repo::execute(&mut conn, &format!("CREATE DATABASE {TEMPLATE}"))
+        .await
+        .expect("the template can be created");
     conn.close().await.expect("a connection can be closed");
     let template = DatabaseUrls::from_options(&options.database(TEMPLATE), None, None);
     prepare_roles(&template.owner, &RolePasswords::default()).await.unwrap_or_else(|error| panic!("{error}"));
@@ -100,8 +104,8 @@ async fn start() -> Shared {
     Shared { cluster, _caretaker: caretaker }
 }
 
-fn caretaker(dir: &Path) -> ChildStdin {
-    let mut child = Command::new("/bin/sh")
+fn caretaker(dir: &Path) -> Child {
+    Command::new("/bin/sh")
         .arg("-c")
         .arg(CARETAKER)
         .arg(dir)
@@ -110,6 +114,5 @@ fn caretaker(dir: &Path) -> ChildStdin {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .expect("there is a shell");
-    child.stdin.take().expect("its input is a pipe")
+        .expect("there is a shell")
 }

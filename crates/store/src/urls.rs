@@ -1,5 +1,6 @@
 //! Where the database is, once for each role.
 
+use std::fmt;
 use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
@@ -17,7 +18,7 @@ pub const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 5_000;
 const OWNER_LOCK_TIMEOUT_MS: u64 = 30_000;
 
 /// How to reach one database as each of the three roles.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DatabaseUrls {
     /// Migrations, role checks, partitions' retention. May become `plimsoll_owner`.
     pub owner: PgConnectOptions,
@@ -44,18 +45,27 @@ impl DatabaseUrls {
     ///
     /// # Errors
     /// [`UrlError`] when `url` cannot be read.
-    pub fn from_url(url: &str, app_password: Option<&str>, worker_password: Option<&str>) -> Result<Self, UrlError> {
+    pub fn from_url(
+        url: &str,
+        app_password: Option<&str>,
+        worker_password: Option<&str>,
+    ) -> Result<Self, UrlError> {
         let scheme = url.split("://").next().unwrap_or_default();
         if !matches!(scheme, "postgres" | "postgresql") {
             return Err(UrlError::Scheme(scheme.chars().take(16).collect()));
         }
-        let owner = PgConnectOptions::from_str(url).map_err(|error| UrlError::Malformed(error.to_string()))?;
+        let owner =
+            PgConnectOptions::from_str(url).map_err(|error| UrlError::Malformed(error.to_string()))?;
         Ok(Self::from_options(&owner, app_password, worker_password))
     }
 
     /// As [`DatabaseUrls::from_url`], from options that are already read.
     #[must_use]
-    pub fn from_options(owner: &PgConnectOptions, app_password: Option<&str>, worker_password: Option<&str>) -> Self {
+    pub fn from_options(
+        owner: &PgConnectOptions,
+        app_password: Option<&str>,
+        worker_password: Option<&str>,
+    ) -> Self {
         let role = |name: &str, password: Option<&str>| {
             let options = owner.clone().username(name);
             limited(password.into_iter().fold(options, PgConnectOptions::password))
@@ -64,7 +74,7 @@ impl DatabaseUrls {
             app: role(APP, app_password).application_name("plimsoll app"),
             worker: role(WORKER, worker_password).application_name("plimsoll worker"),
             owner: common(owner.clone())
-                .options([("lock_timeout", OWNER_LOCK_TIMEOUT_MS)])
+                .options([("lock_timeout", OWNER_LOCK_TIMEOUT_MS), ("statement_timeout", 0)])
                 .application_name("plimsoll owner"),
         }
     }
@@ -82,6 +92,16 @@ impl DatabaseUrls {
             Some(socket) => socket.display().to_string(),
             None => format!("{}:{}", self.owner.get_host(), self.owner.get_port()),
         }
+    }
+}
+
+/// The options hold passwords, and would print them.
+impl fmt::Debug for DatabaseUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseUrls")
+            .field("server", &self.server())
+            .field("database", &self.database())
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,15 +130,20 @@ mod tests {
 
     #[test]
     fn app_and_worker_share_the_server_and_have_their_own_names() {
-        let urls = DatabaseUrls::from_url("postgres://boss:secret@db.example:6543/books", Some("a"), None).unwrap();
+        let urls =
+            DatabaseUrls::from_url("postgres://boss:secret@db.example:6543/books", Some("a"), None).unwrap();
         assert_eq!(urls.app.get_username(), "plimsoll_app");
         assert_eq!(urls.worker.get_username(), "plimsoll_worker");
         assert_eq!(urls.owner.get_username(), "boss");
         for options in [&urls.owner, &urls.app, &urls.worker] {
-            assert_eq!((options.get_host(), options.get_port(), options.get_database()), ("db.example", 6543, Some("books")));
+            assert_eq!(
+                (options.get_host(), options.get_port(), options.get_database()),
+                ("db.example", 6543, Some("books"))
+            );
             assert!(options.get_options().unwrap().contains("search_path=plimsoll"));
         }
         assert_eq!(urls.server(), "db.example:6543");
+        assert!(!format!("{urls:?}").contains("secret"));
     }
 
     #[test]

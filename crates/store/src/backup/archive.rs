@@ -45,7 +45,8 @@ impl ArchiveWriter {
     pub(super) async fn copy_from(&mut self, mut source: impl AsyncRead + Unpin) -> Result<(), BackupError> {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let length = source.read(&mut chunk).await.map_err(file("reading the archive for", &self.partial))?;
+            let length =
+                source.read(&mut chunk).await.map_err(file("reading the archive for", &self.partial))?;
             if length == 0 {
                 return Ok(());
             }
@@ -55,7 +56,10 @@ impl ArchiveWriter {
         }
     }
 
-    pub(super) fn finish(mut self, manifest: impl FnOnce(u64, String) -> Manifest) -> Result<Manifest, BackupError> {
+    pub(super) fn finish(
+        mut self,
+        manifest: impl FnOnce(u64, String) -> Manifest,
+    ) -> Result<Manifest, BackupError> {
         let manifest = manifest(self.bytes, hex(&self.digest.finalize_reset()));
         let mut write = || -> std::io::Result<()> {
             let text = serde_json::to_vec(&manifest)?;
@@ -89,7 +93,8 @@ pub(super) struct ArchiveReader {
 
 impl ArchiveReader {
     pub(super) fn open(path: &Path) -> Result<Self, BackupError> {
-        let damaged = |reason: &str| BackupError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+        let damaged =
+            |reason: &str| BackupError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
         let io = || file("reading", path);
         let mut source = File::open(path).map_err(io())?;
         let length = source.metadata().map_err(io())?.len();
@@ -109,7 +114,8 @@ impl ArchiveReader {
         source.seek(SeekFrom::Start(manifest_at)).map_err(io())?;
         let mut text = Vec::new();
         source.take(manifest_bytes).read_to_end(&mut text).map_err(io())?;
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|error| damaged(&error.to_string()))?;
         if manifest.archive_bytes != manifest_at {
             return Err(damaged("the archive is not as long as its manifest says"));
         }
@@ -126,7 +132,8 @@ impl ArchiveReader {
 
     /// Reads the whole archive once, and compares its digest.
     pub(super) fn verify(&self) -> Result<(), BackupError> {
-        let mut archive = File::open(&self.path).map_err(file("reading", &self.path))?.take(self.manifest.archive_bytes);
+        let mut archive =
+            File::open(&self.path).map_err(file("reading", &self.path))?.take(self.manifest.archive_bytes);
         let mut digest = Sha256::new();
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
@@ -139,7 +146,10 @@ impl ArchiveReader {
         if hex(&digest.finalize()) == self.manifest.archive_sha256 {
             return Ok(());
         }
-        Err(BackupError::Damaged { path: self.path.clone(), reason: "its digest is not the one in its manifest".to_owned() })
+        Err(BackupError::Damaged {
+            path: self.path.clone(),
+            reason: "its digest is not the one in its manifest".to_owned(),
+        })
     }
 }
 

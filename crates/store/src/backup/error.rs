@@ -18,7 +18,9 @@ pub enum BackupError {
     #[error(transparent)]
     Fence(#[from] FenceError),
     /// The target of a restore holds something.
-    #[error("{data_dir} is not empty: a restore never overwrites. Name a new directory, or move the old one away first")]
+    #[error(
+        "{data_dir} is not empty: a restore never overwrites. Name a new directory, or move the old one away first"
+    )]
     NotEmpty {
         /// The directory.
         data_dir: PathBuf,
@@ -30,7 +32,9 @@ pub enum BackupError {
         data_dir: PathBuf,
     },
     /// Made by a newer program.
-    #[error("the backup {path} has schema version {found}, this program knows versions up to {known}: restore it with the newer program")]
+    #[error(
+        "the backup {path} has schema version {found}, this program knows versions up to {known}: restore it with the newer program"
+    )]
     Newer {
         /// The backup.
         path: PathBuf,
@@ -48,7 +52,9 @@ pub enum BackupError {
         reason: String,
     },
     /// What was loaded is not what the manifest says.
-    #[error("what was restored from {path} is not what its manifest says; nothing was kept. Use another copy")]
+    #[error(
+        "what was restored from {path} is not what its manifest says; nothing was kept. Use another copy"
+    )]
     Differs {
         /// The backup.
         path: PathBuf,

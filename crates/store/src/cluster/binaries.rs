@@ -9,6 +9,8 @@ use super::ClusterError;
 pub(crate) const MIN_MAJOR: u32 = 15;
 /// Names the directory of the binaries, before all search.
 pub(crate) const BIN_VARIABLE: &str = "PLIMSOLL_PG_BIN";
+/// What we run: the server, and what makes, backs up and restores a cluster.
+const PROGRAMS: [&str; 4] = ["postgres", "initdb", "pg_dump", "pg_restore"];
 const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
 
 /// One installation.
@@ -26,7 +28,8 @@ impl Binaries {
     /// The version that made `data_dir` if it has one, else the newest.
     pub(crate) fn find(data_dir: &Path, data_major: Option<u32>) -> Result<Self, ClusterError> {
         let dirs = candidate_dirs();
-        let mut found: Vec<Self> = dirs.iter().filter_map(|dir| Self::probe(dir)).filter(|found| found.major >= MIN_MAJOR).collect();
+        let mut found: Vec<Self> =
+            dirs.iter().filter_map(|dir| Self::probe(dir)).filter(|found| found.major >= MIN_MAJOR).collect();
         if std::env::var_os(BIN_VARIABLE).is_none() {
             // Stable: among equal versions the search order stands.
             found.sort_by_key(|found| std::cmp::Reverse(found.major));
@@ -45,8 +48,8 @@ impl Binaries {
     }
 
     fn probe(dir: &Path) -> Option<Self> {
-        // `initdb` comes with the server; a client-only installation has no use for us.
-        if !dir.join("initdb").is_file() {
+        // A client-only installation, or a directory with a link to one of them, is no use to us.
+        if !PROGRAMS.iter().all(|program| dir.join(program).is_file()) {
             return None;
         }
         let output = Command::new(dir.join("postgres")).arg("--version").output().ok()?;
@@ -61,7 +64,8 @@ fn candidate_dirs() -> Vec<PathBuf> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect();
-    let debian = std::fs::read_dir(DEBIAN_ROOT).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let debian =
+        std::fs::read_dir(DEBIAN_ROOT).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     dirs.extend(debian);
     dirs
 }

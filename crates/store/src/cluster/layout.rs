@@ -64,9 +64,13 @@ impl Layout {
     /// Makes the directory, or makes sure that it is ours.
     pub(crate) fn prepare(&self) -> Result<(), ClusterError> {
         if !self.root.exists() {
-            DirBuilder::new().recursive(true).create(&self.root).map_err(file_error("creating the data directory", &self.root))?;
+            DirBuilder::new()
+                .recursive(true)
+                .create(&self.root)
+                .map_err(file_error("creating the data directory", &self.root))?;
         } else if !self.lock().exists() {
-            let mut entries = fs::read_dir(&self.root).map_err(file_error("reading the data directory", &self.root))?;
+            let mut entries =
+                fs::read_dir(&self.root).map_err(file_error("reading the data directory", &self.root))?;
             if entries.next().is_some() {
                 return Err(ClusterError::NotOurs { data_dir: self.root.clone() });
             }
@@ -97,16 +101,25 @@ impl Layout {
         match DirBuilder::new().mode(OWNER_ONLY).create(path) {
             Ok(()) => {
                 if let Some(user) = &self.user {
-                    chown(path, Some(user.uid), Some(user.gid)).map_err(file_error("giving to the server's user", path))?;
+                    chown(path, Some(user.uid), Some(user.gid))
+                        .map_err(file_error("giving to the server's user", path))?;
                 }
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 let meta = fs::symlink_metadata(path).map_err(file_error("looking at", path))?;
-                let uid = self.user.as_ref().map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);
+                let uid =
+                    self.user.as_ref().map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);
                 if !meta.is_dir() || meta.uid() != uid {
-                    let source = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "it belongs to another user");
-                    return Err(ClusterError::File { action: "using as the server's own directory", path: path.to_owned(), source });
+                    let source = std::io::Error::new(
+                        std::io::ErrorKind::PermissionDenied,
+                        "it belongs to another user",
+                    );
+                    return Err(ClusterError::File {
+                        action: "using as the server's own directory",
+                        path: path.to_owned(),
+                        source,
+                    });
                 }
                 set_mode(path, OWNER_ONLY)
             }
@@ -125,7 +138,9 @@ impl Layout {
         }
         let digest = Sha256::digest(self.root.as_os_str().as_encoded_bytes());
         let short: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let base = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| self.user.is_none()).map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let base = std::env::var_os("XDG_RUNTIME_DIR")
+            .filter(|_| self.user.is_none())
+            .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
         base.join(format!("plimsoll-{short}"))
     }
 }
@@ -134,12 +149,22 @@ impl ServerUser {
     fn find() -> Result<Self, ClusterError> {
         let path = Path::new("/etc/passwd");
         let passwd = fs::read_to_string(path).map_err(file_error("reading", path))?;
-        ["postgres", "nobody"].into_iter().find_map(|name| Self::parse(&passwd, name)).ok_or(ClusterError::NoUser)
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| Self::parse(&passwd, name))
+            .ok_or(ClusterError::NoUser)
     }
 
     fn parse(passwd: &str, name: &str) -> Option<Self> {
-        let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&name))?;
-        Some(Self { name: name.to_owned(), uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+        let fields = passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields.first() == Some(&name))?;
+        Some(Self {
+            name: name.to_owned(),
+            uid: fields.get(2)?.parse().ok()?,
+            gid: fields.get(3)?.parse().ok()?,
+        })
     }
 }
 
@@ -165,7 +190,10 @@ impl DataDirLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut pid = String::new();
                 file.read_to_string(&mut pid).map_err(file_error("reading", &path))?;
-                return Err(ClusterError::InUse { data_dir: layout.root.clone(), pid: pid.trim().to_owned() });
+                return Err(ClusterError::InUse {
+                    data_dir: layout.root.clone(),
+                    pid: pid.trim().to_owned(),
+                });
             }
             Err(error) => return Err(ClusterError::File { action: "locking", path, source: error.into() }),
         }
@@ -184,7 +212,8 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), ClusterError> {
     if meta.mode() & 0o7777 == mode {
         return Ok(());
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(file_error("setting the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(file_error("setting the mode of", path))
 }
 
 pub(crate) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ClusterError {
@@ -209,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_servers_user_is_read_from_passwd() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
         let user = ServerUser::parse(passwd, "postgres").unwrap();
         assert_eq!((user.uid, user.gid), (101, 104));
         assert_eq!(ServerUser::parse(passwd, "nobody"), None);

@@ -154,9 +154,26 @@ impl Cluster {
     pub async fn stop(mut self) -> Result<(), ClusterError> {
         self.stopping.cancel();
         match self.supervisor.take() {
-            Some(supervisor) => supervisor.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+            Some(supervisor) => {
+                supervisor.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
             None => Ok(()),
         }
+    }
+
+    /// Stops what runs in a directory that was never put to use, and removes it. A directory that is not ours stays.
+    pub(crate) async fn discard(data_dir: &Path) -> Result<(), ClusterError> {
+        let layout = Layout::of(data_dir)?;
+        if !layout.lock().exists() {
+            return Err(ClusterError::NotOurs { data_dir: layout.root });
+        }
+        let _lock = DataDirLock::take(&layout)?;
+        if let Some(data_major) = layout.data_major()? {
+            let binaries = Binaries::find(&layout.root, Some(data_major))?;
+            Server::new(layout.clone(), binaries).stop_leftover().await?;
+        }
+        std::fs::remove_dir_all(&layout.root)
+            .map_err(layout::file_error("removing the unfinished", &layout.root))
     }
 
     async fn create_database(&self) -> Result<(), ClusterError> {
@@ -189,7 +206,11 @@ pub(crate) fn connect_options(socket_dir: &Path, database: &str) -> PgConnectOpt
 }
 
 /// Ends when told to, with the server stopped.
-async fn supervise(server: Arc<Server>, mut postmaster: Postmaster, stopping: CancellationToken) -> Result<(), ClusterError> {
+async fn supervise(
+    server: Arc<Server>,
+    mut postmaster: Postmaster,
+    stopping: CancellationToken,
+) -> Result<(), ClusterError> {
     loop {
         let Some(status) = stopping.run_until_cancelled(postmaster.wait()).await else {
             return postmaster.stop().await;
@@ -201,7 +222,8 @@ async fn supervise(server: Arc<Server>, mut postmaster: Postmaster, stopping: Ca
         tracing::error!(%status, log = %server.layout().log().display(), "the private Postgres ended by itself; starting it again");
         match relaunch(&server, &stopping).await {
             Some(next) => postmaster = next,
-            None => return Ok(()),
+            // Told to stop while a server may just have been starting.
+            None => return server.stop_leftover().await,
         }
     }
 }
@@ -219,7 +241,9 @@ async fn relaunch(server: &Arc<Server>, stopping: &CancellationToken) -> Option<
                 tracing::info!("the private Postgres runs again");
                 return Some(postmaster);
             }
-            Err(error) => tracing::error!(%error, retry_ms = delay.as_millis(), "the private Postgres does not start"),
+            Err(error) => {
+                tracing::error!(%error, retry_ms = delay.as_millis(), "the private Postgres does not start");
+            }
         }
         stopping.run_until_cancelled(tokio::time::sleep(delay)).await?;
         delay = (delay * 2).min(MAX_RESTART_DELAY);

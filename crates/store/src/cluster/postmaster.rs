@@ -88,7 +88,14 @@ impl Server {
         tracing::info!(dir = %self.layout.root.display(), version = self.binaries.major, "creating the private Postgres cluster");
         let output = self
             .command("initdb")
-            .args(["--locale=C", "--encoding=UTF8", "--auth-local=trust", "--auth-host=reject", "--data-checksums", "--no-instructions"])
+            .args([
+                "--locale=C",
+                "--encoding=UTF8",
+                "--auth-local=trust",
+                "--auth-host=reject",
+                "--data-checksums",
+                "--no-instructions",
+            ])
             .arg(format!("--username={SUPERUSER}"))
             .arg("--pgdata")
             .arg(&fresh)
@@ -136,7 +143,9 @@ impl Server {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ClusterError::File { action: "reading", path: pid_file, source }),
         };
-        let Some(pid) = text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).and_then(Pid::from_raw) else {
+        let Some(pid) =
+            text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).and_then(Pid::from_raw)
+        else {
             return Ok(None); // Being written, or cut short: the server itself judges it.
         };
         if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
@@ -145,7 +154,10 @@ impl Server {
         if runs_in(pid, &self.layout.pgdata()) {
             return Ok(Some(pid.as_raw_nonzero().get()));
         }
-        tracing::warn!(pid = pid.as_raw_nonzero().get(), "removing a stale postmaster.pid: that process is no Postgres of ours");
+        tracing::warn!(
+            pid = pid.as_raw_nonzero().get(),
+            "removing a stale postmaster.pid: that process is no Postgres of ours"
+        );
         match fs::remove_file(&pid_file) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(ClusterError::File { action: "removing", path: pid_file, source })
@@ -164,7 +176,8 @@ impl Server {
             match postmaster.wait_ready(log_start).await {
                 Ok(()) => return Ok(postmaster),
                 Err(ClusterError::Server { log, .. })
-                    if log.contains("pre-existing shared memory block") && started.elapsed() < ORPHAN_SESSIONS_LIMIT =>
+                    if log.contains("pre-existing shared memory block")
+                        && started.elapsed() < ORPHAN_SESSIONS_LIMIT =>
                 {
                     tokio::time::sleep(READY_POLL).await;
                 }
@@ -175,7 +188,14 @@ impl Server {
 
     fn spawn(self: &Arc<Self>) -> Result<Postmaster, ClusterError> {
         let log = self.layout.log();
-        let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(&log).map_err(file_error("opening", &log));
+        let open = || {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(&log)
+                .map_err(file_error("opening", &log))
+        };
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.layout.pgdata()).arg("-p").arg(PORT.to_string());
         for (name, value) in settings(&self.socket_dir) {
@@ -195,7 +215,12 @@ impl Server {
     /// A program of the server, as the server's user, out of the terminal's process group, with an environment that decides nothing.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.path(program));
-        command.env_clear().env("LC_ALL", "C").env("PATH", &self.binaries.dir).current_dir("/").process_group(0);
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("PATH", &self.binaries.dir)
+            .current_dir("/")
+            .process_group(0);
         if let Some(user) = &self.layout.user {
             command.uid(user.uid).gid(user.gid);
         }
@@ -232,10 +257,19 @@ impl Postmaster {
                 Ok(conn) => return Ok(conn.close().await?),
                 Err(error) => error.to_string(),
             };
-            if let Some(status) = self.child.try_wait().map_err(file_error("waiting for", &self.server.binaries.path("postgres")))? {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .map_err(file_error("waiting for", &self.server.binaries.path("postgres")))?
+            {
                 self.server.pid.store(0, Ordering::Release);
                 let log = tail(&log_path, log_start);
-                return Err(ClusterError::Server { what: "the private Postgres", status: status.to_string(), log_path, log });
+                return Err(ClusterError::Server {
+                    what: "the private Postgres",
+                    status: status.to_string(),
+                    log_path,
+                    log,
+                });
             }
             if started.elapsed() > READY_LIMIT {
                 self.server.ask_to_stop();
@@ -265,7 +299,9 @@ fn signal(pid: i32, signal: Signal) {
     let Some(pid) = Pid::from_raw(pid) else { return };
     match kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => tracing::warn!(pid = pid.as_raw_nonzero().get(), %error, "cannot signal the private Postgres"),
+        Err(error) => {
+            tracing::warn!(pid = pid.as_raw_nonzero().get(), %error, "cannot signal the private Postgres");
+        }
     }
 }
 

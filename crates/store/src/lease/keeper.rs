@@ -39,8 +39,14 @@ struct Session {
 
 impl Keeper {
     pub(super) async fn connect(db: Db, holder: String, term: Duration) -> Result<Self, LeaseError> {
-        let keeper =
-            Self { db, holder, term, session: tokio::sync::Mutex::default(), held: Mutex::default(), wake: Notify::new() };
+        let keeper = Self {
+            db,
+            holder,
+            term,
+            session: tokio::sync::Mutex::default(),
+            held: Mutex::default(),
+            wake: Notify::new(),
+        };
         keeper.session.lock().await.open(&keeper.db).await?;
         Ok(keeper)
     }
@@ -166,8 +172,10 @@ impl Keeper {
     /// Expires and unlocks what was released, dropped or found taken.
     pub(super) async fn give_back_lost(&self) -> Result<(), LeaseError> {
         let mut session = self.session.lock().await;
-        let lost: Vec<Arc<LeaseState>> =
-            locked(&self.held).extract_if(|_, state| state.lost.is_cancelled()).map(|(_, state)| state).collect();
+        let lost: Vec<Arc<LeaseState>> = locked(&self.held)
+            .extract_if(|_, state| state.lost.is_cancelled())
+            .map(|(_, state)| state)
+            .collect();
         for state in lost {
             let (name, token) = (state.name.as_str(), state.token);
             metrics::gauge!("lease_held", "lease" => name.to_owned()).set(0.0);
@@ -214,7 +222,11 @@ impl Keeper {
             if renewed.contains(&state.name) {
                 *locked(&state.expires) = sent + self.term;
             } else {
-                tracing::warn!(lease = state.name, token = state.token, "the lease was taken by another process");
+                tracing::warn!(
+                    lease = state.name,
+                    token = state.token,
+                    "the lease was taken by another process"
+                );
                 state.lost.cancel();
             }
         }
@@ -239,7 +251,10 @@ impl Session {
 
     /// Runs statements on an open session. After any failure but a lock that was not to be had, the session is dropped: its
     /// locks are gone, or unknown.
-    async fn run<T>(&mut self, work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>) -> Result<T, LeaseError> {
+    async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, LeaseError> {
         const LOCK_NOT_AVAILABLE: &str = "55P03";
         let Some(conn) = self.conn.as_mut() else {
             return Err(LeaseError::Database(sqlx::Error::PoolClosed));
@@ -257,7 +272,10 @@ impl Session {
 }
 
 /// Locks the token after the one that stands, when the lease is to be had. Returns what was seen and the token that may now be taken.
-async fn claim(conn: &mut PgConnection, name: &str) -> Result<Option<(Option<repo::Standing>, i64)>, sqlx::Error> {
+async fn claim(
+    conn: &mut PgConnection,
+    name: &str,
+) -> Result<Option<(Option<repo::Standing>, i64)>, sqlx::Error> {
     let seen = repo::standing(conn, name).await?;
     if seen.is_some_and(|seen| !seen.is_expired && !seen.is_deserted) {
         return Ok(None);

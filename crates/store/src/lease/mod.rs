@@ -56,7 +56,9 @@ const POLL_PERIOD: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
     /// The token is not in force: another holder took over, or the lease expired. Whatever the transaction wrote must be rolled back.
-    #[error("the lease {name:?} is no longer held under token {token}: another process has taken over, or renewals failed for longer than the term; acquire it again")]
+    #[error(
+        "the lease {name:?} is no longer held under token {token}: another process has taken over, or renewals failed for longer than the term; acquire it again"
+    )]
     Fenced {
         /// Which lease.
         name: String,
@@ -205,7 +207,9 @@ impl Leases {
     pub async fn acquire(&self, name: &str) -> Result<Option<Lease>, LeaseError> {
         // In a task of its own: a caller that is dropped half way must not leave a lock behind in the keeper's session.
         let (keeper, name) = (Arc::clone(&self.keeper), name.to_owned());
-        let acquiring = tokio::spawn(async move { keeper.acquire(&name).await.map(|state| state.map(|state| Lease::new(state, keeper))) });
+        let acquiring = tokio::spawn(async move {
+            keeper.acquire(&name).await.map(|state| state.map(|state| Lease::new(state, keeper)))
+        });
         acquiring.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 

@@ -9,11 +9,15 @@ pub(crate) const MIGRATIONS_TABLE: &str = "_sqlx_migrations";
 
 /// The versions that were applied, empty when there is no such table.
 pub(crate) async fn applied_versions(conn: &mut PgConnection) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('plimsoll._sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('plimsoll._sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
     if !exists {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar("SELECT version FROM plimsoll._sqlx_migrations WHERE success ORDER BY version").fetch_all(conn).await
+    sqlx::query_scalar("SELECT version FROM plimsoll._sqlx_migrations WHERE success ORDER BY version")
+        .fetch_all(conn)
+        .await
 }
 
 /// The powers of the session's own user.
@@ -32,7 +36,10 @@ pub(crate) struct SessionPowers {
 }
 
 /// Asks for the powers of whoever this connection logged in as. `forbidden` are role names that it may not be a member of.
-pub(crate) async fn session_powers(conn: &mut PgConnection, forbidden: &[&str]) -> Result<SessionPowers, sqlx::Error> {
+pub(crate) async fn session_powers(
+    conn: &mut PgConnection,
+    forbidden: &[&str],
+) -> Result<SessionPowers, sqlx::Error> {
     let forbidden: Vec<String> = forbidden.iter().map(|name| (*name).to_owned()).collect();
     sqlx::query_as!(
         SessionPowers,
@@ -81,7 +88,11 @@ pub(crate) struct RelationFacts {
 }
 
 /// Every relation of the schema. `app` and `worker` are the names of the roles.
-pub(crate) async fn relations(conn: &mut PgConnection, app: &str, worker: &str) -> Result<Vec<RelationFacts>, sqlx::Error> {
+pub(crate) async fn relations(
+    conn: &mut PgConnection,
+    app: &str,
+    worker: &str,
+) -> Result<Vec<RelationFacts>, sqlx::Error> {
     sqlx::query_as!(
         RelationFacts,
         r#"

@@ -38,18 +38,30 @@ pub(crate) async fn standing(conn: &mut PgConnection, name: &str) -> Result<Opti
 
 /// Locks (name, token) for this session if it is free at once: who has it may take the token, or is the holder.
 pub(crate) async fn try_lock(conn: &mut PgConnection, name: &str, token: i64) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(hashtextextended($1 || '/' || $2::bigint, 0)) AS "locked!""#, name, token)
-        .fetch_one(conn)
-        .await
+    sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_lock(hashtextextended($1 || '/' || $2::bigint, 0)) AS "locked!""#,
+        name,
+        token
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Gives the session's advisory lock of (name, token) back.
 pub(crate) async fn unlock(conn: &mut PgConnection, name: &str, token: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!("SELECT pg_advisory_unlock(hashtextextended($1 || '/' || $2::bigint, 0))", name, token).fetch_one(conn).await.map(drop)
+    sqlx::query!("SELECT pg_advisory_unlock(hashtextextended($1 || '/' || $2::bigint, 0))", name, token)
+        .fetch_one(conn)
+        .await
+        .map(drop)
 }
 
 /// The first taking of a lease. `false`: somebody was faster.
-pub(crate) async fn create(conn: &mut PgConnection, name: &str, holder: &str, term_ms: i64) -> Result<bool, sqlx::Error> {
+pub(crate) async fn create(
+    conn: &mut PgConnection,
+    name: &str,
+    holder: &str,
+    term_ms: i64,
+) -> Result<bool, sqlx::Error> {
     let result = sqlx::query!(
         "INSERT INTO leases (name, fencing_token, holder, acquired_at, expires_at)
          VALUES ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3::bigint * interval '1 millisecond')
@@ -89,7 +101,12 @@ pub(crate) async fn take(
 
 /// Renews all of them in one statement, and returns the names of those that were still held. No key column changes, so this
 /// passes the guards (`FOR KEY SHARE`). An expired lease that nobody took is renewed too: its token never left us.
-pub(crate) async fn renew(conn: &mut PgConnection, names: &[String], tokens: &[i64], term_ms: i64) -> Result<Vec<String>, sqlx::Error> {
+pub(crate) async fn renew(
+    conn: &mut PgConnection,
+    names: &[String],
+    tokens: &[i64],
+    term_ms: i64,
+) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "UPDATE leases SET expires_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
          FROM unnest($1::text[], $2::bigint[]) AS held(name, token)
@@ -105,10 +122,14 @@ pub(crate) async fn renew(conn: &mut PgConnection, names: &[String], tokens: &[i
 
 /// Lets a lease expire now. The token stays, so that the next one is above it.
 pub(crate) async fn expire(conn: &mut PgConnection, name: &str, token: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!("UPDATE leases SET expires_at = clock_timestamp() WHERE name = $1 AND fencing_token = $2", name, token)
-        .execute(conn)
-        .await
-        .map(drop)
+    sqlx::query!(
+        "UPDATE leases SET expires_at = clock_timestamp() WHERE name = $1 AND fencing_token = $2",
+        name,
+        token
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Whether (name, token) is in force, and stays so until the caller's transaction ends.

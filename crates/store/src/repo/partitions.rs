@@ -5,8 +5,24 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use crate::urls::SCHEMA;
 
 /// Makes the partition of `parent` that holds (chain, point) if it is missing. Returns its exclusive upper bound.
-pub(crate) async fn ensure(pool: &PgPool, parent: &str, chain_id: i64, point: i64) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT ensure_partition($1, $2, $3) AS "upper!""#, parent, chain_id, point).fetch_one(pool).await
+///
+/// Two sessions that find it missing at the same moment: the second may look for it in a catalogue cache that does not know it yet,
+/// and is told `duplicate_table`. It exists then, and asking again finds it.
+pub(crate) async fn ensure(
+    pool: &PgPool,
+    parent: &str,
+    chain_id: i64,
+    point: i64,
+) -> Result<i64, sqlx::Error> {
+    const DUPLICATE_TABLE: &str = "42P07";
+    let ask = || {
+        sqlx::query_scalar!(r#"SELECT ensure_partition($1, $2, $3) AS "upper!""#, parent, chain_id, point)
+            .fetch_one(pool)
+    };
+    match ask().await {
+        Err(error) if crate::roles::sql_state(&error).as_deref() == Some(DUPLICATE_TABLE) => ask().await,
+        answer => answer,
+    }
 }
 
 /// A partition with nothing in it that its policy still wants.
@@ -60,7 +76,10 @@ pub(crate) async fn expired(conn: &mut PgConnection) -> Result<Vec<Expired>, sql
 /// Detaches without stopping readers or writers of the other partitions. Cannot run inside a transaction.
 pub(crate) async fn detach(conn: &mut PgConnection, expired: &Expired) -> Result<(), sqlx::Error> {
     let how = if expired.is_pending { "FINALIZE" } else { "CONCURRENTLY" };
-    let statement = format!("ALTER TABLE {SCHEMA}.\"{}\" DETACH PARTITION {SCHEMA}.\"{}\" {how}", expired.parent, expired.child);
+    let statement = format!(
+        "ALTER TABLE {SCHEMA}.\"{}\" DETACH PARTITION {SCHEMA}.\"{}\" {how}",
+        expired.parent, expired.child
+    );
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await.map(drop)
 }
 

@@ -21,8 +21,11 @@ pub(crate) async fn chains(conn: &mut PgConnection) -> Result<Value, sqlx::Error
 
 /// Raises every token by `jump` and lets every lease expire: no holder from before the backup can be in force again.
 pub(crate) async fn raise_tokens(conn: &mut PgConnection, jump: i64) -> Result<u64, sqlx::Error> {
-    let result = sqlx::query!("UPDATE leases SET fencing_token = fencing_token + $1, expires_at = 'epoch', holder = 'restored'", jump)
-        .execute(conn)
-        .await?;
+    let result = sqlx::query!(
+        "UPDATE leases SET fencing_token = fencing_token + $1, expires_at = 'epoch', holder = 'restored'",
+        jump
+    )
+    .execute(conn)
+    .await?;
     Ok(result.rows_affected())
 }

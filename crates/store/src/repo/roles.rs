@@ -22,7 +22,8 @@ pub(crate) async fn create_role_statement(
     password: Option<&str>,
 ) -> Result<String, sqlx::Error> {
     let Some(password) = password else { return Ok(format!("CREATE ROLE {name} {attributes}")) };
-    let quoted: String = sqlx::query_scalar("SELECT quote_literal($1)").bind(password).fetch_one(conn).await?;
+    let quoted: String =
+        sqlx::query_scalar("SELECT quote_literal($1)").bind(password).fetch_one(conn).await?;
     Ok(format!("CREATE ROLE {name} {attributes} PASSWORD {quoted}"))
 }
 
@@ -32,7 +33,10 @@ pub(crate) async fn execute(conn: &mut PgConnection, statement: &str) -> Result<
 }
 
 /// Whether the session may become the owner role, and whether the schema exists.
-pub(crate) async fn owner_and_schema(conn: &mut PgConnection, schema: &str) -> Result<(bool, bool), sqlx::Error> {
+pub(crate) async fn owner_and_schema(
+    conn: &mut PgConnection,
+    schema: &str,
+) -> Result<(bool, bool), sqlx::Error> {
     sqlx::query_as(
         "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND pg_has_role(current_user, oid, 'MEMBER')),
                 EXISTS (SELECT FROM pg_namespace WHERE nspname = $2)",
@@ -45,5 +49,8 @@ pub(crate) async fn owner_and_schema(conn: &mut PgConnection, schema: &str) -> R
 
 /// Whether the cluster has a database of that name.
 pub(crate) async fn database_exists(conn: &mut PgConnection, name: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)").bind(name).fetch_one(conn).await
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(name)
+        .fetch_one(conn)
+        .await
 }
