@@ -52,6 +52,9 @@ pub struct AnvilOptions {
     pub gas_limit: Option<u64>,
     /// A file that the chain is loaded from, where it exists, and written to by [`Anvil::stop`].
     pub state: Option<PathBuf>,
+    /// Time of the genesis block, in seconds since 1970; none: now. With `state`, give the same at every start: Anvil makes a genesis
+    /// block before it loads one, keeps both if they differ, and after the next load may show either.
+    pub genesis_time: Option<u64>,
     /// The node calls a block final two epochs below its head.
     pub slots_in_an_epoch: u64,
 }
@@ -66,6 +69,7 @@ impl Default for AnvilOptions {
             accounts: 20,
             gas_limit: Some(200_000_000),
             state: None,
+            genesis_time: None,
             slots_in_an_epoch: 16,
         }
     }
@@ -187,6 +191,9 @@ impl Anvil {
             // Older states too, so that a call at an older block is still answered after a reload.
             command.arg("--state").arg(state).arg("--preserve-historical-states");
         }
+        if let Some(genesis_time) = options.genesis_time {
+            command.args(["--timestamp", &genesis_time.to_string()]);
+        }
         let mut child = command
             .process_group(0)
             .stdin(Stdio::null())
@@ -226,6 +233,10 @@ impl Anvil {
             Ok(Ok(address)) => {
                 anvil.node = Node::new(&format!("http://{address}"));
                 anvil.node.chain_id().await?;
+                if options.genesis_time.is_some() {
+                    // The node's clock starts at its genesis; back to ours.
+                    anvil.node.raw("evm_setTime", json!([unix_time()])).await?;
+                }
                 return Ok(anvil);
             }
             Ok(Err(_)) => "it ended",
@@ -290,6 +301,12 @@ impl Drop for Anvil {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn unix_time() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// A transaction of a block that replaces another.
@@ -449,22 +466,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stopped_node_resumes_its_chain_with_its_older_states() {
+    async fn a_stopped_node_resumes_its_chain_with_its_older_states_as_often_as_one_likes() {
         let directory = tempfile::tempdir().unwrap();
-        let options =
-            AnvilOptions { state: Some(directory.path().join("state.json")), ..AnvilOptions::default() };
+        let options = AnvilOptions {
+            state: Some(directory.path().join("state.json")),
+            genesis_time: Some(unix_time() - 100),
+            ..AnvilOptions::default()
+        };
         let anvil = Anvil::start(&options).await.unwrap();
         let accounts = anvil.accounts().await.unwrap();
         anvil.send(&transfer(accounts[0])).await.unwrap();
         anvil.mine(5).await.unwrap();
-        let hash = anvil.block_hash(1).await.unwrap();
+        let hashes = (anvil.block_hash(0).await.unwrap(), anvil.block_hash(1).await.unwrap());
         anvil.stop().await.unwrap();
 
-        let anvil = Anvil::start(&options).await.unwrap();
-        assert_eq!(anvil.block_number().await.unwrap(), 5);
-        assert_eq!(anvil.block_hash(1).await.unwrap(), hash);
-        let at = json!({ "blockHash": hash });
-        assert_eq!(anvil.call(Address::repeat_byte(1), &Bytes::new(), at).await.unwrap(), Bytes::new());
+        for run in 1..=6 {
+            let anvil = Anvil::start(&options).await.unwrap();
+            assert_eq!(anvil.block_number().await.unwrap(), 4 + run);
+            assert_eq!(
+                (anvil.block_hash(0).await.unwrap(), anvil.block_hash(1).await.unwrap()),
+                hashes,
+                "run {run}"
+            );
+            let at = json!({ "blockHash": hashes.1 });
+            assert_eq!(anvil.call(Address::repeat_byte(1), &Bytes::new(), at).await.unwrap(), Bytes::new());
+            anvil.mine(1).await.unwrap();
+            anvil.stop().await.unwrap();
+        }
     }
 
     #[tokio::test]

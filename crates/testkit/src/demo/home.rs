@@ -19,6 +19,8 @@ const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) deployment: Deployment,
+    /// Time of the genesis block, in seconds since 1970.
+    pub(super) genesis_time: u64,
     /// Runs so far: the seed of the next run's traffic follows from it.
     pub(super) runs: u64,
     /// True while a run is under way.

@@ -25,7 +25,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use crate::anvil::{Anvil, AnvilOptions, Mining};
+use crate::anvil::{Anvil, AnvilOptions, Mining, unix_time};
 use crate::deploy::Deployment;
 use crate::node::{Call, Node};
 use crate::traffic::Traffic;
@@ -91,10 +91,12 @@ async fn start_chain(
     home: &Home,
     resumed: Option<Manifest>,
 ) -> Result<(Anvil, Manifest, bool)> {
+    let genesis_time = resumed.as_ref().map_or_else(unix_time, |manifest| manifest.genesis_time);
     let anvil = AnvilOptions {
         binary: options.anvil.clone(),
         mining: Mining::OnDemand,
         state: Some(home.chain_state()),
+        genesis_time: Some(genesis_time),
         slots_in_an_epoch: FINALITY_DEPTH / 2,
         ..AnvilOptions::default()
     };
@@ -114,7 +116,8 @@ async fn start_chain(
     }
     println!("deploying the contracts");
     let deployment = Deployment::deploy(&node, true).await?;
-    let manifest = Manifest { deployment, runs: 0, under_way: true, node_pid: None, plimsoll_pid: None };
+    let manifest =
+        Manifest { deployment, genesis_time, runs: 0, under_way: true, node_pid: None, plimsoll_pid: None };
     Ok((node, manifest, false))
 }
 

@@ -66,6 +66,8 @@ pub struct Deployment {
     pub genesis_hash: B256,
     /// No log is below this block.
     pub start_block: u64,
+    /// The last block of the deployment: a reorganisation that keeps it keeps the contracts, their wiring and the funds.
+    pub end_block: u64,
     /// Addresses of [`MODULES`] and of `Registry`.
     pub contracts: BTreeMap<String, Address>,
     /// What is listed.
@@ -231,10 +233,11 @@ impl Deployment {
             assets.push(Asset { symbol: symbol.into(), token, feed, decimals, listed_price: price });
         }
         let genesis_hash = node.block_hash(0).await?.unwrap_or_default();
-        let deployment = Self {
+        let mut deployment = Self {
             chain_id: node.chain_id().await?,
             genesis_hash,
             start_block,
+            end_block: start_block,
             contracts,
             assets,
             admin,
@@ -250,6 +253,7 @@ impl Deployment {
             sender.send(what, call).await?;
         }
         sender.settle().await?;
+        deployment.end_block = node.block_number().await?;
         Ok(deployment)
     }
 

@@ -56,8 +56,7 @@ impl Traffic {
     pub async fn reorg(&mut self, node: &Node, depth: u64) -> Result<Reorg, NodeError> {
         drain_pool(node).await?;
         let head = node.block_number().await?;
-        let settled = self.deployment.start_block + 20;
-        let depth = depth.min(head.saturating_sub(settled));
+        let depth = depth.min(head.saturating_sub(self.deployment.end_block));
         if depth == 0 {
             return Ok(Reorg { depth, ancestor: head, orphaned: Vec::new(), orphaned_event_kinds: 0 });
         }
