@@ -55,6 +55,8 @@ pub struct AnvilOptions {
     /// Time of the genesis block, in seconds since 1970; none: now. With `state`, give the same at every start: Anvil makes a genesis
     /// block before it loads one, keeps both if they differ, and after the next load may show either.
     pub genesis_time: Option<u64>,
+    /// How many older states are kept; none: all of them, which a long chain with much state pays for dearly.
+    pub states: Option<u32>,
     /// The node calls a block final two epochs below its head.
     pub slots_in_an_epoch: u64,
 }
@@ -69,6 +71,7 @@ impl Default for AnvilOptions {
             accounts: 20,
             gas_limit: Some(200_000_000),
             state: None,
+            states: None,
             genesis_time: None,
             slots_in_an_epoch: 16,
         }
@@ -179,9 +182,11 @@ impl Anvil {
             .args(["--slots-in-an-epoch", &options.slots_in_an_epoch.to_string()]);
         match options.mining {
             Mining::Automatic => {}
-            Mining::OnDemand => _ = command.arg("--no-mining"),
+            Mining::OnDemand => {
+                command.arg("--no-mining");
+            }
             Mining::Every(interval) => {
-                _ = command.args(["--block-time", &interval.as_secs_f64().to_string()])
+                command.args(["--block-time", &interval.as_secs_f64().to_string()]);
             }
         }
         if let Some(gas_limit) = options.gas_limit {
@@ -190,6 +195,9 @@ impl Anvil {
         if let Some(state) = &options.state {
             // Older states too, so that a call at an older block is still answered after a reload.
             command.arg("--state").arg(state).arg("--preserve-historical-states");
+        }
+        if let Some(states) = options.states {
+            command.args(["--prune-history", &states.to_string()]);
         }
         if let Some(genesis_time) = options.genesis_time {
             command.args(["--timestamp", &genesis_time.to_string()]);

@@ -66,19 +66,18 @@ mod tests {
     use alloy_transport::{BoxTransport, Transport};
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write their parameters in place")]
     fn ask(chain: &ModelChain, method: &str, params: Value) -> Value {
         chain.respond(method, &params).unwrap()
     }
 
-    fn tx(nonce: u64) -> TxDraft {
+    fn tx(nonce: u8) -> TxDraft {
         let contract = Address::repeat_byte(0xcc);
-        let log = LogDraft {
-            address: contract,
-            topics: vec![B256::repeat_byte(1)],
-            data: vec![nonce as u8].into(),
-        };
-        let mut tx = TxDraft::with_logs(Address::repeat_byte(0xee), contract, nonce, vec![log.clone(), log]);
-        tx.answers.push(Answer { to: contract, calldata: Bytes::new(), result: vec![nonce as u8].into() });
+        let log =
+            LogDraft { address: contract, topics: vec![B256::repeat_byte(1)], data: vec![nonce].into() };
+        let mut tx =
+            TxDraft::with_logs(Address::repeat_byte(0xee), contract, nonce.into(), vec![log.clone(), log]);
+        tx.answers.push(Answer { to: contract, calldata: Bytes::new(), result: vec![nonce].into() });
         tx
     }
 
