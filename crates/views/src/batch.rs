@@ -5,17 +5,18 @@
 //! Pairing looks ahead within a transaction (a push may follow the version that it produced). That is sound because a block is applied,
 //! and taken back, as a whole.
 
+mod rules;
+
 use alloy_primitives::map::{Entry, HashMap};
 use alloy_primitives::{Address, U256, hex};
 use plimsoll_journal::{Event, Record};
-use plimsoll_types::{Amount, ApplyStatus, RequestId};
-use serde_json::{Value, json};
+use plimsoll_types::{ApplyStatus, RequestId};
+use serde_json::Value;
 
 use crate::links::{Answer, Pairing, Push};
 use crate::plan::{Action, Plan, Plans, write_key, write_object};
-use crate::position::{Verdict, is_out_of_order, judge};
-use crate::reason::{OUT_OF_ORDER_SEQ, Reason, Reasons, STALE_VERSION};
-use crate::row::{MirrorKey, MirrorRow, PositionKey, PositionRow, Stamp, Undo};
+use crate::reason::{Reason, Reasons};
+use crate::row::{MirrorKey, MirrorRow, PositionKey, PositionRow, Stamp};
 
 /// The journal's order was broken.
 pub(crate) const REORG_CONFLICT: &str = "reorg_conflict";
@@ -51,12 +52,25 @@ impl Outcome {
 /// What an event says, decoded as far as the fold needs it.
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
-    Position { slot: usize, collateral: U256, debt: U256, version: u64 },
+    Position {
+        slot: usize,
+        collateral: U256,
+        debt: U256,
+        version: u64,
+    },
     /// `version` is the one that the mirror has the same request id at.
-    Replay { slot: usize, version: Option<u64> },
+    Replay {
+        slot: usize,
+        version: Option<u64>,
+    },
     Push,
-    Failure { view: Address, code: &'static str },
-    Mirror { slot: usize },
+    Failure {
+        view: Address,
+        code: &'static str,
+    },
+    Mirror {
+        slot: usize,
+    },
     Trail,
     Ignored,
 }
@@ -230,7 +244,12 @@ impl<'a> Batch<'a> {
         let slot = match index.mirrors.entry(key) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                self.mirrors.push(MirrorSlot { key: entry.key().clone(), loaded: None, must_load: false, last: None });
+                self.mirrors.push(MirrorSlot {
+                    key: entry.key().clone(),
+                    loaded: None,
+                    must_load: false,
+                    last: None,
+                });
                 *entry.insert(self.mirrors.len() - 1)
             }
         };
@@ -268,8 +287,12 @@ impl<'a> Batch<'a> {
                 Says::Position { collateral, debt, .. } => {
                     pairing.answer(key, i, Answer::Wrote { values: (*collateral, *debt) });
                 }
-                Says::Replay { .. } => pairing.answer(key, i, Answer::Replayed { request_id: item.request_id }),
-                Says::Failure { view, .. } if plans.may_hold_positions(view) => pairing.answer(key, i, Answer::Failed),
+                Says::Replay { .. } => {
+                    pairing.answer(key, i, Answer::Replayed { request_id: item.request_id });
+                }
+                Says::Failure { view, .. } if plans.may_hold_positions(view) => {
+                    pairing.answer(key, i, Answer::Failed);
+                }
                 _ => {}
             }
         }
@@ -291,125 +314,16 @@ impl<'a> Batch<'a> {
 
     /// The rows of `view_mirror` to load: those that something of this batch may have to restore.
     pub(crate) fn mirror_keys(&self) -> Vec<(usize, &MirrorKey)> {
-        self.mirrors.iter().enumerate().filter(|(_, slot)| slot.must_load).map(|(i, slot)| (i, &slot.key)).collect()
+        self.mirrors
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.must_load)
+            .map(|(i, slot)| (i, &slot.key))
+            .collect()
     }
 
     pub(crate) fn set_mirror(&mut self, slot: usize, row: MirrorRow) {
         self.mirrors[slot].loaded = Some(row);
-    }
-
-    /// Goes through the events in order.
-    pub(crate) fn fold(&mut self) -> Result<Folded, Poison> {
-        let mut folded = Folded { undos: vec![None; self.records], ..Folded::default() };
-        for i in 0..self.items.len() {
-            match self.items[i].says.clone() {
-                Says::Position { slot, collateral, debt, version } => {
-                    self.fold_position(i, slot, (collateral, debt, version), &mut folded);
-                }
-                Says::Replay { slot, .. } => {
-                    let row = self.positions[slot].row;
-                    let request_id = self.items[i].request_id;
-                    let held = row.filter(|row| request_id.is_some() && row.last_request_id == request_id);
-                    self.items[i].says = Says::Replay { slot, version: held.map(|row| row.version) };
-                }
-                Says::Failure { .. } => self.take_over_request(i),
-                Says::Mirror { slot } => self.fold_mirror(i, slot, &mut folded)?,
-                Says::Push | Says::Trail | Says::Ignored => {}
-            }
-        }
-        Ok(folded)
-    }
-
-    /// An answer is on record with the request that it answers.
-    fn take_over_request(&mut self, i: usize) {
-        if let Some(push) = self.items[i].counterpart {
-            self.items[i].request_id = self.items[push].request_id;
-            self.items[i].seq = self.items[push].seq;
-        }
-    }
-
-    fn fold_position(&mut self, i: usize, slot: usize, (collateral, debt, version): (U256, U256, u64), folded: &mut Folded) {
-        self.take_over_request(i);
-        let item = &self.items[i];
-        let (stamp, push, at) = (Stamp::of(item.record, item.event), item.counterpart, item.at);
-        let (request_id, seq) = (item.request_id, item.seq);
-        let key = self.position_keys[slot];
-        let before = self.positions[slot].row;
-        let verdict = judge(before.as_ref(), version, &stamp);
-        let evidence = || {
-            json!({
-                "contract": key.contract, "user": key.user, "asset": key.asset,
-                "version": version.to_string(), "mirror_version": before.map(|row| row.version.to_string()),
-                "collateral": Amount(collateral), "debt": Amount(debt),
-                "block_number": stamp.block_number, "mirror_block_number": before.map(|row| row.stamp.block_number),
-            })
-        };
-        let mut anomaly = |kind| folded.anomalies.push(Anomaly { kind, journal_seq: stamp.journal_seq, detail: evidence() });
-        let outcome = match verdict {
-            Verdict::Next => Outcome::plain(ApplyStatus::Applied),
-            Verdict::FirstSeen => {
-                let late = Anomaly { kind: "history_starts_late", journal_seq: stamp.journal_seq, detail: evidence() };
-                folded.late_starts.entry(key.contract).or_insert(late);
-                Outcome { detail: Some(json!({ "first_version_seen": version.to_string() })), ..Outcome::plain(ApplyStatus::Applied) }
-            }
-            Verdict::Jump => {
-                anomaly("version_jump");
-                Outcome { detail: Some(evidence()), ..Outcome::plain(ApplyStatus::Applied) }
-            }
-            Verdict::Duplicate => {
-                anomaly("version_repeated");
-                Outcome { detail: Some(evidence()), ..Outcome::plain(ApplyStatus::Duplicate) }
-            }
-            Verdict::Back => {
-                anomaly("version_back");
-                Outcome::rejected(STALE_VERSION, evidence())
-            }
-            Verdict::BeforeMirror => {
-                anomaly(REORG_CONFLICT);
-                Outcome::rejected(REORG_CONFLICT, evidence())
-            }
-        };
-        let applied = outcome.status == ApplyStatus::Applied;
-        self.items[i].outcome = outcome;
-        if !applied {
-            return;
-        }
-        let last_seq = before.and_then(|row| row.last_seq);
-        if let Some(push) = push.filter(|_| is_out_of_order(last_seq, seq)) {
-            let detail = json!({
-                "user": key.user, "asset": key.asset, "version": version.to_string(),
-                "seq": seq.map(|seq| seq.to_string()), "last_seq": last_seq.map(|seq| seq.to_string()),
-            });
-            let journal_seq = self.items[push].record.seq;
-            folded.anomalies.push(Anomaly { kind: OUT_OF_ORDER_SEQ, journal_seq, detail: detail.clone() });
-            self.items[push].outcome = Outcome::rejected(OUT_OF_ORDER_SEQ, detail);
-        }
-        let row = PositionRow {
-            tenant_id: self.items[i].plan.map(|plan| plan.contract.tenant_id),
-            collateral,
-            debt,
-            version,
-            last_request_id: request_id.or(before.and_then(|row| row.last_request_id)),
-            last_seq: seq.filter(|seq| *seq != 0).or(last_seq),
-            stamp,
-        };
-        self.positions[slot] = PositionSlot { row: Some(row), changed: true };
-        if self.is_undoable(self.items[i].event) {
-            folded.undos[at] = Some(Undo::Position { key, before }.to_json());
-        }
-    }
-
-    fn fold_mirror(&mut self, i: usize, slot: usize, folded: &mut Folded) -> Result<(), Poison> {
-        let last = self.mirrors[slot].last.replace(i);
-        if self.is_undoable(self.items[i].event) {
-            let before = match last {
-                Some(last) => Some(self.mirror_row(last)?),
-                None => self.mirrors[slot].loaded.clone(),
-            };
-            let key = self.mirrors[slot].key.clone();
-            folded.undos[self.items[i].at] = Some(Undo::Mirror { key, before }.to_json());
-        }
-        Ok(())
     }
 
     fn mirror_row(&self, i: usize) -> Result<MirrorRow, Poison> {
@@ -442,7 +356,12 @@ struct Index {
 
 impl<'a> Item<'a> {
     /// An event of which nothing is decoded yet.
-    pub(crate) fn bare(record: &'a Record, event: &'a Event, plan: Option<&'a Plan>, outcome: Outcome) -> Self {
+    pub(crate) fn bare(
+        record: &'a Record,
+        event: &'a Event,
+        plan: Option<&'a Plan>,
+        outcome: Outcome,
+    ) -> Self {
         Self {
             record,
             event,
@@ -464,7 +383,9 @@ impl<'a> Item<'a> {
 
     /// The value parameters of a mirrored or trailed event, as a JSON object.
     pub(crate) fn value(&self) -> Result<String, Poison> {
-        let (Action::Mirror { value, .. } | Action::Trail { value, .. }) = self.action() else { return Ok("{}".into()) };
+        let (Action::Mirror { value, .. } | Action::Trail { value, .. }) = self.action() else {
+            return Ok("{}".into());
+        };
         let mut json = Vec::new();
         write_object(value, self.event, &mut json).map_err(|reason| self.poison(reason))?;
         String::from_utf8(json).map_err(|error| self.poison(error.to_string()))
@@ -472,7 +393,9 @@ impl<'a> Item<'a> {
 
     /// The key parameters of a mirrored or trailed event.
     pub(crate) fn key(&self) -> Result<String, Poison> {
-        let (Action::Mirror { key, .. } | Action::Trail { key, .. }) = self.action() else { return Ok(String::new()) };
+        let (Action::Mirror { key, .. } | Action::Trail { key, .. }) = self.action() else {
+            return Ok(String::new());
+        };
         let mut text = Vec::new();
         write_key(key, self.event, &mut text).map_err(|reason| self.poison(reason))?;
         String::from_utf8(text).map_err(|error| self.poison(error.to_string()))

@@ -77,7 +77,9 @@ impl Declaration {
 
     /// Its getters, parsed.
     pub(crate) fn functions(&self) -> Vec<Function> {
-        let parse = |text| Function::parse(text).expect("the table of declarations is tested: every getter in it parses");
+        let parse = |text| {
+            Function::parse(text).expect("the table of declarations is tested: every getter in it parses")
+        };
         self.mode.getters().iter().copied().map(parse).collect()
     }
 }

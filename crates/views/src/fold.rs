@@ -56,7 +56,12 @@ impl ViewFold {
     }
 
     fn poisoned(&self, poison: Poison) -> FoldError {
-        FoldError::Poisoned { fold: FOLD_NAME, chain_id: self.chain_id, seq: poison.seq, reason: poison.reason }
+        FoldError::Poisoned {
+            fold: FOLD_NAME,
+            chain_id: self.chain_id,
+            seq: poison.seq,
+            reason: poison.reason,
+        }
     }
 
     fn count(&mut self, count: impl FnOnce() -> Count) {
@@ -102,7 +107,10 @@ impl Fold for ViewFold {
         final_number: Option<u64>,
         records: &[Record],
     ) -> Result<Vec<Option<Value>>, FoldError> {
-        let finalized = records.iter().filter(|record| record.kind == JournalKind::Finalize).map(|record| record.block_number);
+        let finalized = records
+            .iter()
+            .filter(|record| record.kind == JournalKind::Finalize)
+            .map(|record| record.block_number);
         let settled = finalized.max().max(final_number);
         let poisoned = |poison: Poison| FoldError::Poisoned {
             fold: FOLD_NAME,
@@ -131,10 +139,13 @@ impl Fold for ViewFold {
         repo::mirror::put(conn, self.chain_id, &batch.changed_mirrors().map_err(poisoned)?).await?;
         repo::log::add_anomalies(conn, self.chain_id, repo::log::FOLD_SOURCE, &folded.anomalies).await?;
         for (contract, anomaly) in &folded.late_starts {
-            repo::log::add_anomaly_once_a_contract(conn, self.chain_id, &address_text(contract), anomaly).await?;
+            repo::log::add_anomaly_once_a_contract(conn, self.chain_id, &address_text(contract), anomaly)
+                .await?;
         }
 
-        for anomaly in folded.anomalies.iter().chain(folded.late_starts.values()).filter(|_| self.counters.is_some()) {
+        for anomaly in
+            folded.anomalies.iter().chain(folded.late_starts.values()).filter(|_| self.counters.is_some())
+        {
             let (kind, seq, detail) = (anomaly.kind, anomaly.journal_seq, &anomaly.detail);
             tracing::warn!(chain_id = self.chain_id, kind, journal_seq = seq, %detail, "anomaly");
         }
@@ -166,7 +177,9 @@ impl Fold for ViewFold {
                     mirrors.insert(key, before);
                 }
                 Err(reason) => {
-                    let reason = format!("its undo entry cannot be read ({reason}); rebuild the fold's tables from the journal");
+                    let reason = format!(
+                        "its undo entry cannot be read ({reason}); rebuild the fold's tables from the journal"
+                    );
                     return Err(self.poisoned(Poison { seq: undone.record.seq, reason }));
                 }
             }
@@ -174,7 +187,8 @@ impl Fold for ViewFold {
         self.rows.write(conn).await?;
         repo::log::take_back(conn, self.chain_id, &taken_back).await?;
         let restored: Vec<_> = positions.iter().filter_map(|(key, row)| Some((*key, (*row)?))).collect();
-        let removed: Vec<_> = positions.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| *key).collect();
+        let removed: Vec<_> =
+            positions.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| *key).collect();
         repo::position::put(conn, self.chain_id, &restored).await?;
         repo::position::remove(conn, self.chain_id, &removed).await?;
         let restored: Vec<_> = mirrors.iter().filter_map(|(key, row)| Some((key, row.clone()?))).collect();
@@ -188,12 +202,23 @@ impl Fold for ViewFold {
         Ok(())
     }
 
-    async fn skip(&mut self, conn: &mut PgConnection, record: &Record, reason: &str) -> Result<(), FoldError> {
+    async fn skip(
+        &mut self,
+        conn: &mut PgConnection,
+        record: &Record,
+        reason: &str,
+    ) -> Result<(), FoldError> {
         let Some(event) = record.event() else { return Ok(()) };
         let view = self.plans.of(event).map_or(UNKNOWN_VIEW, |plan| plan.view);
         RowWriter::new(self.chain_id, &mut self.rows).skipped(&self.plans, record, reason);
         self.rows.write(conn).await?;
-        tracing::warn!(chain_id = self.chain_id, journal_seq = record.seq, code = SKIPPED, reason, "record passed over");
+        tracing::warn!(
+            chain_id = self.chain_id,
+            journal_seq = record.seq,
+            code = SKIPPED,
+            reason,
+            "record passed over"
+        );
         self.count(|| Count::Applied { view, status: ApplyStatus::Error.as_str() });
         Ok(())
     }

@@ -61,7 +61,12 @@ impl Pairing {
     /// The next push for (user, asset) in the transaction, numbered `at`.
     pub(crate) fn push(&mut self, key: (Address, Address), at: usize, push: Push) {
         let open = self.open.entry(key).or_default();
-        match open.answers.iter().position(|(_, answer)| belong(&push, answer)).and_then(|i| open.answers.remove(i)) {
+        match open
+            .answers
+            .iter()
+            .position(|(_, answer)| belong(&push, answer))
+            .and_then(|i| open.answers.remove(i))
+        {
             Some((answer, _)) => self.pairs.push(Pair { push: at, answer }),
             None => open.pushes.push_back((at, push)),
         }
@@ -70,7 +75,12 @@ impl Pairing {
     /// The next answer for (user, asset) in the transaction, numbered `at`.
     pub(crate) fn answer(&mut self, key: (Address, Address), at: usize, answer: Answer) {
         let open = self.open.entry(key).or_default();
-        match open.pushes.iter().position(|(_, push)| belong(push, &answer)).and_then(|i| open.pushes.remove(i)) {
+        match open
+            .pushes
+            .iter()
+            .position(|(_, push)| belong(push, &answer))
+            .and_then(|i| open.pushes.remove(i))
+        {
             Some((push, _)) => self.pairs.push(Pair { push, answer: at }),
             None => open.answers.push_back((at, answer)),
         }
@@ -100,7 +110,10 @@ mod tests {
     use Step::{Answer as A, End, Push as P};
 
     fn full(collateral: u64, id: u8) -> Step {
-        P(Push { values: Some((U256::from(collateral), U256::ZERO)), request_id: RequestId::from_chain(B256::repeat_byte(id)) })
+        P(Push {
+            values: Some((U256::from(collateral), U256::ZERO)),
+            request_id: RequestId::from_chain(B256::repeat_byte(id)),
+        })
     }
     fn delta(id: u8) -> Step {
         P(Push { values: None, request_id: RequestId::from_chain(B256::repeat_byte(id)) })
@@ -123,7 +136,8 @@ mod tests {
                 End => pairing.end_transaction(),
             }
         }
-        let mut pairs: Vec<_> = pairing.into_pairs().into_iter().map(|pair| (pair.push, pair.answer)).collect();
+        let mut pairs: Vec<_> =
+            pairing.into_pairs().into_iter().map(|pair| (pair.push, pair.answer)).collect();
         pairs.sort_unstable();
         pairs
     }
@@ -142,7 +156,10 @@ mod tests {
         assert_eq!(pairs(&[delta(1), wrote(5), delta(2), wrote(6)]), [(0, 1), (2, 3)]);
         assert_eq!(pairs(&[delta(1), delta(2), wrote(5), wrote(6)]), [(0, 2), (1, 3)]);
         assert_eq!(pairs(&[wrote(5), wrote(6), delta(1), delta(2)]), [(2, 0), (3, 1)]);
-        assert_eq!(pairs(&[full(5, 1), wrote(5), full(5, 1), replayed(1), delta(3), FAILED]), [(0, 1), (2, 3), (4, 5)]);
+        assert_eq!(
+            pairs(&[full(5, 1), wrote(5), full(5, 1), replayed(1), delta(3), FAILED]),
+            [(0, 1), (2, 3), (4, 5)]
+        );
     }
 
     #[test]

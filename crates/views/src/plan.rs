@@ -47,13 +47,29 @@ pub(crate) struct Field {
 /// What the fold does with an event, with the parameters that it needs to.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Position { collateral: Field, debt: Field, version: Field },
+    Position {
+        collateral: Field,
+        debt: Field,
+        version: Field,
+    },
     Replay,
     /// `values` are the collateral and debt of a full push; a delta has none.
-    Push { values: Option<(Field, Field)> },
-    Failure { view: Field, reason: Field, other: Vec<Field> },
-    Mirror { key: Vec<Field>, value: Vec<Field> },
-    Trail { key: Vec<Field>, value: Vec<Field> },
+    Push {
+        values: Option<(Field, Field)>,
+    },
+    Failure {
+        view: Field,
+        reason: Field,
+        other: Vec<Field>,
+    },
+    Mirror {
+        key: Vec<Field>,
+        value: Vec<Field>,
+    },
+    Trail {
+        key: Vec<Field>,
+        value: Vec<Field>,
+    },
     Ignored,
 }
 
@@ -93,8 +109,11 @@ pub(crate) const UNKNOWN_VIEW: &str = "unknown";
 impl Plans {
     pub(crate) fn new(contracts: &Contracts, declarations: &'static [Declaration]) -> Self {
         let table = Table::new(declarations);
-        let mut plans =
-            Self { by_event: HashMap::default(), followed: HashMap::default(), position_targets: HashSet::default() };
+        let mut plans = Self {
+            by_event: HashMap::default(),
+            followed: HashMap::default(),
+            position_targets: HashSet::default(),
+        };
         for contract in contracts.iter() {
             let followed = Arc::new(Followed {
                 name: contract.name.clone(),
@@ -156,7 +175,8 @@ fn fields(prepared: &Prepared) -> Vec<Field> {
                 word += 1;
                 Place::Word(word - 1)
             };
-            let kind = Kind::of(&input.ty).expect("the table of declarations is tested: every parameter is elementary");
+            let kind = Kind::of(&input.ty)
+                .expect("the table of declarations is tested: every parameter is elementary");
             assert!(
                 !(input.indexed && matches!(kind, Kind::Bytes | Kind::String)),
                 "the table of declarations is tested: no indexed parameter is dynamic"
@@ -176,7 +196,9 @@ impl Kind {
             _ if solidity.contains('[') => return None,
             _ if solidity.starts_with("uint") => Self::Uint,
             _ if solidity.starts_with("int") => Self::Int,
-            _ => Self::FixedBytes(solidity.strip_prefix("bytes")?.parse().ok().filter(|size| (1..=32).contains(size))?),
+            _ => Self::FixedBytes(
+                solidity.strip_prefix("bytes")?.parse().ok().filter(|size| (1..=32).contains(size))?,
+            ),
         })
     }
 }
@@ -187,11 +209,15 @@ impl Plan {
         let fields = fields(prepared);
         let find = |name: &str| fields.iter().find(|field| &*field.name == name).cloned();
         let get = |name: &str| {
-            find(name).unwrap_or_else(|| panic!("the table of declarations is tested: {} has {name}", prepared.event.name))
+            find(name).unwrap_or_else(|| {
+                panic!("the table of declarations is tested: {} has {name}", prepared.event.name)
+            })
         };
         let key = || declaration.key.iter().map(|name| get(name)).collect::<Vec<_>>();
         let others = |left_out: &[&str]| {
-            let kept = |field: &&Field| !declaration.key.contains(&&*field.name) && !left_out.contains(&&*field.name);
+            let kept = |field: &&Field| {
+                !declaration.key.contains(&&*field.name) && !left_out.contains(&&*field.name)
+            };
             fields.iter().filter(kept).cloned().collect::<Vec<_>>()
         };
         let action = match declaration.mode {
@@ -284,7 +310,8 @@ impl Field {
     /// The bytes of a `bytes` or `string`.
     pub(crate) fn bytes<'a>(&self, event: &'a Event) -> Result<&'a [u8], String> {
         let outside = || format!("the parameter `{}` lies outside of the log's data", self.name);
-        let to_usize = |word: &[u8; WORD_BYTES]| usize::try_from(U256::from_be_bytes(*word)).map_err(|_| outside());
+        let to_usize =
+            |word: &[u8; WORD_BYTES]| usize::try_from(U256::from_be_bytes(*word)).map_err(|_| outside());
         let tail = event.data.get(to_usize(self.word(event)?)?..).ok_or_else(outside)?;
         let (length, body) = tail.split_first_chunk().ok_or_else(outside)?;
         body.get(..to_usize(length)?).ok_or_else(outside)

@@ -69,7 +69,8 @@ impl Reasons {
     pub(crate) fn new(contracts: &Contracts) -> Self {
         let parse = |text: &&str| Error::parse(text).expect("the built-in errors are tested: each parses");
         let of_abis = contracts.iter().flat_map(|contract| contract.abi.errors().cloned());
-        let errors = BUILT_IN.iter().map(parse).chain(of_abis).map(|error| (error.selector().0, error)).collect();
+        let errors =
+            BUILT_IN.iter().map(parse).chain(of_abis).map(|error| (error.selector().0, error)).collect();
         Self { errors }
     }
 
@@ -140,7 +141,13 @@ mod tests {
             "error PositionView__ModuleCacheExpired()",
         ])
         .unwrap();
-        Reasons::new(&Contracts::new([Contract::new("PositionView", Address::ZERO, Uuid::nil(), 0, Arc::new(abi))]))
+        Reasons::new(&Contracts::new([Contract::new(
+            "PositionView",
+            Address::ZERO,
+            Uuid::nil(),
+            0,
+            Arc::new(abi),
+        )]))
     }
 
     fn encoded(error: &str, values: &[DynSolValue]) -> Vec<u8> {
@@ -159,14 +166,34 @@ mod tests {
                 STALE_VERSION,
                 "PositionView__StaleVersion(currentVersion: 3, nextVersion: 9)",
             ),
-            (encoded("error PositionView__OutOfOrderSeq(uint64 a, uint64 b)", &[uint(5, 64), uint(4, 64)]), OUT_OF_ORDER_SEQ, "seq: 4"),
+            (
+                encoded("error PositionView__OutOfOrderSeq(uint64 a, uint64 b)", &[uint(5, 64), uint(4, 64)]),
+                OUT_OF_ORDER_SEQ,
+                "seq: 4",
+            ),
             (encoded("error StaleVersion()", &[]), STALE_VERSION, "StaleVersion()"),
             (encoded("error OutOfOrderSeq()", &[]), OUT_OF_ORDER_SEQ, "OutOfOrderSeq()"),
             (encoded("error InvalidDelta()", &[]), INVALID_DELTA, "InvalidDelta()"),
-            (encoded("error PositionView__ModuleCacheExpired()", &[]), CACHE_UPDATE_FAILED, "PositionView__ModuleCacheExpired()"),
-            (encoded("error Error(string s)", &[DynSolValue::String("paused".into())]), CACHE_UPDATE_FAILED, "paused"),
-            (encoded("error Panic(uint256 c)", &[uint(0x11, 256)]), CACHE_UPDATE_FAILED, "panic 0x11: arithmetic overflow"),
-            (encoded("error Panic(uint256 c)", &[uint(0x99, 256)]), CACHE_UPDATE_FAILED, "panic 0x99: unknown code"),
+            (
+                encoded("error PositionView__ModuleCacheExpired()", &[]),
+                CACHE_UPDATE_FAILED,
+                "PositionView__ModuleCacheExpired()",
+            ),
+            (
+                encoded("error Error(string s)", &[DynSolValue::String("paused".into())]),
+                CACHE_UPDATE_FAILED,
+                "paused",
+            ),
+            (
+                encoded("error Panic(uint256 c)", &[uint(0x11, 256)]),
+                CACHE_UPDATE_FAILED,
+                "panic 0x11: arithmetic overflow",
+            ),
+            (
+                encoded("error Panic(uint256 c)", &[uint(0x99, 256)]),
+                CACHE_UPDATE_FAILED,
+                "panic 0x99: unknown code",
+            ),
             (vec![], CACHE_UPDATE_FAILED, "no reason given"),
             (vec![1, 2], CACHE_UPDATE_FAILED, "no error: 0x0102"),
             (vec![0xde, 0xad, 0xbe, 0xef, 1], CACHE_UPDATE_FAILED, "no ABI knows: 0xdeadbeef"),

@@ -105,7 +105,9 @@ pub enum ReplayError {
     #[error("replaying: {0}")]
     Fold(#[from] FoldError),
     /// The journal ends before the live cursor.
-    #[error("the live fold is at record {live}, but the journal gives none after {replayed}: they are not of one database")]
+    #[error(
+        "the live fold is at record {live}, but the journal gives none after {replayed}: they are not of one database"
+    )]
     ShortJournal {
         /// The live cursor.
         live: i64,
@@ -132,7 +134,8 @@ pub async fn replay(
         replica::lift_timeouts(conn).await?;
     }
     replica::shadow(&mut own).await?;
-    let mut replayed = Replayed { fold: ViewFold::uncounted(chain_id, contracts), chain_id, cursor: 0, records: 0 };
+    let mut replayed =
+        Replayed { fold: ViewFold::uncounted(chain_id, contracts), chain_id, cursor: 0, records: 0 };
     loop {
         let target = replica::cursor(&mut live, chain_id).await?;
         replayed.advance(&mut own, target, &mut progress).await?;
@@ -143,7 +146,8 @@ pub async fn replay(
     let mut live_tx = live.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let at_seq = replica::cursor(&mut live_tx, chain_id).await?;
     replayed.advance(&mut own, at_seq, &mut progress).await?;
-    let mut report = ReplayReport { chain_id, at_seq, records: replayed.records, equal: true, ..ReplayReport::default() };
+    let mut report =
+        ReplayReport { chain_id, at_seq, records: replayed.records, equal: true, ..ReplayReport::default() };
     for table in COMPARED {
         compare(*table, chain_id, &mut live_tx, &mut own, &mut report).await?;
     }
@@ -169,7 +173,8 @@ impl Replayed {
         target: i64,
         progress: &mut impl FnMut(ReplayProgress),
     ) -> Result<(), ReplayError> {
-        let options = StepOptions { max_records: MAX_STEP_RECORDS, up_to_seq: Some(target), tail: None, lease: None };
+        let options =
+            StepOptions { max_records: MAX_STEP_RECORDS, up_to_seq: Some(target), tail: None, lease: None };
         // Ends: each step takes at least one record, or is the last.
         while self.cursor < target {
             let done = step(&mut self.fold, conn, self.chain_id, options).await?;
@@ -247,7 +252,12 @@ async fn compare(
             report.differences.push(ReplayDifference { table: table.name, key: text(&key), live, replayed });
         }
     }
-    report.tables.push(TableReport { table: table.name, live_rows: live.rows, replayed_rows: own.rows, different_rows });
+    report.tables.push(TableReport {
+        table: table.name,
+        live_rows: live.rows,
+        replayed_rows: own.rows,
+        different_rows,
+    });
     Ok(())
 }
 
@@ -282,17 +292,29 @@ async fn status_counts(
 impl fmt::Display for ReplayReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.equal { "equal" } else { "DIFFERENT" };
-        write!(f, "chain {}: {} records replayed up to {}: {verdict}", self.chain_id, self.records, self.at_seq)?;
+        write!(
+            f,
+            "chain {}: {} records replayed up to {}: {verdict}",
+            self.chain_id, self.records, self.at_seq
+        )?;
         for table in &self.tables {
             let TableReport { table, live_rows, replayed_rows, different_rows } = table;
-            write!(f, "\n  {table:<22} live {live_rows:>10}  replayed {replayed_rows:>10}  different {different_rows:>10}")?;
+            write!(
+                f,
+                "\n  {table:<22} live {live_rows:>10}  replayed {replayed_rows:>10}  different {different_rows:>10}"
+            )?;
         }
         for count in &self.apply_log {
             let status = format!("{} {}", count.apply_status, count.reject_code.as_deref().unwrap_or(""));
-            write!(f, "\n    {status:<30} live {:>10}  replayed {:>10}", count.live_rows, count.replayed_rows)?;
+            write!(
+                f,
+                "\n    {status:<30} live {:>10}  replayed {:>10}",
+                count.live_rows, count.replayed_rows
+            )?;
         }
         for difference in &self.differences {
-            let side = |row: &Option<Value>| row.as_ref().map_or_else(|| "no row".to_owned(), Value::to_string);
+            let side =
+                |row: &Option<Value>| row.as_ref().map_or_else(|| "no row".to_owned(), Value::to_string);
             write!(
                 f,
                 "\n{} {}\n  live     {}\n  replayed {}",

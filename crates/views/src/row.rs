@@ -160,7 +160,8 @@ impl Undo {
                 key: key.key.clone(),
                 before: before.as_ref().map(|row| MirrorJson {
                     tenant_id: row.tenant_id,
-                    value: serde_json::from_str(&row.value).expect("a mirrored value is JSON: written here, or read from jsonb"),
+                    value: serde_json::from_str(&row.value)
+                        .expect("a mirrored value is JSON: written here, or read from jsonb"),
                     stamp: StampJson::of(&row.stamp),
                 }),
             },
@@ -173,7 +174,11 @@ impl Undo {
         let u64_of = |amount: Amount| amount.to_u64().ok_or_else(|| format!("{amount} is above 2^64-1"));
         Ok(match serde_json::from_value(json).map_err(|error| error.to_string())? {
             UndoJson::PositionCacheMirror { contract, user, asset, before } => Self::Position {
-                key: PositionKey { contract: address(&contract)?, user: address(&user)?, asset: address(&asset)? },
+                key: PositionKey {
+                    contract: address(&contract)?,
+                    user: address(&user)?,
+                    asset: address(&asset)?,
+                },
                 before: before
                     .map(|row| {
                         Ok::<_, String>(PositionRow {
@@ -181,7 +186,11 @@ impl Undo {
                             collateral: row.collateral.0,
                             debt: row.debt.0,
                             version: u64_of(row.version)?,
-                            last_request_id: row.last_request_id.as_deref().map(parse_request_id).transpose()?,
+                            last_request_id: row
+                                .last_request_id
+                                .as_deref()
+                                .map(parse_request_id)
+                                .transpose()?,
                             last_seq: row.last_seq.map(u64_of).transpose()?,
                             stamp: row.stamp.read()?,
                         })
@@ -209,7 +218,10 @@ pub(crate) fn parse_request_id(text: &str) -> Result<RequestId, String> {
     if let Ok(uuid) = Uuid::try_parse(text) {
         return Ok(RequestId::from_uuid(uuid));
     }
-    parse_hash(text).ok().and_then(RequestId::from_chain).ok_or_else(|| format!("`{text}` is not a request id"))
+    parse_hash(text)
+        .ok()
+        .and_then(RequestId::from_chain)
+        .ok_or_else(|| format!("`{text}` is not a request id"))
 }
 
 #[cfg(test)]
@@ -242,11 +254,15 @@ mod tests {
             last_seq: Some(u64::MAX),
             stamp: stamp(),
         };
-        let mirror = MirrorKey { contract: Address::repeat_byte(4), view: "asset_stats".into(), key: String::new() };
+        let mirror =
+            MirrorKey { contract: Address::repeat_byte(4), view: "asset_stats".into(), key: String::new() };
         let value = MirrorRow { tenant_id: None, value: r#"{"price":"1"}"#.into(), stamp: stamp() };
         for undo in [
             Undo::Position { key, before: Some(row) },
-            Undo::Position { key, before: Some(PositionRow { last_request_id: None, last_seq: None, ..row }) },
+            Undo::Position {
+                key,
+                before: Some(PositionRow { last_request_id: None, last_seq: None, ..row }),
+            },
             Undo::Position { key, before: None },
             Undo::Mirror { key: mirror.clone(), before: Some(value) },
             Undo::Mirror { key: mirror, before: None },

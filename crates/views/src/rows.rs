@@ -81,7 +81,8 @@ impl<'a> RowWriter<'a> {
         match &item.outcome.detail {
             Some(detail) => {
                 self.json.clear();
-                serde_json::to_writer(&mut self.json, detail).expect("a Value is JSON, and a Vec takes every write");
+                serde_json::to_writer(&mut self.json, detail)
+                    .expect("a Value is JSON, and a Vec takes every write");
                 out.put_jsonb(&self.json);
             }
             None => out.put_null(),
@@ -111,8 +112,11 @@ impl<'a> RowWriter<'a> {
         let (Some(plan), Some(user), Some(asset)) = (push.plan, push.user, push.asset) else { return };
         let answer = push.counterpart.map(|answer| &batch.items[answer]);
         let refused = || push.outcome.code.or(answer.and_then(|answer| answer.outcome.code));
-        let (outcome, view, version, code) = match answer.map(|answer| (&answer.says, answer.event.contract)) {
-            Some((Says::Position { version, .. }, view)) => (PushOutcome::Applied, Some(view), Some(*version), refused()),
+        let (outcome, view, version, code) = match answer.map(|answer| (&answer.says, answer.event.contract))
+        {
+            Some((Says::Position { version, .. }, view)) => {
+                (PushOutcome::Applied, Some(view), Some(*version), refused())
+            }
             Some((Says::Replay { version, .. }, view)) => (PushOutcome::Ignored, Some(view), *version, None),
             Some((Says::Failure { view, code }, _)) => (PushOutcome::Failed, Some(*view), None, Some(*code)),
             _ => (PushOutcome::Unmatched, None, None, None),
@@ -147,8 +151,11 @@ impl<'a> RowWriter<'a> {
 
     /// The apply-log row of a record that an operator had passed over.
     pub(crate) fn skipped(&mut self, plans: &Plans, record: &Record, reason: &str) {
-        let outcome =
-            Outcome { status: ApplyStatus::Error, code: Some(SKIPPED), detail: Some(json!({ "operator": reason })) };
+        let outcome = Outcome {
+            status: ApplyStatus::Error,
+            code: Some(SKIPPED),
+            detail: Some(json!({ "operator": reason })),
+        };
         self.lone(plans, record.seq, record, outcome);
     }
 

@@ -25,7 +25,9 @@ fn every_event_of_the_spec_is_declared_with_its_indexed_parameters_and_names() {
             let wanted = found.inputs.iter().filter(|input| input.indexed == indexed);
             wanted.map(|input| Value::from(input.name.as_str())).collect::<Vec<_>>()
         };
-        let given = |list: &str| event[list].as_array().unwrap().iter().map(|p| p["name"].clone()).collect::<Vec<_>>();
+        let given = |list: &str| {
+            event[list].as_array().unwrap().iter().map(|p| p["name"].clone()).collect::<Vec<_>>()
+        };
         assert_eq!((names(true), names(false)), (given("indexed"), given("data")), "{signature}");
     }
 }
@@ -54,10 +56,15 @@ fn a_declaration_is_sound_in_itself() {
         }
         for getter in declaration.mode.getters() {
             let getter = Function::parse(getter).unwrap();
-            assert!(getter.inputs.iter().all(|input| declaration.key.contains(&input.name.as_str())), "{name}: {}", getter.name);
+            assert!(
+                getter.inputs.iter().all(|input| declaration.key.contains(&input.name.as_str())),
+                "{name}: {}",
+                getter.name
+            );
             assert!(!getter.outputs.is_empty(), "{name}: {}", getter.name);
             for output in &getter.outputs {
-                let field = parameter(&output.name).unwrap_or_else(|| panic!("{name}: {} is no field", output.name));
+                let field =
+                    parameter(&output.name).unwrap_or_else(|| panic!("{name}: {} is no field", output.name));
                 assert_eq!(field.ty, output.ty, "{name}: {}", output.name);
             }
         }

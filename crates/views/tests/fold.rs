@@ -12,11 +12,20 @@ use common::{Log, Scene, address_of, asset, cached, failed, int, log, pushed, re
 use plimsoll_journal::{Body, Fold, FoldError, Record};
 use plimsoll_types::{JournalKind, address_text};
 
-fn row(event: &str, kind: &str, status: &str, code: Option<&str>) -> (Option<String>, String, String, Option<String>) {
+fn row(
+    event: &str,
+    kind: &str,
+    status: &str,
+    code: Option<&str>,
+) -> (Option<String>, String, String, Option<String>) {
     (Some(event.to_owned()), kind.to_owned(), status.to_owned(), code.map(str::to_owned))
 }
 
-fn link(outcome: &str, version: Option<u64>, code: Option<&str>) -> (String, Option<String>, Option<String>, Option<String>) {
+fn link(
+    outcome: &str,
+    version: Option<u64>,
+    code: Option<&str>,
+) -> (String, Option<String>, Option<String>, Option<String>) {
     let view = (outcome != "unmatched").then(|| address_text(&address_of("PositionView")));
     (outcome.to_owned(), version.map(|version| version.to_string()), code.map(str::to_owned), view)
 }
@@ -52,13 +61,18 @@ async fn each_version_is_judged_against_the_mirror() {
     assert_eq!(scene.position(1, 1).await.unwrap().0, "30");
     assert_eq!(scene.position(1, 1).await.unwrap().1, "5");
     assert_eq!(scene.position(2, 1).await.unwrap().1, "40");
-    assert_eq!(scene.anomalies().await, ["version_repeated", "version_jump", "version_back", "history_starts_late"]);
+    assert_eq!(
+        scene.anomalies().await,
+        ["version_repeated", "version_jump", "version_back", "history_starts_late"]
+    );
 }
 
 #[tokio::test]
 async fn a_late_start_is_noted_once_a_contract_however_often_the_process_starts() {
     let mut scene = Scene::new().await;
-    scene.extend(&[vec![cached(0, 1, 1, 1, 0, 9), cached(0, 2, 1, 1, 0, 9)], vec![cached(0, 3, 1, 1, 0, 9)]]).await;
+    scene
+        .extend(&[vec![cached(0, 1, 1, 1, 0, 9), cached(0, 2, 1, 1, 0, 9)], vec![cached(0, 3, 1, 1, 0, 9)]])
+        .await;
     scene.fold_by(1).await;
     scene.fold = plimsoll_views::ViewFold::new(scene.chain_id, &common::contracts());
     scene.extend(&[vec![cached(0, 4, 1, 1, 0, 9)]]).await;
@@ -71,7 +85,12 @@ async fn pushes_are_linked_to_what_became_of_them() {
     let mut scene = Scene::new().await;
     let delta = |tx| {
         let rest = [int(-5), int(0), uint(0), word(7), uint(0)];
-        log(tx, "VaultRouter", "UserPositionDeltaPushed", &[&[user(1).into(), asset(1).into()][..], &rest].concat())
+        log(
+            tx,
+            "VaultRouter",
+            "UserPositionDeltaPushed",
+            &[&[user(1).into(), asset(1).into()][..], &rest].concat(),
+        )
     };
     scene
         .extend(&[
@@ -127,15 +146,31 @@ async fn pushes_are_linked_to_what_became_of_them() {
     .fetch_all(scene.db.worker())
     .await
     .unwrap();
-    assert_eq!(asked, [(hex(0x11), Some("5".into())), (hex(0x22), Some("6".into()))], "an answer is on record with its request");
+    assert_eq!(
+        asked,
+        [(hex(0x11), Some("5".into())), (hex(0x22), Some("6".into()))],
+        "an answer is on record with its request"
+    );
 }
 
 #[tokio::test]
 async fn a_failure_is_rejected_with_the_code_of_its_reason() {
     let mut scene = Scene::new().await;
-    let coded = |error: &str, a: u64, b: u64| [selector(error), DynSolValue::Tuple(vec![uint(a), uint(b)]).abi_encode_params()].concat();
-    let text = [selector("Error(string)"), DynSolValue::Tuple(vec![DynSolValue::String("no\0 way".into())]).abi_encode_params()].concat();
-    let health = [user(1).into(), address_of("HealthView").into(), uint(9), uint(8), DynSolValue::Bytes(selector("Paused()"))];
+    let coded = |error: &str, a: u64, b: u64| {
+        [selector(error), DynSolValue::Tuple(vec![uint(a), uint(b)]).abi_encode_params()].concat()
+    };
+    let text = [
+        selector("Error(string)"),
+        DynSolValue::Tuple(vec![DynSolValue::String("no\0 way".into())]).abi_encode_params(),
+    ]
+    .concat();
+    let health = [
+        user(1).into(),
+        address_of("HealthView").into(),
+        uint(9),
+        uint(8),
+        DynSolValue::Bytes(selector("Paused()")),
+    ];
     scene
         .extend(&[vec![
             failed(0, 1, 1, &coded("StaleVersion(uint64,uint64)", 3, 9)),
@@ -162,7 +197,10 @@ async fn a_failure_is_rejected_with_the_code_of_its_reason() {
         ]
     );
     let details: Vec<serde_json::Value> =
-        sqlx::query_scalar("SELECT reject_detail FROM view_apply_log ORDER BY journal_seq").fetch_all(scene.db.worker()).await.unwrap();
+        sqlx::query_scalar("SELECT reject_detail FROM view_apply_log ORDER BY journal_seq")
+            .fetch_all(scene.db.worker())
+            .await
+            .unwrap();
     assert_eq!(details[0]["reason"], "StaleVersion(current: 3, next: 9)");
     assert_eq!(details[0]["viewAddr"], address_text(&address_of("PositionView")));
     assert_eq!(details[2]["raw"], hex::encode_prefixed(selector("InvalidDelta()")));
@@ -174,7 +212,8 @@ async fn a_failure_is_rejected_with_the_code_of_its_reason() {
 }
 
 fn one_of_each_view() -> Vec<Log> {
-    let (flag, text, bytes) = (DynSolValue::Bool(true), DynSolValue::String("fees".into()), DynSolValue::Bytes(vec![1, 2]));
+    let (flag, text, bytes) =
+        (DynSolValue::Bool(true), DynSolValue::String("fees".into()), DynSolValue::Bytes(vec![1, 2]));
     let (who, what) = (DynSolValue::from(user(1)), DynSolValue::from(asset(1)));
     let own = |contract, event, values: &[&DynSolValue]| {
         log(0, contract, event, &values.iter().map(|value| (*value).clone()).collect::<Vec<_>>())
@@ -182,12 +221,20 @@ fn one_of_each_view() -> Vec<Log> {
     let (one, two, three) = (&uint(1), &uint(2), &uint(3));
     vec![
         own("VaultRouter", "AssetStatsPushed", &[&what, one, two, three, &uint(4), &word(1), &uint(5)]),
-        own("StatisticsView", "DegradationStatsCached", &[one, two, &who, &word(2), three, three, three, two]),
+        own(
+            "StatisticsView",
+            "DegradationStatsCached",
+            &[one, two, &who, &word(2), three, three, three, two],
+        ),
         own("ViewCache", "CacheUpdated", &[&what, &who, one]),
         own("AccessControlView", "PermissionDataUpdated", &[&who, &word(3), &flag, one]),
         own("AccessControlView", "PermissionLevelUpdated", &[&who, three, one]),
         own("ModuleHealthView", "ModuleHealthChecked", &[&what, &flag, two]),
-        own("HealthView", "HealthFactorCached", &[&who, &DynSolValue::Uint(alloy_primitives::U256::MAX, 256), one]),
+        own(
+            "HealthView",
+            "HealthFactorCached",
+            &[&who, &DynSolValue::Uint(alloy_primitives::U256::MAX, 256), one],
+        ),
         own("HealthView", "ModuleHealthCached", &[&what, &flag, &word(4), two, one]),
         own("FeeRouterView", "DataSynced", &[&who, one]),
         own("FeeRouterView", "UserDataPushed", &[&who, &text, one]),
@@ -196,7 +243,12 @@ fn one_of_each_view() -> Vec<Log> {
         own("PositionView", "UserPositionCached", &[&who, &what, one, two, three]),
         own("VaultRouter", "UserPositionUpdated", &[&who, &what, one, two, three]),
         own("MockERC20", "Transfer", &[&who, &what, one]),
-        Log { tx: 0, contract: address_of("PositionView"), topics: vec![B256::repeat_byte(0x99)], data: vec![] },
+        Log {
+            tx: 0,
+            contract: address_of("PositionView"),
+            topics: vec![B256::repeat_byte(0x99)],
+            data: vec![],
+        },
         Log { tx: 0, contract: address_of("PositionView"), topics: vec![], data: vec![1] },
     ]
 }
@@ -236,21 +288,35 @@ async fn every_other_view_event_is_mirrored_trailed_or_on_record_as_ignored() {
 
     let (who, what) = (address_text(&user(1)), address_text(&asset(1)));
     let mirrored: Vec<(String, String, serde_json::Value)> =
-        sqlx::query_as("SELECT view, key, value FROM view_mirror ORDER BY view").fetch_all(scene.db.worker()).await.unwrap();
+        sqlx::query_as("SELECT view, key, value FROM view_mirror ORDER BY view")
+            .fetch_all(scene.db.worker())
+            .await
+            .unwrap();
     let word = |byte: u8| hex::encode_prefixed([byte; 32]);
-    let find = |view: &str| mirrored.iter().find(|row| row.0 == view).map(|row| (row.1.clone(), row.2.clone())).unwrap();
+    let find = |view: &str| {
+        mirrored.iter().find(|row| row.0 == view).map(|row| (row.1.clone(), row.2.clone())).unwrap()
+    };
     assert_eq!(mirrored.len(), 8);
     assert_eq!(find("permission").0, format!("{who}/{}", word(3)));
     assert_eq!(find("permission").1, serde_json::json!({ "hasPermission": true, "timestamp": "1" }));
-    assert_eq!(find("system_snapshot"), (what.clone(), serde_json::json!({ "updater": who, "timestamp": "1" })));
+    assert_eq!(
+        find("system_snapshot"),
+        (what.clone(), serde_json::json!({ "updater": who, "timestamp": "1" }))
+    );
     assert_eq!(find("degradation_stats").0, "");
     assert_eq!(find("degradation_stats").1["lastDegradedModule"], who.as_str());
     assert_eq!(find("asset_stats").1["requestId"], word(1));
-    let factor: String = sqlx::query_scalar("SELECT health_factor::text FROM health_factor_mirror").fetch_one(scene.db.worker()).await.unwrap();
+    let factor: String = sqlx::query_scalar("SELECT health_factor::text FROM health_factor_mirror")
+        .fetch_one(scene.db.worker())
+        .await
+        .unwrap();
     assert_eq!(factor, alloy_primitives::U256::MAX.to_string());
 
     let trailed: Vec<(String, String, serde_json::Value)> =
-        sqlx::query_as("SELECT view, key, value FROM view_trail ORDER BY journal_seq").fetch_all(scene.db.worker()).await.unwrap();
+        sqlx::query_as("SELECT view, key, value FROM view_trail ORDER BY journal_seq")
+            .fetch_all(scene.db.worker())
+            .await
+            .unwrap();
     let views: Vec<_> = trailed.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(views, ["fee_data_synced", "fee_user_data", "fee_system_data", "history"]);
     assert_eq!(trailed[1].2, serde_json::json!({ "dataType": "fees", "timestamp": "1" }));
@@ -261,7 +327,9 @@ async fn every_other_view_event_is_mirrored_trailed_or_on_record_as_ignored() {
 #[tokio::test]
 async fn a_reorg_restores_what_stood_before_and_is_on_record_event_by_event() {
     let mut scene = Scene::new().await;
-    scene.extend(&[vec![pushed(0, 1, 1, 10, 0, 0x11, 1), cached(0, 1, 1, 10, 0, 1)], one_of_each_view()]).await;
+    scene
+        .extend(&[vec![pushed(0, 1, 1, 10, 0, 0x11, 1), cached(0, 1, 1, 10, 0, 1)], one_of_each_view()])
+        .await;
     scene.fold().await;
     let before = scene.mirrors().await;
     let mut lost = vec![pushed(0, 1, 1, 20, 0, 0x22, 2), cached(0, 1, 1, 20, 0, 2), cached(1, 2, 1, 5, 0, 1)];
@@ -302,9 +370,19 @@ async fn a_contract_that_is_not_followed_any_more_is_taken_back_all_the_same() {
 #[tokio::test]
 async fn nothing_final_leaves_an_undo_behind() {
     let mut scene = Scene::new().await;
-    scene.switch(0, &[vec![cached(0, 1, 1, 10, 0, 1)], one_of_each_view(), vec![cached(0, 1, 1, 20, 0, 2)]], 0, Some(1)).await;
+    scene
+        .switch(
+            0,
+            &[vec![cached(0, 1, 1, 10, 0, 1)], one_of_each_view(), vec![cached(0, 1, 1, 20, 0, 2)]],
+            0,
+            Some(1),
+        )
+        .await;
     scene.fold().await;
-    let undone: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT block_number FROM fold_undo").fetch_all(scene.db.worker()).await.unwrap();
+    let undone: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT block_number FROM fold_undo")
+        .fetch_all(scene.db.worker())
+        .await
+        .unwrap();
     assert_eq!(undone, [2]);
 }
 
@@ -331,7 +409,10 @@ async fn an_event_from_before_the_mirrors_row_is_a_conflict_and_changes_nothing(
     scene.fold.apply(&mut conn, None, &[record(1, 7, &cached(0, 1, 1, 10, 0, 1))]).await.unwrap();
     let undos = scene.fold.apply(&mut conn, None, &[record(2, 6, &cached(0, 1, 1, 20, 0, 2))]).await.unwrap();
     assert_eq!(undos, [None]);
-    assert_eq!(scene.apply_log().await[1], row("UserPositionCachedV2", "position", "rejected", Some("reorg_conflict")));
+    assert_eq!(
+        scene.apply_log().await[1],
+        row("UserPositionCachedV2", "position", "rejected", Some("reorg_conflict"))
+    );
     assert_eq!(scene.position(1, 1).await.unwrap().1, "1");
     assert_eq!(scene.anomalies().await, ["reorg_conflict"]);
 }
@@ -344,7 +425,10 @@ async fn a_record_that_does_not_decode_is_poison_until_an_operator_passes_over_i
     torn.data.truncate(40);
     let torn = record(5, 7, &torn);
     let error = scene.fold.apply(&mut conn, None, std::slice::from_ref(&torn)).await.unwrap_err();
-    assert!(matches!(&error, FoldError::Poisoned { seq: 5, reason, .. } if reason.contains("`debt`")), "{error}");
+    assert!(
+        matches!(&error, FoldError::Poisoned { seq: 5, reason, .. } if reason.contains("`debt`")),
+        "{error}"
+    );
     assert!(scene.apply_log().await.is_empty());
 
     scene.fold.skip(&mut conn, &torn, "someone: known to be torn").await.unwrap();

@@ -23,7 +23,14 @@ fn logs() -> impl Strategy<Value = Vec<Log>> {
                 tx,
                 "EventHistoryManager",
                 "HistoryRecorded",
-                &[word(1), user(who).into(), asset(what).into(), uint(a), alloy_dyn_abi::DynSolValue::Bytes(vec![1]), uint(b)],
+                &[
+                    word(1),
+                    user(who).into(),
+                    asset(what).into(),
+                    uint(a),
+                    alloy_dyn_abi::DynSolValue::Bytes(vec![1]),
+                    uint(b),
+                ],
             ),
         }
     });
@@ -84,31 +91,48 @@ fn whatever_is_applied_and_taken_back_leaves_the_tables_as_they_were() {
 fn without_hashes(row: &str) -> serde_json::Value {
     let mut row: serde_json::Value = serde_json::from_str(row).unwrap();
     let columns = row.as_object_mut().unwrap();
-    columns.retain(|name, _| !matches!(name.as_str(), "last_chain_block_hash" | "last_chain_tx" | "block_hash" | "tx_hash"));
+    columns.retain(|name, _| {
+        !matches!(name.as_str(), "last_chain_block_hash" | "last_chain_tx" | "block_hash" | "tx_hash")
+    });
     row
 }
 
 #[tokio::test]
 async fn a_replay_finds_what_somebody_changed_by_hand() {
     let mut scene = Scene::new().await;
-    scene.extend(&[vec![cached(0, 1, 1, 10, 0, 1), cached(0, 2, 1, 10, 0, 1)], vec![pushed(0, 1, 1, 20, 0, 1, 1), cached(0, 1, 1, 20, 0, 2)]]).await;
+    scene
+        .extend(&[
+            vec![cached(0, 1, 1, 10, 0, 1), cached(0, 2, 1, 10, 0, 1)],
+            vec![pushed(0, 1, 1, 20, 0, 1, 1), cached(0, 1, 1, 20, 0, 2)],
+        ])
+        .await;
     scene.fold().await;
     let mut seen = Vec::new();
-    let report = replay(&scene.db, scene.chain_id, &contracts(), |progress| seen.push(progress.seq)).await.unwrap();
+    let report =
+        replay(&scene.db, scene.chain_id, &contracts(), |progress| seen.push(progress.seq)).await.unwrap();
     assert!(report.equal, "{report}");
     assert_eq!((report.at_seq, report.records), (6, 6));
     assert_eq!(seen.last(), Some(&6));
     let applied = report.apply_log.iter().find(|count| count.apply_status == "applied").unwrap();
     assert_eq!((applied.live_rows, applied.replayed_rows), (3, 3));
 
-    sqlx::query("UPDATE position_cache_mirror SET debt = 1 WHERE version = 2").execute(scene.db.worker()).await.unwrap();
+    sqlx::query("UPDATE position_cache_mirror SET debt = 1 WHERE version = 2")
+        .execute(scene.db.worker())
+        .await
+        .unwrap();
     sqlx::query("DELETE FROM position_push_links").execute(scene.db.worker()).await.unwrap();
     let report = replay(&scene.db, scene.chain_id, &contracts(), |_| {}).await.unwrap();
     assert!(!report.equal);
     let different: Vec<_> = report.tables.iter().map(|table| (table.table, table.different_rows)).collect();
     assert_eq!(
         different,
-        [("position_cache_mirror", 1), ("view_mirror", 0), ("view_trail", 0), ("position_push_links", 1), ("view_apply_log", 0)]
+        [
+            ("position_cache_mirror", 1),
+            ("view_mirror", 0),
+            ("view_trail", 0),
+            ("position_push_links", 1),
+            ("view_apply_log", 0)
+        ]
     );
     assert_eq!(report.differences[0].live.as_ref().unwrap()["debt"], 1);
     assert_eq!(report.differences[0].replayed.as_ref().unwrap()["debt"], 0);

@@ -46,16 +46,28 @@ impl Rows {
 }
 
 /// Removes the trail and link rows of journal records that are taken back. The apply log keeps its rows: it is a log.
-pub(crate) async fn take_back(conn: &mut PgConnection, chain_id: u64, seqs: &[i64]) -> Result<(), sqlx::Error> {
+pub(crate) async fn take_back(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    seqs: &[i64],
+) -> Result<(), sqlx::Error> {
     if seqs.is_empty() {
         return Ok(());
     }
-    sqlx::query!("DELETE FROM view_trail WHERE chain_id = $1 AND journal_seq = ANY($2)", to_i64(chain_id), seqs)
-        .execute(&mut *conn)
-        .await?;
-    sqlx::query!("DELETE FROM position_push_links WHERE chain_id = $1 AND journal_seq = ANY($2)", to_i64(chain_id), seqs)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM view_trail WHERE chain_id = $1 AND journal_seq = ANY($2)",
+        to_i64(chain_id),
+        seqs
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM position_push_links WHERE chain_id = $1 AND journal_seq = ANY($2)",
+        to_i64(chain_id),
+        seqs
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -64,7 +64,11 @@ pub(crate) async fn load(
 }
 
 /// Puts these rows in the place of what their keys had. No key comes twice.
-pub(crate) async fn put(conn: &mut PgConnection, chain_id: u64, rows: &[(&MirrorKey, MirrorRow)]) -> Result<(), sqlx::Error> {
+pub(crate) async fn put(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    rows: &[(&MirrorKey, MirrorRow)],
+) -> Result<(), sqlx::Error> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -102,7 +106,11 @@ pub(crate) async fn put(conn: &mut PgConnection, chain_id: u64, rows: &[(&Mirror
 }
 
 /// Removes these rows.
-pub(crate) async fn remove(conn: &mut PgConnection, chain_id: u64, keys: &[&MirrorKey]) -> Result<(), sqlx::Error> {
+pub(crate) async fn remove(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    keys: &[&MirrorKey],
+) -> Result<(), sqlx::Error> {
     if keys.is_empty() {
         return Ok(());
     }

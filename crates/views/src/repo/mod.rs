@@ -37,7 +37,9 @@ fn stamp(
     log_index: i32,
     journal_seq: i64,
 ) -> Result<Stamp, sqlx::Error> {
-    let hash = |bytes: &[u8]| B256::try_from(bytes).map_err(|_| unreadable(format!("a hash of {} bytes", bytes.len())));
+    let hash = |bytes: &[u8]| {
+        B256::try_from(bytes).map_err(|_| unreadable(format!("a hash of {} bytes", bytes.len())))
+    };
     Ok(Stamp {
         block_number: u64::try_from(block_number).map_err(|_| unreadable("a negative block number"))?,
         block_hash: hash(block_hash)?,

@@ -53,7 +53,8 @@ pub(crate) async fn load(
     rows.into_iter()
         .map(|row| {
             let index = usize::try_from(row.n - 1).map_err(|_| unreadable("an ordinality below 1"))?;
-            let last_request_id = row.last_request_id.as_deref().map(parse_request_id).transpose().map_err(unreadable)?;
+            let last_request_id =
+                row.last_request_id.as_deref().map(parse_request_id).transpose().map_err(unreadable)?;
             let mirror = PositionRow {
                 tenant_id: row.tenant_id,
                 collateral: row.collateral.0,
@@ -125,7 +126,11 @@ pub(crate) async fn put(
 }
 
 /// Removes these rows.
-pub(crate) async fn remove(conn: &mut PgConnection, chain_id: u64, keys: &[PositionKey]) -> Result<(), sqlx::Error> {
+pub(crate) async fn remove(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    keys: &[PositionKey],
+) -> Result<(), sqlx::Error> {
     if keys.is_empty() {
         return Ok(());
     }

@@ -34,7 +34,7 @@ pub(crate) enum Place {
     /// At the beginning.
     #[default]
     Start,
-    /// In `position_cache_mirror`, after (contract, user, asset).
+    /// In `position_cache_mirror`, after (user, asset, contract).
     Positions(String, String, String),
     /// In `view_mirror`, after (contract, view, key).
     Mirrors(String, String, String),
@@ -51,19 +51,26 @@ pub(crate) struct Page {
 }
 
 /// Up to `limit` rows after `place`.
-pub(crate) async fn page(pool: &PgPool, chain_id: u64, place: &Place, limit: i64) -> Result<Page, sqlx::Error> {
+pub(crate) async fn page(
+    pool: &PgPool,
+    chain_id: u64,
+    place: &Place,
+    limit: i64,
+) -> Result<Page, sqlx::Error> {
     let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let watermark = watermark(&mut tx, chain_id).await?;
     let empty = String::new();
     let (rows, next) = match place {
         Place::Start | Place::Positions(..) => {
-            let (contract, user, asset) = match place {
-                Place::Positions(contract, user, asset) => (contract, user, asset),
+            let after = match place {
+                Place::Positions(user, asset, contract) => (user, asset, contract),
                 _ => (&empty, &empty, &empty),
             };
-            let rows = positions_after(&mut tx, chain_id, (contract, user, asset), limit).await?;
+            let rows = positions_after(&mut tx, chain_id, (after.0, after.1, after.2), limit).await?;
             let next = match rows.last().and_then(|row| Some((row, row.key.split_once('/')?))) {
-                Some((row, (user, asset))) => Place::Positions(row.contract.clone(), user.to_owned(), asset.to_owned()),
+                Some((row, (user, asset))) => {
+                    Place::Positions(user.to_owned(), asset.to_owned(), row.contract.clone())
+                }
                 None => Place::Mirrors(String::new(), String::new(), String::new()),
             };
             (rows, next)
@@ -90,7 +97,9 @@ async fn watermark(conn: &mut PgConnection, chain_id: u64) -> Result<Option<Wate
     )
     .fetch_optional(conn)
     .await?;
-    let Some((number, hash)) = row.and_then(|row| row.block_number.zip(row.block_hash)) else { return Ok(None) };
+    let Some((number, hash)) = row.and_then(|row| row.block_number.zip(row.block_hash)) else {
+        return Ok(None);
+    };
     Ok(Some(Watermark {
         block_number: u64::try_from(number).map_err(|_| unreadable("a negative block number"))?,
         block_hash: B256::try_from(hash.as_slice()).map_err(|_| unreadable("a hash that is not 32 bytes"))?,
@@ -100,18 +109,18 @@ async fn watermark(conn: &mut PgConnection, chain_id: u64) -> Result<Option<Wate
 async fn positions_after(
     conn: &mut PgConnection,
     chain_id: u64,
-    (contract, user, asset): (&str, &str, &str),
+    (user, asset, contract): (&str, &str, &str),
     limit: i64,
 ) -> Result<Vec<MirroredRow>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT contract, "user", asset, collateral::text AS "collateral!", debt::text AS "debt!", version::text AS "version!",
                   last_chain_block, last_journal_seq
-           FROM position_cache_mirror WHERE chain_id = $1 AND (contract, "user", asset) > ($2, $3, $4)
-           ORDER BY contract, "user", asset LIMIT $5"#,
+           FROM position_cache_mirror WHERE chain_id = $1 AND ("user", asset, chain_id, contract) > ($2, $3, $1, $4)
+           ORDER BY "user", asset, chain_id, contract LIMIT $5"#,
         to_i64(chain_id),
-        contract,
         user,
         asset,
+        contract,
         limit
     )
     .fetch_all(conn)
@@ -123,7 +132,8 @@ async fn positions_after(
                 view: POSITION_VIEW.to_owned(),
                 key: format!("{}/{}", row.user, row.asset),
                 value: json!({ "collateral": row.collateral, "debt": row.debt, "version": row.version }),
-                block_number: u64::try_from(row.last_chain_block).map_err(|_| unreadable("a negative block number"))?,
+                block_number: u64::try_from(row.last_chain_block)
+                    .map_err(|_| unreadable("a negative block number"))?,
                 journal_seq: row.last_journal_seq,
             })
         })
@@ -155,7 +165,8 @@ async fn mirrors_after(
                 view: row.view,
                 key: row.key,
                 value: row.value,
-                block_number: u64::try_from(row.last_chain_block).map_err(|_| unreadable("a negative block number"))?,
+                block_number: u64::try_from(row.last_chain_block)
+                    .map_err(|_| unreadable("a negative block number"))?,
                 journal_seq: row.last_journal_seq,
             })
         })

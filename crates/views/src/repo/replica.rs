@@ -32,25 +32,45 @@ pub(crate) struct Compared {
 #[derive(Clone, Copy, Debug)]
 enum KeyColumns {
     Seq,
-    Texts(&'static str),
+    /// The texts of the primary key, in its order, and where the key has `chain_id` among them.
+    Texts {
+        columns: [&'static str; 3],
+        chain_id_at: usize,
+    },
+}
+
+impl KeyColumns {
+    /// The primary key's columns, and a row of parameters to compare them with: `$1` is the chain, `$2` to `$4` the texts.
+    fn ordered(columns: [&str; 3], chain_id_at: usize) -> (String, String) {
+        let mut columns = columns.to_vec();
+        let mut bounds = vec!["$2", "$3", "$4"];
+        columns.insert(chain_id_at, "chain_id");
+        bounds.insert(chain_id_at, "$1");
+        (columns.join(", "), bounds.join(", "))
+    }
 }
 
 pub(crate) const COMPARED: &[Compared] = &[
     Compared {
         name: "position_cache_mirror",
-        key: KeyColumns::Texts(r#"contract, "user", asset"#),
+        key: KeyColumns::Texts { columns: ["\"user\"", "asset", "contract"], chain_id_at: 2 },
         times: &["last_updated_at"],
         condition: "true",
     },
     Compared {
         name: "view_mirror",
-        key: KeyColumns::Texts("contract, view, key"),
+        key: KeyColumns::Texts { columns: ["contract", "view", "key"], chain_id_at: 0 },
         times: &["last_updated_at"],
         condition: "true",
     },
     Compared { name: "view_trail", key: KeyColumns::Seq, times: &["recorded_at"], condition: "true" },
     Compared { name: "position_push_links", key: KeyColumns::Seq, times: &[], condition: "true" },
-    Compared { name: "view_apply_log", key: KeyColumns::Seq, times: &["observed_at"], condition: "fold = 'views'" },
+    Compared {
+        name: "view_apply_log",
+        key: KeyColumns::Seq,
+        times: &["observed_at"],
+        condition: "fold = 'views'",
+    },
 ];
 
 /// A row's key within its chain; ordered as Postgres orders it (the texts have collation "C").
@@ -121,12 +141,14 @@ impl Compared {
                     .await?;
                 Ok(rows.into_iter().map(|(seq, digest)| (RowKey::Seq(seq), digest)).collect())
             }
-            KeyColumns::Texts(columns) => {
+            KeyColumns::Texts { columns, chain_id_at } => {
                 let start = vec![String::new(); 3];
                 let after = if let Some(RowKey::Texts(texts)) = after { texts } else { &start };
+                let (order, bounds) = KeyColumns::ordered(columns, chain_id_at);
                 let statement = format!(
-                    "SELECT ARRAY[{columns}], md5({row}::text) FROM {name} t \
-                     WHERE chain_id = $1 AND ({columns}) > ($2, $3, $4) AND {condition} ORDER BY {columns} LIMIT $5"
+                    "SELECT ARRAY[{}], md5({row}::text) FROM {name} t \
+                     WHERE chain_id = $1 AND ({order}) > ({bounds}) AND {condition} ORDER BY {order} LIMIT $5",
+                    columns.join(", ")
                 );
                 let rows: Vec<(Vec<String>, String)> = sqlx::query_as(AssertSqlSafe(statement))
                     .bind(to_i64(chain_id))
@@ -158,10 +180,13 @@ impl Compared {
                     .fetch_optional(conn)
                     .await
             }
-            (RowKey::Texts(texts), KeyColumns::Texts(columns)) => {
-                sqlx::query_scalar(AssertSqlSafe(format!("{select} ARRAY[{columns}] = $2")))
+            (RowKey::Texts(texts), KeyColumns::Texts { columns, chain_id_at }) => {
+                let (order, bounds) = KeyColumns::ordered(columns, chain_id_at);
+                sqlx::query_scalar(AssertSqlSafe(format!("{select} ({order}) = ({bounds})")))
                     .bind(to_i64(chain_id))
-                    .bind(texts)
+                    .bind(&texts[0])
+                    .bind(&texts[1])
+                    .bind(&texts[2])
                     .fetch_optional(conn)
                     .await
             }

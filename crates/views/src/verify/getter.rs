@@ -42,12 +42,15 @@ impl Getters {
         let mut by_contract = HashMap::new();
         for contract in contracts.iter() {
             let by_view: &mut HashMap<_, _> = by_contract.entry(address_text(&contract.address)).or_default();
-            for declaration in contract.abi.events().filter_map(|event| Some(table.find(event)?.declaration)) {
+            for declaration in contract.abi.events().filter_map(|event| Some(table.find(event)?.declaration))
+            {
                 let functions = declaration.functions();
                 if functions.is_empty() {
                     continue;
                 }
-                let has = |getter: &Function| contract.abi.functions().any(|own| own.selector() == getter.selector());
+                let has = |getter: &Function| {
+                    contract.abi.functions().any(|own| own.selector() == getter.selector())
+                };
                 let missing = functions.iter().find(|getter| !has(getter)).map(Function::signature);
                 let proof = Proof { address: contract.address, declaration, functions, missing };
                 by_view.insert(declaration.view, proof);
@@ -84,7 +87,10 @@ fn encode(function: &Function, names: &[&str], parts: &[&str]) -> Result<Vec<u8>
         .inputs
         .iter()
         .map(|input| {
-            let at = names.iter().position(|name| *name == input.name).ok_or("a getter's argument that is no key parameter")?;
+            let at = names
+                .iter()
+                .position(|name| *name == input.name)
+                .ok_or("a getter's argument that is no key parameter")?;
             let kind = DynSolType::parse(&input.ty).map_err(|error| error.to_string())?;
             kind.coerce_str(parts[at]).map_err(|error| error.to_string())
         })
@@ -95,10 +101,9 @@ fn encode(function: &Function, names: &[&str], parts: &[&str]) -> Result<Vec<u8>
 impl Question<'_> {
     /// Where the answer differs from the row, or why it cannot be told.
     pub(super) fn compare(&self, row: &MirroredRow, answer: &[u8]) -> Result<Vec<Difference>, String> {
-        let outputs = self
-            .function
-            .abi_decode_output(answer)
-            .map_err(|error| format!("the answer of {} does not decode: {error}", self.function.signature()))?;
+        let outputs = self.function.abi_decode_output(answer).map_err(|error| {
+            format!("the answer of {} does not decode: {error}", self.function.signature())
+        })?;
         let mut differences = Vec::new();
         for (output, value) in self.function.outputs.iter().zip(outputs) {
             let Some(mirror) = row.value.get(&output.name) else { continue };

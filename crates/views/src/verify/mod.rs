@@ -112,7 +112,15 @@ struct Walk {
 impl Walk {
     fn new(db: Db, rpc: Rpc, chain_id: u64, contracts: &Contracts) -> Self {
         let getters = Getters::new(contracts, DECLARATIONS);
-        Self { db, rpc, chain_id, contracts: contracts.clone(), getters, place: Place::Start, unanswered_pages: 0 }
+        Self {
+            db,
+            rpc,
+            chain_id,
+            contracts: contracts.clone(),
+            getters,
+            place: Place::Start,
+            unanswered_pages: 0,
+        }
     }
 
     /// Compares the next page; `false` at the end.
@@ -134,12 +142,19 @@ impl Walk {
         }
     }
 
-    async fn compare(&mut self, page: &Page, last_attempt: bool, report: &mut VerifyReport) -> Result<Compared, VerifyError> {
+    async fn compare(
+        &mut self,
+        page: &Page,
+        last_attempt: bool,
+        report: &mut VerifyReport,
+    ) -> Result<Compared, VerifyError> {
         if page.rows.is_empty() {
             return Ok(Compared::Done);
         }
         let Some(watermark) = page.watermark else {
-            page.rows.iter().for_each(|row| report.add_unverified(unverified(row, "the fold has no watermark yet")));
+            page.rows
+                .iter()
+                .for_each(|row| report.add_unverified(unverified(row, "the fold has no watermark yet")));
             return Ok(Compared::Done);
         };
         let ahead = page.rows.iter().any(|row| row.block_number > watermark.block_number);
@@ -163,10 +178,16 @@ impl Walk {
             .collect();
         let answers = match self.rpc.call_many_at(watermark.block_hash, &calls).await {
             Ok(answers) => answers,
-            Err(error) if error.class() == ErrorClass::BlockUnknown && !last_attempt => return Ok(Compared::Again),
+            Err(error) if error.class() == ErrorClass::BlockUnknown && !last_attempt => {
+                return Ok(Compared::Again);
+            }
             Err(error) => {
                 self.unanswered(&error)?;
-                let reason = format!("at block {} ({}): {error}", watermark.block_number, hash_text(&watermark.block_hash));
+                let reason = format!(
+                    "at block {} ({}): {error}",
+                    watermark.block_number,
+                    hash_text(&watermark.block_hash)
+                );
                 page.rows.iter().for_each(|row| report.add_unverified(unverified(row, &reason)));
                 return Ok(Compared::Done);
             }

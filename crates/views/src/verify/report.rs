@@ -127,7 +127,8 @@ impl fmt::Display for VerifyReport {
             None => {}
         }
         if !self.mismatches.is_empty() {
-            let mut rows = vec![["contract", "view", "key", "field", "mirror", "chain", "block"].map(str::to_owned)];
+            let mut rows =
+                vec![["contract", "view", "key", "field", "mirror", "chain", "block"].map(str::to_owned)];
             for mismatch in &self.mismatches {
                 rows.extend(mismatch.differences.iter().map(|difference| {
                     [
@@ -146,7 +147,9 @@ impl fmt::Display for VerifyReport {
         if !self.unverified.is_empty() {
             let mut rows = vec![["contract", "view", "key", "reason"].map(str::to_owned)];
             rows.extend(
-                self.unverified.iter().map(|row| [row.contract.clone(), row.view.clone(), row.key.clone(), row.reason.clone()]),
+                self.unverified
+                    .iter()
+                    .map(|row| [row.contract.clone(), row.view.clone(), row.key.clone(), row.reason.clone()]),
             );
             write_table(f, "unverified", &rows, self.unverified_rows, self.unverified.len())?;
         }
@@ -220,7 +223,12 @@ mod tests {
     fn what_is_not_listed_is_counted() {
         let mut report = VerifyReport::default();
         for _ in 0..MAX_LISTED_ROWS + 2 {
-            report.add_unverified(Unverified { contract: String::new(), view: String::new(), key: String::new(), reason: String::new() });
+            report.add_unverified(Unverified {
+                contract: String::new(),
+                view: String::new(),
+                key: String::new(),
+                reason: String::new(),
+            });
         }
         assert_eq!(report.unverified.len(), MAX_LISTED_ROWS);
         assert!(report.to_string().ends_with("… and 2 more rows"));

@@ -47,7 +47,14 @@ pub struct Verifier {
 impl Verifier {
     /// A verifier of this chain.
     #[must_use]
-    pub fn new(db: Db, rpc: Rpc, leases: Leases, chain_id: u64, contracts: &Contracts, options: VerifierOptions) -> Self {
+    pub fn new(
+        db: Db,
+        rpc: Rpc,
+        leases: Leases,
+        chain_id: u64,
+        contracts: &Contracts,
+        options: VerifierOptions,
+    ) -> Self {
         Self { walk: Walk::new(db, rpc, chain_id, contracts), leases, options }
     }
 
@@ -87,7 +94,8 @@ impl Verifier {
             };
             let pause = match page {
                 Ok(more) => {
-                    let pause = Duration::from_secs(1) * u32::try_from(report.rows).unwrap_or(u32::MAX) / self.options.rows_per_s.max(1);
+                    let pause = Duration::from_secs(1) * u32::try_from(report.rows).unwrap_or(u32::MAX)
+                        / self.options.rows_per_s.max(1);
                     if more {
                         pause
                     } else {
@@ -122,12 +130,21 @@ impl Verifier {
         }
         for mismatch in &report.mismatches {
             let (contract, view, key) = (&mismatch.contract, &mismatch.view, &mismatch.key);
-            tracing::error!(chain_id, contract, view, key, block_number = mismatch.block_number, "the mirror differs from the chain");
+            tracing::error!(
+                chain_id,
+                contract,
+                view,
+                key,
+                block_number = mismatch.block_number,
+                "the mirror differs from the chain"
+            );
         }
         let chain = chain_id.to_string();
         metrics::counter!("mirror_verify_checked_total", "chain_id" => chain.clone()).increment(report.rows);
-        metrics::counter!("mirror_verify_mismatch_total", "chain_id" => chain.clone()).increment(report.mismatched_rows);
-        metrics::counter!("mirror_verify_unverified_total", "chain_id" => chain).increment(report.unverified_rows);
+        metrics::counter!("mirror_verify_mismatch_total", "chain_id" => chain.clone())
+            .increment(report.mismatched_rows);
+        metrics::counter!("mirror_verify_unverified_total", "chain_id" => chain)
+            .increment(report.unverified_rows);
         Ok(())
     }
 }

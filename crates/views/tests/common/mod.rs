@@ -95,7 +95,12 @@ pub fn log(tx: u8, contract: &str, event: &str, values: &[DynSolValue]) -> Log {
 
 pub fn cached(tx: u8, who: u8, what: u8, collateral: u64, debt: u64, version: u64) -> Log {
     let key = [user(who).into(), asset(what).into()];
-    log(tx, "PositionView", "UserPositionCachedV2", &[&key[..], &[uint(collateral), uint(debt), uint(version), uint(0)]].concat())
+    log(
+        tx,
+        "PositionView",
+        "UserPositionCachedV2",
+        &[&key[..], &[uint(collateral), uint(debt), uint(version), uint(0)]].concat(),
+    )
 }
 
 pub fn pushed(tx: u8, who: u8, what: u8, collateral: u64, debt: u64, request: u8, seq: u64) -> Log {
@@ -111,7 +116,12 @@ pub fn failed(tx: u8, who: u8, what: u8, reason: &[u8]) -> Log {
 }
 
 pub fn replayed(tx: u8, who: u8, what: u8, request: u8, seq: u64) -> Log {
-    log(tx, "PositionView", "IdempotentRequestIgnored", &[user(who).into(), asset(what).into(), word(request), uint(seq)])
+    log(
+        tx,
+        "PositionView",
+        "IdempotentRequestIgnored",
+        &[user(who).into(), asset(what).into(), word(request), uint(seq)],
+    )
 }
 
 /// A journal and the fold over it.
@@ -202,7 +212,8 @@ impl Scene {
 
     /// The rows of a table as JSON text without the given columns, in order.
     pub async fn dump(&self, table: &str, without: &[&str]) -> Vec<String> {
-        let row = without.iter().fold("to_jsonb(t)".to_owned(), |row, column| format!("({row} - '{column}')"));
+        let row =
+            without.iter().fold("to_jsonb(t)".to_owned(), |row, column| format!("({row} - '{column}')"));
         let statement = format!("SELECT {row}::text FROM {table} t WHERE chain_id = $1 ORDER BY 1");
         sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(i64::try_from(self.chain_id).unwrap())
@@ -251,7 +262,11 @@ impl Scene {
     }
 
     /// A position's collateral, version, last request id and last seq.
-    pub async fn position(&self, who: u8, what: u8) -> Option<(String, String, Option<String>, Option<String>)> {
+    pub async fn position(
+        &self,
+        who: u8,
+        what: u8,
+    ) -> Option<(String, String, Option<String>, Option<String>)> {
         sqlx::query_as(
             r#"SELECT collateral::text, version::text, last_request_id, last_seq::text FROM position_cache_mirror
                WHERE chain_id = $1 AND "user" = $2 AND asset = $3"#,
