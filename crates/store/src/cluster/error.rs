@@ -131,7 +131,7 @@ fn hint(error: &std::io::Error) -> &'static str {
 }
 
 fn log_hint(log: &str) -> &'static str {
-    if log.contains("No space left on device") {
+    if log.contains("No space left on device") || log.contains("Check free disk space") {
         ": the disk is full; make room and start again, nothing was damaged"
     } else if log.contains("Permission denied") {
         ": it lacks access to its files; check who owns the data directory"

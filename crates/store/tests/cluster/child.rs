@@ -1,6 +1,6 @@
 //! A process of its own that runs a cluster: this test binary, started again for one ignored test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -18,10 +18,12 @@ pub(crate) fn run(data_dir: &Path, environment: &[(&str, &str)]) -> (Child, Stri
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let said = lines
-        .map_while(Result::ok)
-        .find_map(|line| line.split_once("child says: ").map(|(_, said)| said.to_owned()));
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let lines = output.by_ref().lines().map_while(Result::ok);
+    let said =
+        lines.filter_map(|line| line.split_once("child says: ").map(|(_, said)| said.to_owned())).next();
+    // Put back, so that the child does not fail on a closed pipe.
+    child.stdout = Some(output.into_inner());
     (child, said.unwrap_or_default())
 }
 
