@@ -31,7 +31,7 @@ Every setting of the configuration file is also an environment variable: `plimso
 
 /// Follows chains, keeps every derived number in step with them, and proves it.
 #[derive(Debug, Parser)]
-#[command(name = "plimsoll", version, about, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "plimsoll", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -125,7 +125,7 @@ Examples:
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Which roles; all of them by default
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "ROLES", default_values_t = Role::ALL)]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "ROLES", hide_possible_values = true, default_values_t = Role::ALL)]
     pub(crate) roles: Vec<Role>,
 }
 

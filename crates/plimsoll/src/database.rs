@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use plimsoll_store::{
-    Cluster, ClusterError, ConnectError, DatabaseUrls, Db, MigrationReport, PoolSizes, RolePasswords, migrate,
-    prepare_roles,
+    Cluster, ClusterError, ConnectError, DatabaseUrls, Db, MigrationReport, PoolSizes, RolePasswords,
+    migrate, prepare_roles,
 };
 use tokio::time::Instant;
 
@@ -41,12 +41,13 @@ pub(crate) enum Purpose {
 impl Database {
     /// Opens it, ready for use.
     pub(crate) async fn open(loaded: &Loaded, config: &Config, purpose: Purpose) -> Result<Self, Failure> {
-        let sizes = PoolSizes { app: config.database.app_connections, worker: config.database.worker_connections };
+        let sizes =
+            PoolSizes { app: config.database.app_connections, worker: config.database.worker_connections };
         let (urls, cluster) = match &config.database.source {
             DatabaseSource::Url(url) => (urls(config, url)?, None),
-            DatabaseSource::Private(directory) => {
-                open_private(directory, purpose).await.map_err(|failure| failure.at(loaded, &config.database.origin))?
-            }
+            DatabaseSource::Private(directory) => open_private(directory, purpose)
+                .await
+                .map_err(|failure| failure.at(loaded, &config.database.origin))?,
         };
         match connect(&urls, sizes, purpose).await {
             Ok(db) => Ok(Self { db, cluster }),
@@ -82,12 +83,17 @@ fn urls(config: &Config, url: &Secret) -> Result<DatabaseUrls, Failure> {
     Ok(DatabaseUrls::from_url(url.expose(), app.as_deref(), worker.as_deref())?)
 }
 
-async fn open_private(directory: &Path, purpose: Purpose) -> Result<(DatabaseUrls, Option<Cluster>), Failure> {
+async fn open_private(
+    directory: &Path,
+    purpose: Purpose,
+) -> Result<(DatabaseUrls, Option<Cluster>), Failure> {
     if purpose == Purpose::Visit {
         Cluster::urls_of(directory)?; // says so when there is none; a look must not make one
     }
     let cluster = match Cluster::start(directory).await {
-        Err(ClusterError::InUse { .. }) if purpose == Purpose::Visit => return Ok((Cluster::urls_of(directory)?, None)),
+        Err(ClusterError::InUse { .. }) if purpose == Purpose::Visit => {
+            return Ok((Cluster::urls_of(directory)?, None));
+        }
         other => other?,
     };
     let urls = cluster.urls();
@@ -138,8 +144,10 @@ pub(crate) async fn migrate_database(loaded: &Loaded, config: &Config) -> Result
     let migrated = match &config.database.source {
         DatabaseSource::Url(url) => {
             let plain = |secret: &Option<Secret>| secret.as_ref().map(|s| s.expose().to_owned());
-            let passwords =
-                RolePasswords { app: plain(&config.database.app_password), worker: plain(&config.database.worker_password) };
+            let passwords = RolePasswords {
+                app: plain(&config.database.app_password),
+                worker: plain(&config.database.worker_password),
+            };
             prepare(&urls(config, url)?, &passwords).await
         }
         DatabaseSource::Private(directory) => match Cluster::start(directory).await {

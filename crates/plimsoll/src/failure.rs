@@ -53,7 +53,7 @@ impl Failure {
     }
 
     /// The same, as what a check found: it was asked for, so the command line is not at fault.
-    pub(crate) fn as_finding(self) -> Self {
+    pub(crate) fn into_finding(self) -> Self {
         Self { code: FAILED, ..self }
     }
 

@@ -37,7 +37,12 @@ pub(crate) fn install(logging: &Logging) -> Result<(), Failure> {
     Ok(())
 }
 
-fn subscriber<W>(logging: &Logging, rust_log: Option<String>, writer: W, colours: bool) -> Box<dyn tracing::Subscriber + Send + Sync>
+fn subscriber<W>(
+    logging: &Logging,
+    rust_log: Option<String>,
+    writer: W,
+    colours: bool,
+) -> Box<dyn tracing::Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -45,7 +50,9 @@ where
     let filter = EnvFilter::builder().parse_lossy(format!("{QUIET_LIBRARIES},{directives}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match logging.format {
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()),
+        LogFormat::Json => Box::new(
+            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
+        ),
         LogFormat::Text => Box::new(builder.with_ansi(colours).finish()),
     }
 }
@@ -84,7 +91,10 @@ mod tests {
             tracing::info!(request_id = "r", tenant_id = "t", user_id = "u", "did it");
         });
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&line["request_id"], &line["tenant_id"], &line["user_id"]), (&"r".into(), &"t".into(), &"u".into()));
+        assert_eq!(
+            (&line["request_id"], &line["tenant_id"], &line["user_id"]),
+            (&"r".into(), &"t".into(), &"u".into())
+        );
         assert_eq!(line["message"], "did it");
     }
 

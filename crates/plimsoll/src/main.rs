@@ -20,7 +20,7 @@ mod supervisor;
 mod wiring;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ const RUNTIME_END_LIMIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let Cli { command, config } = Cli::parse();
-    match dispatch(command, config) {
+    match dispatch(command, config.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");
@@ -48,8 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, file: Option<PathBuf>) -> Result<(), Failure> {
-    let load = || load(file.as_deref());
+fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
+    let load = || load(file);
     match command {
         Command::Completions { shell } => commands::completions::completions(shell),
         Command::Openapi => commands::openapi::openapi(),
@@ -101,8 +101,9 @@ fn dispatch(command: Command, file: Option<PathBuf>) -> Result<(), Failure> {
 }
 
 fn load(file: Option<&Path>) -> Loaded {
-    let environment: Environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+    let environment: Environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     config::load(file.unwrap_or(Path::new(DEFAULT_FILE)), file.is_some(), &environment)
 }
 

@@ -13,7 +13,6 @@ use plimsoll_store::{Db, LeaseError, Leases, drop_expired};
 use plimsoll_views::ViewFold;
 use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +52,14 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     for chain in &config.chains {
         let rpc = wiring::rpc(loaded, chain)?;
         let contracts = wiring::contracts(chain);
-        let on_chain = OnChain { chain_id: chain.chain_id, rpc, contracts, db: db.clone(), leases: leases.clone(), tail: tail.clone() };
+        let on_chain = OnChain {
+            chain_id: chain.chain_id,
+            rpc,
+            contracts,
+            db: db.clone(),
+            leases: leases.clone(),
+            tail: tail.clone(),
+        };
         let place = loaded.problems.place(&chain.origin);
         if has(Role::Ingest) {
             let (on_chain, options) = (on_chain.clone(), wiring::ingest(chain));
@@ -61,8 +67,8 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
                 let (on_chain, options, place) = (on_chain.clone(), options.clone(), place.clone());
                 async move {
                     let OnChain { rpc, contracts, db, leases, tail, .. } = on_chain;
-                    let ingest = Ingest::new(options, rpc, contracts, db, leases, tail);
-                    follow(ingest, cancel).await.map_err(|error| of_ingest(&error, &place))
+                    let mut ingest = Ingest::new(options, rpc, contracts, db, leases, tail);
+                    ingest.run(&cancel).await.map_err(|error| of_ingest(&error, &place))
                 }
             });
         }
@@ -71,8 +77,11 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             supervisor.spawn("views", Some(chain.chain_id), move |cancel| on_chain.clone().fold(cancel));
         }
         if has(Role::Verify) {
-            let options = VerifierOptions { rows_per_s: config.verify_rows_per_second, ..VerifierOptions::default() };
-            supervisor.spawn("verify", Some(chain.chain_id), move |cancel| on_chain.clone().verify(options, cancel));
+            let options =
+                VerifierOptions { rows_per_s: config.verify_rows_per_second, ..VerifierOptions::default() };
+            supervisor.spawn("verify", Some(chain.chain_id), move |cancel| {
+                on_chain.clone().verify(options, cancel)
+            });
         }
     }
     if has(Role::Retention) {
@@ -81,7 +90,13 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     }
     if has(Role::Api) {
         let address = config.api.listen;
-        let state = ApiState::new(db.app().clone(), Some(db.worker().clone()), prometheus, board, wiring::api(config));
+        let state = ApiState::new(
+            db.app().clone(),
+            Some(db.worker().clone()),
+            prometheus,
+            board,
+            wiring::api(config),
+        );
         let first = Arc::new(Mutex::new(listener));
         supervisor.spawn("api", None, move |cancel| {
             let (state, first) = (state.clone(), Arc::clone(&first));
@@ -120,21 +135,12 @@ impl OnChain {
     }
 
     async fn verify(self, options: VerifierOptions, cancel: CancellationToken) -> Result<(), End> {
-        let mut verifier = Verifier::new(self.db, self.rpc, self.leases, self.chain_id, &self.contracts, options);
+        let mut verifier =
+            Verifier::new(self.db, self.rpc, self.leases, self.chain_id, &self.contracts, options);
         match verifier.run(&cancel).await {
             Err(VerifyError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
             other => other.map_err(|error| may_pass(&error)),
         }
-    }
-}
-
-/// On a thread of its own: rustc does not see that this future is `Send` (rust-lang/rust#102211).
-async fn follow(mut ingest: Ingest, cancel: CancellationToken) -> Result<(), IngestError> {
-    let runtime = Handle::current();
-    match tokio::task::spawn_blocking(move || runtime.block_on(ingest.run(&cancel))).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Ok(()), // the runtime is ending
     }
 }
 

@@ -37,7 +37,11 @@ pub(crate) struct Pauses {
 
 impl Default for Pauses {
     fn default() -> Self {
-        Self { first: Duration::from_millis(250), longest: Duration::from_secs(30), well_after: Duration::from_secs(60) }
+        Self {
+            first: Duration::from_millis(250),
+            longest: Duration::from_secs(30),
+            well_after: Duration::from_secs(60),
+        }
     }
 }
 
@@ -99,7 +103,13 @@ impl Supervisor {
     {
         let name = Name { role, chain_id };
         self.board.report(role, chain_id, RoleState::Starting, None);
-        let handle = self.tasks.spawn(keep_running(name.clone(), self.board.clone(), self.pauses, self.cancel.clone(), run));
+        let handle = self.tasks.spawn(keep_running(
+            name.clone(),
+            self.board.clone(),
+            self.pauses,
+            self.cancel.clone(),
+            run,
+        ));
         self.names.push((handle.id(), name));
     }
 
@@ -137,7 +147,8 @@ impl Supervisor {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        let name = self.names.iter().position(|(known, _)| *known == id).map(|at| self.names.swap_remove(at).1);
+        let name =
+            self.names.iter().position(|(known, _)| *known == id).map(|at| self.names.swap_remove(at).1);
         match ended {
             Ok((_, outcome)) => outcome,
             Err(error) if error.is_panic() => {
@@ -173,13 +184,23 @@ where
         }
         let next = pauses.next(pause, started.elapsed());
         match outcome {
-            Ok(()) => tracing::debug!(role = name.role, chain_id = name.chain_id, "the role gave way; it starts again"),
+            Ok(()) => tracing::debug!(
+                role = name.role,
+                chain_id = name.chain_id,
+                "the role gave way; it starts again"
+            ),
             Err(End::Fatal(failure)) => {
                 report(RoleState::Stopped, Some(failure.to_string()));
                 return Err(failure);
             }
             Err(End::MayPass(error)) => {
-                tracing::warn!(role = name.role, chain_id = name.chain_id, error, retry_ms = next.as_millis(), "failed; trying again");
+                tracing::warn!(
+                    role = name.role,
+                    chain_id = name.chain_id,
+                    error,
+                    retry_ms = next.as_millis(),
+                    "failed; trying again"
+                );
                 metrics::counter!("role_restarts_total", "role" => name.role).increment(1);
                 report(RoleState::Retrying, Some(error));
             }
@@ -200,7 +221,11 @@ mod tests {
     use super::*;
 
     fn supervisor() -> Supervisor {
-        let pauses = Pauses { first: Duration::from_millis(1), longest: Duration::from_millis(2), ..Pauses::default() };
+        let pauses = Pauses {
+            first: Duration::from_millis(1),
+            longest: Duration::from_millis(2),
+            ..Pauses::default()
+        };
         Supervisor { pauses, ..Supervisor::new(Roles::default(), CancellationToken::new()) }
     }
 

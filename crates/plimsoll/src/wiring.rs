@@ -88,7 +88,9 @@ pub(crate) async fn put_tenants(db: &Db, config: &Config) -> Result<(), Failure>
     chains.sort_by_key(|chain| chain.chain_id);
     let mut tx = db.worker().begin().await?;
     for tenant in &tenants {
-        repo::put_tenant(&mut tx, tenant.id, &tenant.name).await.map_err(|error| taken(error, &tenant.name))?;
+        repo::put_tenant(&mut tx, tenant.id, &tenant.name)
+            .await
+            .map_err(|error| taken(error, &tenant.name))?;
     }
     for owner in owners {
         repo::ensure_tenant(&mut tx, owner).await?;

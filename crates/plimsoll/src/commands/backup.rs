@@ -8,8 +8,10 @@ use crate::failure::Failure;
 
 pub(crate) async fn backup(config: &Config, file: &Path) -> Result<(), Failure> {
     let DatabaseSource::Private(directory) = &config.database.source else {
-        return Err(Failure::usage("the database is a Postgres of your own, which Plimsoll does not back up")
-            .remedy("use that server's own backups, or `pg_dump`"));
+        return Err(Failure::usage(
+            "the database is a Postgres of your own, which Plimsoll does not back up",
+        )
+        .remedy("use that server's own backups, or `pg_dump`"));
     };
     let manifest = plimsoll_store::backup(directory, file).await?;
     print(&format!(

@@ -31,9 +31,11 @@ pub(crate) async fn status(db: &Db, chain_id: Option<u64>, json: bool) -> Result
             ]
         })
         .collect();
-    let mut out = table(&["chain", "name", "state", "node head", "head", "confirmed", "final", "journal seq"], &rows);
+    let mut out =
+        table(&["chain", "name", "state", "node head", "head", "confirmed", "final", "journal seq"], &rows);
     for chain in &chains {
-        let hashes = [("head", chain.head_number, &chain.head_hash), ("final", chain.final_number, &chain.final_hash)];
+        let hashes =
+            [("head", chain.head_number, &chain.head_hash), ("final", chain.final_number, &chain.final_hash)];
         for (what, number, hash) in hashes {
             if let (Some(number), Some(hash)) = (number, hash) {
                 out.push_str(&format!("chain {}: {what} block {number} is {hash}\n", chain.chain_id));
@@ -50,5 +52,6 @@ pub(crate) async fn resume(db: &Db, chain_id: u64, decision: &Decision) -> Resul
     if plimsoll_journal::resume(db, chain_id, &decision.operator, &decision.reason).await? {
         return print(&format!("chain {chain_id} resumes; the process that follows it notices by itself\n"));
     }
-    Err(Failure::new(format!("chain {chain_id} has not halted")).remedy("`plimsoll chain status` shows every chain"))
+    Err(Failure::new(format!("chain {chain_id} has not halted"))
+        .remedy("`plimsoll chain status` shows every chain"))
 }

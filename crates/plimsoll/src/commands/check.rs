@@ -21,7 +21,7 @@ pub(crate) async fn check(loaded: &mut Loaded, online: bool) -> Result<(), Failu
     for note in &loaded.notes {
         eprintln!("note: {note}");
     }
-    let config = configured(loaded).map_err(Failure::as_finding)?;
+    let config = configured(loaded).map_err(Failure::into_finding)?;
     let contracts: usize = config.chains.iter().map(|c| c.contracts.len()).sum();
     print(&format!(
         "{} is right: {}, {} {}, {contracts} {}\n",
@@ -59,7 +59,11 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
     let found = match rpc.chain_id().await {
         Ok(found) => found,
         Err(error) => {
-            return problems.add(chain.rpc_origin.clone(), chain_of(&error), "start the node, or correct the URL");
+            return problems.add(
+                chain.rpc_origin.clone(),
+                chain_of(&error),
+                "start the node, or correct the URL",
+            );
         }
     };
     if found != chain.chain_id {
@@ -78,7 +82,10 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
         if contract.start_block > head.number {
             problems.add(
                 contract.origin.clone(),
-                format!("{} starts at block {}, and the node's head is {}", contract.name, contract.start_block, head.number),
+                format!(
+                    "{} starts at block {}, and the node's head is {}",
+                    contract.name, contract.start_block, head.number
+                ),
                 "correct `start_block`, or wait until the node is there",
             );
             continue;
@@ -90,7 +97,8 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
                 "correct the address; look whether it was deployed on another chain",
             ),
             Ok(_) => {}
-            Err(error) if matches!(error.class(), ErrorClass::BlockUnknown | ErrorClass::StateUnavailable) => {}
+            Err(error)
+                if matches!(error.class(), ErrorClass::BlockUnknown | ErrorClass::StateUnavailable) => {}
             Err(error) => problems.add(contract.origin.clone(), chain_of(&error), "look at the node"),
         }
     }

@@ -20,13 +20,25 @@ pub(crate) async fn status(db: &Db, chain_id: Option<u64>, json: bool) -> Result
         .iter()
         .map(|f| {
             let behind = f.journal_seq.map(|end| end - f.seq);
-            vec![f.chain_id.to_string(), f.fold.clone(), f.state.clone(), f.seq.to_string(), or_dash(behind), or_dash(f.block_number)]
+            vec![
+                f.chain_id.to_string(),
+                f.fold.clone(),
+                f.state.clone(),
+                f.seq.to_string(),
+                or_dash(behind),
+                or_dash(f.block_number),
+            ]
         })
         .collect();
     let mut out = table(&["chain", "fold", "state", "seq", "behind", "block"], &rows);
     for fold in &folds {
         if let Some(stop) = &fold.stop {
-            out.push_str(&format!("\nfold {} of chain {} has stopped:\n{}\n", fold.fold, fold.chain_id, pretty(stop)));
+            out.push_str(&format!(
+                "\nfold {} of chain {} has stopped:\n{}\n",
+                fold.fold,
+                fold.chain_id,
+                pretty(stop)
+            ));
         }
     }
     print(&out)
@@ -37,11 +49,25 @@ pub(crate) async fn skip(db: &Db, skip: &FoldSkip) -> Result<(), Failure> {
     let at = fold.stop.as_ref().and_then(|stop| stop.get("seq")).and_then(Value::as_i64);
     if at != Some(skip.seq) {
         let place = at.map_or_else(|| "at no single record".into(), |at| format!("at record {at}"));
-        return Err(Failure::new(format!("fold {} of chain {} has stopped {place}, not at record {}", skip.fold, skip.chain, skip.seq))
-            .remedy("`plimsoll fold status` shows the record and why; skip exactly that one"));
+        return Err(Failure::new(format!(
+            "fold {} of chain {} has stopped {place}, not at record {}",
+            skip.fold, skip.chain, skip.seq
+        ))
+        .remedy("`plimsoll fold status` shows the record and why; skip exactly that one"));
     }
-    plimsoll_journal::skip(db, &skip.fold, skip.chain, skip.seq, &skip.decision.operator, &skip.decision.reason).await?;
-    print(&format!("fold {} of chain {} passes over record {} and goes on\n", skip.fold, skip.chain, skip.seq))
+    plimsoll_journal::skip(
+        db,
+        &skip.fold,
+        skip.chain,
+        skip.seq,
+        &skip.decision.operator,
+        &skip.decision.reason,
+    )
+    .await?;
+    print(&format!(
+        "fold {} of chain {} passes over record {} and goes on\n",
+        skip.fold, skip.chain, skip.seq
+    ))
 }
 
 pub(crate) async fn retry(db: &Db, retry: &FoldRetry) -> Result<(), Failure> {
@@ -62,7 +88,8 @@ async fn stopped(db: &Db, name: &str, chain_id: u64) -> Result<FoldStatus, Failu
         return Err(Failure::new(format!("there is no fold {name} of chain {chain_id}")).remedy(remedy));
     };
     if fold.state != "stopped" {
-        return Err(Failure::new(format!("fold {name} of chain {chain_id} has not stopped")).remedy("nothing needs to be done"));
+        return Err(Failure::new(format!("fold {name} of chain {chain_id} has not stopped"))
+            .remedy("nothing needs to be done"));
     }
     Ok(fold)
 }

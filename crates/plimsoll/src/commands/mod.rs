@@ -25,7 +25,8 @@ pub(crate) fn configured(loaded: &Loaded) -> Result<&Config, Failure> {
 
 /// The configured chains, or the one that was asked for.
 pub(crate) fn chosen(config: &Config, chain_id: Option<u64>) -> Result<Vec<&Chain>, Failure> {
-    let chains: Vec<_> = config.chains.iter().filter(|c| chain_id.is_none_or(|id| id == c.chain_id)).collect();
+    let chains: Vec<_> =
+        config.chains.iter().filter(|c| chain_id.is_none_or(|id| id == c.chain_id)).collect();
     if chains.is_empty()
         && let Some(id) = chain_id
     {
@@ -59,7 +60,8 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
     let mut out = line(header.to_vec());

@@ -15,7 +15,9 @@ pub(crate) async fn views(config: &Config, db: &Db, asked: &ReplayViews) -> Resu
     for chain in chosen(config, asked.chain)? {
         let contracts = wiring::contracts(chain);
         let mut line = Progress::new();
-        let progress = |p: ReplayProgress| line.line(|| format!("chain {}: record {} of {}", chain.chain_id, p.seq, p.of_seq));
+        let progress = |p: ReplayProgress| {
+            line.line(|| format!("chain {}: record {} of {}", chain.chain_id, p.seq, p.of_seq));
+        };
         let report = replay(db, chain.chain_id, &contracts, progress).await?;
         drop(line);
         if !asked.json {
@@ -26,7 +28,8 @@ pub(crate) async fn views(config: &Config, db: &Db, asked: &ReplayViews) -> Resu
     if asked.json {
         print_json(&reports)?;
     }
-    let differing: Vec<String> = reports.iter().filter(|r| !r.equal).map(|r| r.chain_id.to_string()).collect();
+    let differing: Vec<String> =
+        reports.iter().filter(|r| !r.equal).map(|r| r.chain_id.to_string()).collect();
     if differing.is_empty() {
         return Ok(());
     }

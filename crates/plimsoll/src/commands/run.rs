@@ -62,14 +62,16 @@ pub(crate) async fn run(loaded: &Loaded, config: &Config, roles: &[Role]) -> Res
         }
     };
     if let Err(failure) = &outcome {
-        tracing::error!(%failure, "a role failed for good: the process ends");
+        tracing::error!(error = failure.what(), "a role failed for good: the process ends");
     }
     tokio::spawn(async move {
         let (name, code) = signals.next().await;
         tracing::warn!(signal = name, "a second signal: ending at once");
         std::process::exit(code);
     });
-    end(database, &mut supervisor, leases).await.map_or_else(|late| outcome.clone().and(Err(late)), |()| outcome.clone())
+    end(database, &mut supervisor, leases)
+        .await
+        .map_or_else(|late| outcome.clone().and(Err(late)), |()| outcome.clone())
 }
 
 struct Started {
@@ -82,9 +84,11 @@ async fn start(loaded: &Loaded, config: &Config, roles: &[Role]) -> Result<Start
     let prometheus = plimsoll_api::metrics::install()?;
     // First of all, since a port in use is found out before anything is touched.
     let listener = match roles.contains(&Role::Api) {
-        true => Some(plimsoll_api::bind(config.api.listen).await.map_err(|error| {
-            Failure::from(error).at(loaded, &config.api.listen_origin)
-        })?),
+        true => Some(
+            plimsoll_api::bind(config.api.listen)
+                .await
+                .map_err(|error| Failure::from(error).at(loaded, &config.api.listen_origin))?,
+        ),
         false => None,
     };
     let database = Database::open(loaded, config, Purpose::Serve).await?;
@@ -120,8 +124,15 @@ async fn start_roles(
     let leases = Leases::connect(&database.db, &holder, config.lease_term).await?;
     let board = Roles::default();
     let mut supervisor = Supervisor::new(board.clone(), CancellationToken::new());
-    let shared =
-        Shared { loaded, config, db: database.db.clone(), leases: leases.clone(), board, prometheus, listener };
+    let shared = Shared {
+        loaded,
+        config,
+        db: database.db.clone(),
+        leases: leases.clone(),
+        board,
+        prometheus,
+        listener,
+    };
     roles::start(shared, roles, &mut supervisor)?;
     Ok((supervisor, leases))
 }
@@ -137,7 +148,8 @@ async fn end(database: Database, supervisor: &mut Supervisor, leases: Leases) ->
     let began = Instant::now();
     let outcome = supervisor.end(began + ROLES_LIMIT).await;
     drop(leases);
-    match tokio::time::timeout_at(began + SHUTDOWN_LIMIT - Duration::from_millis(200), database.close()).await {
+    match tokio::time::timeout_at(began + SHUTDOWN_LIMIT - Duration::from_millis(200), database.close()).await
+    {
         Ok(closed) => closed?,
         Err(_) => tracing::warn!("the private Postgres still writes out what it has; it ends by itself"),
     }

@@ -10,15 +10,25 @@ use crate::config::{Config, Loaded};
 use crate::failure::{FAILED, Failure, UNVERIFIED};
 use crate::wiring;
 
-pub(crate) async fn views(loaded: &Loaded, config: &Config, db: &Db, asked: &VerifyViews) -> Result<(), Failure> {
+pub(crate) async fn views(
+    loaded: &Loaded,
+    config: &Config,
+    db: &Db,
+    asked: &VerifyViews,
+) -> Result<(), Failure> {
     let mut reports: Vec<VerifyReport> = Vec::new();
     for chain in chosen(config, asked.chain)? {
         let rpc = wiring::rpc(loaded, chain)?;
-        let found = rpc.chain_id().await.map_err(|error| Failure::from(error).at(loaded, &chain.rpc_origin))?;
+        let found =
+            rpc.chain_id().await.map_err(|error| Failure::from(error).at(loaded, &chain.rpc_origin))?;
         if found != chain.chain_id {
-            return Err(Failure::usage(format!("the node at {} serves chain {found}, not {}", rpc.endpoint(), chain.chain_id))
-                .at(loaded, &chain.origin)
-                .remedy("correct `chain_id`, or the node's URL"));
+            return Err(Failure::usage(format!(
+                "the node at {} serves chain {found}, not {}",
+                rpc.endpoint(),
+                chain.chain_id
+            ))
+            .at(loaded, &chain.origin)
+            .remedy("correct `chain_id`, or the node's URL"));
         }
         let contracts = wiring::contracts(chain);
         let mut line = Progress::new();

@@ -52,10 +52,18 @@ pub(super) fn read(
     };
     let abi: JsonAbi = match serde_json::from_value(array) {
         Ok(abi) => abi,
-        Err(error) => return refuse(format!("{given} is JSON, but not an ABI: {}", shorten(&error.to_string())), wanted),
+        Err(error) => {
+            return refuse(
+                format!("{given} is JSON, but not an ABI: {}", shorten(&error.to_string())),
+                wanted,
+            );
+        }
     };
     if abi.events().next().is_none() {
-        return refuse(format!("{given} is an ABI without any event: nothing of this contract could be read"), wanted);
+        return refuse(
+            format!("{given} is an ABI without any event: nothing of this contract could be read"),
+            wanted,
+        );
     }
     let contradictions: Vec<(String, String)> = abi
         .events()

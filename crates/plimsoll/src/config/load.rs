@@ -38,7 +38,12 @@ pub(crate) fn load(file: &Path, named: bool, environment: &Environment) -> Loade
                 format!("the configuration file cannot be read: {error}"),
                 "give its path with `--config` or PLIMSOLL_CONFIG, or write one: `plimsoll config example > plimsoll.toml`",
             );
-            return Loaded { config: None, root: read(&Table::new(), &mut Problems::default()), problems, notes: Vec::new() };
+            return Loaded {
+                config: None,
+                root: read(&Table::new(), &mut Problems::default()),
+                problems,
+                notes: Vec::new(),
+            };
         }
     };
     let mut table = parse(&text, &mut problems);

@@ -11,6 +11,7 @@ mod load;
 mod problem;
 mod read;
 mod schema;
+mod settings;
 mod show;
 mod source;
 #[cfg(test)]

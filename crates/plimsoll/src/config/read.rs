@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::problem::Problems;
-use super::schema::{Absent, Key, Kind, ROOT, Section, did_you_mean};
+use super::schema::{Absent, Key, Kind, Section, did_you_mean};
+use super::settings::ROOT;
 use super::source::{Item, Origin, Table, Value, shorten};
 
 /// A value of the right kind.
@@ -41,15 +42,30 @@ pub(crate) fn read(table: &Table, problems: &mut Problems) -> Group {
     group(table, &ROOT, String::new(), &Origin::Default, problems)
 }
 
-fn group(table: &Table, section: &'static Section, path: String, origin: &Origin, problems: &mut Problems) -> Group {
-    let mut group =
-        Group { origin: origin.clone(), path, settings: Vec::new(), groups: BTreeMap::new(), spoiled: Vec::new() };
+fn group(
+    table: &Table,
+    section: &'static Section,
+    path: String,
+    origin: &Origin,
+    problems: &mut Problems,
+) -> Group {
+    let mut group = Group {
+        origin: origin.clone(),
+        path,
+        settings: Vec::new(),
+        groups: BTreeMap::new(),
+        spoiled: Vec::new(),
+    };
     for (name, (key_origin, _)) in table {
         if section.key(name).is_none() && section.section(name).is_none() {
             let whole = if group.path.is_empty() { name.clone() } else { format!("{}.{name}", group.path) };
             // A variable's unknown name was noted with the variable.
             if matches!(key_origin, Origin::File { .. }) {
-                problems.add(key_origin.clone(), format!("unknown key `{whole}`"), unknown_remedy(name, section));
+                problems.add(
+                    key_origin.clone(),
+                    format!("unknown key `{whole}`"),
+                    unknown_remedy(name, section),
+                );
             }
         }
     }
@@ -67,10 +83,18 @@ fn group(table: &Table, section: &'static Section, path: String, origin: &Origin
                 ),
                 Absent::Optional => {}
                 Absent::Default(text) => {
-                    group.settings.push(Setting { key, value: Checked::Text(text.into()), origin: Origin::Default });
+                    group.settings.push(Setting {
+                        key,
+                        value: Checked::Text(text.into()),
+                        origin: Origin::Default,
+                    });
                 }
                 Absent::DefaultInteger(number) => {
-                    group.settings.push(Setting { key, value: Checked::Integer(number), origin: Origin::Default });
+                    group.settings.push(Setting {
+                        key,
+                        value: Checked::Integer(number),
+                        origin: Origin::Default,
+                    });
                 }
             },
         }
@@ -166,7 +190,12 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
                 _ => {
                     problems.add(
                         item.origin.clone(),
-                        format!("`{path}.{}` is {}, where {} is expected", key.name, shorten(number), key.kind.wanted()),
+                        format!(
+                            "`{path}.{}` is {}, where {} is expected",
+                            key.name,
+                            shorten(number),
+                            key.kind.wanted()
+                        ),
                         format!("give {}. {}", key.kind.wanted(), key.about),
                     );
                     None
@@ -183,7 +212,11 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
                         good = false;
                         problems.add(
                             item.origin.clone(),
-                            format!("`{path}.{}` holds {}, where a text is expected", key.name, other.describe()),
+                            format!(
+                                "`{path}.{}` holds {}, where a text is expected",
+                                key.name,
+                                other.describe()
+                            ),
                             "put it in quotes",
                         );
                     }
@@ -210,7 +243,12 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
             };
             problems.add(
                 item.origin.clone(),
-                format!("`{path}.{}` is \"{}\", where {} is expected", key.name, shorten(text), key.kind.wanted()),
+                format!(
+                    "`{path}.{}` is \"{}\", where {} is expected",
+                    key.name,
+                    shorten(text),
+                    key.kind.wanted()
+                ),
                 remedy,
             );
             None

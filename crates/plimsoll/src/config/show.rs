@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::load::Loaded;
 use super::read::{Checked, Group, Setting};
-use super::schema::{Kind, ROOT, Section};
+use super::schema::{Kind, Section};
+use super::settings::ROOT;
 use super::source::Origin;
 
 /// How wide the values' column is, before the origins begin.
@@ -20,7 +21,8 @@ impl Loaded {
 
     fn sections(&self, group: &Group, section: &Section, path: &str, out: &mut String) {
         for inner in section.sections {
-            let header = if path.is_empty() { inner.name.to_owned() } else { format!("{path}.{}", inner.name) };
+            let header =
+                if path.is_empty() { inner.name.to_owned() } else { format!("{path}.{}", inner.name) };
             for group in group.groups(inner.name) {
                 if !out.is_empty() {
                     out.push('\n');

@@ -8,7 +8,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problems;
-use super::schema::{Key, Kind, ROOT, Section, VARIABLE_PREFIX, VARIABLE_SEPARATOR, did_you_mean};
+use super::schema::{Key, Kind, Section, VARIABLE_PREFIX, VARIABLE_SEPARATOR, did_you_mean};
+use super::settings::ROOT;
 
 /// Where a value was given. In the order in which problems are listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +38,10 @@ pub(crate) enum Value {
     Array(Vec<Item>),
     Table(Table),
     /// A boolean, a float or a date: no setting is one.
-    Other { kind: &'static str, text: String },
+    Other {
+        kind: &'static str,
+        text: String,
+    },
 }
 
 /// A table, with the origin of each key.
@@ -86,7 +90,11 @@ pub(crate) fn parse(text: &str, problems: &mut Problems) -> Table {
         } else {
             "see https://toml.io for how a TOML file is written: texts need quotes, and `[[chain]]` starts each chain"
         };
-        problems.add(lines.origin(error.span().unwrap_or(0..0)), format!("this is not TOML: {message}"), remedy);
+        problems.add(
+            lines.origin(error.span().unwrap_or(0..0)),
+            format!("this is not TOML: {message}"),
+            remedy,
+        );
     }
     lines.table(document.get_ref())
 }
@@ -99,7 +107,10 @@ impl Lines<'_> {
     fn origin(&self, span: Range<usize>) -> Origin {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-        Origin::File { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        Origin::File {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
     }
 
     fn table(&self, table: &DeTable<'_>) -> Table {
@@ -160,17 +171,29 @@ fn steps(path: &str) -> Vec<Step> {
 
 type Refusal = (String, String);
 
-fn place(table: &mut Table, section: &'static Section, path: &[Step], name: &str, value: &str) -> Result<(), Refusal> {
+fn place(
+    table: &mut Table,
+    section: &'static Section,
+    path: &[Step],
+    name: &str,
+    value: &str,
+) -> Result<(), Refusal> {
     let origin = || Origin::Variable(name.to_owned());
     let unknown = |given: &str| {
         let remedy = match did_you_mean(given, section.names()) {
             Some(meant) => format!("did you mean `{}`? Otherwise unset it", meant.to_uppercase()),
-            None => format!("unset it, or use one of {}", section.names().collect::<Vec<_>>().join(", ").to_uppercase()),
+            None => format!(
+                "unset it, or use one of {}",
+                section.names().collect::<Vec<_>>().join(", ").to_uppercase()
+            ),
         };
         (format!("`{}` is no setting", given.to_uppercase()), remedy)
     };
     let Some((Step::Name(first), rest)) = path.split_first() else {
-        return Err(("it names no setting".into(), "unset it, or name one as `PLIMSOLL_DATABASE__URL`".into()));
+        return Err((
+            "it names no setting".into(),
+            "unset it, or name one as `PLIMSOLL_DATABASE__URL`".into(),
+        ));
     };
     if let Some(key) = section.key(first) {
         return place_key(table, key, rest, name, value);
@@ -186,8 +209,12 @@ fn place(table: &mut Table, section: &'static Section, path: &[Step], name: &str
         };
     }
     let Some((Step::Index(index), rest)) = rest.split_first() else {
-        let example = format!("{VARIABLE_PREFIX}{}{VARIABLE_SEPARATOR}0{VARIABLE_SEPARATOR}…", first.to_uppercase());
-        return Err((format!("`{first}` is a list: its entry's number is missing"), format!("write `{example}` for the first")));
+        let example =
+            format!("{VARIABLE_PREFIX}{}{VARIABLE_SEPARATOR}0{VARIABLE_SEPARATOR}…", first.to_uppercase());
+        return Err((
+            format!("`{first}` is a list: its entry's number is missing"),
+            format!("write `{example}` for the first"),
+        ));
     };
     let (_, item) = table
         .entry(first.clone())

@@ -6,7 +6,8 @@ use tempfile::TempDir;
 
 use super::load::Environment;
 use super::read::{Checked, Group, Setting};
-use super::schema::{Absent, Key, Kind, ROOT, Section, VARIABLE_PREFIX, all, variable};
+use super::schema::{Absent, Key, Kind, Section, VARIABLE_PREFIX, all, variable};
+use super::settings::ROOT;
 use super::*;
 
 const TRANSFER: &str = r#"{"type":"event","name":"Transfer","anonymous":false,"inputs":[{"name":"from","type":"address","indexed":true},{"name":"to","type":"address","indexed":true},{"name":"value","type":"uint256","indexed":false}]}"#;
@@ -22,7 +23,10 @@ fn directory() -> TempDir {
         ("number.json", "7"),
         ("package.json", r#"{"name":"not an artifact"}"#),
         ("not-abi.json", r#"[{"type":"event"}]"#),
-        ("no-events.json", r#"[{"type":"function","name":"f","inputs":[],"outputs":[],"stateMutability":"view"}]"#),
+        (
+            "no-events.json",
+            r#"[{"type":"function","name":"f","inputs":[],"outputs":[],"stateMutability":"view"}]"#,
+        ),
         (
             "wrong-view.json",
             r#"[{"type":"event","name":"UserPositionCachedV2","anonymous":false,"inputs":[{"name":"user","type":"address","indexed":true},{"name":"asset","type":"address","indexed":false},{"name":"collateral","type":"uint256","indexed":false},{"name":"debt","type":"uint256","indexed":false},{"name":"version","type":"uint64","indexed":false},{"name":"ts","type":"uint256","indexed":false}]}]"#,
@@ -38,7 +42,8 @@ fn directory() -> TempDir {
 fn load_text(dir: &Path, text: &str, environment: &[(&str, &str)]) -> Loaded {
     let file = dir.join("plimsoll.toml");
     std::fs::write(&file, text).unwrap();
-    let environment: Environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let environment: Environment =
+        environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     load(&file, true, &environment)
 }
 
@@ -60,12 +65,15 @@ fn contract(changes: &[(&str, &str)]) -> String {
     text
 }
 
+/// A title, a file, and the environment.
+type Case = (&'static str, String, Vec<(&'static str, &'static str)>);
+
 /// Every mistake and its message, in one table that is read as a whole.
 #[test]
 fn every_mistake_is_answered_with_its_place_and_a_remedy() {
     let dir = directory();
     let with = |text: &str| format!("{text}\n{CHAIN}");
-    let cases: Vec<(&str, String, Vec<(&str, &str)>)> = vec![
+    let cases: Vec<Case> = vec![
         ("no chain", String::new(), vec![]),
         ("not TOML", "[api\nlisten = 127.0.0.1:80\n".into(), vec![]),
         ("a key twice", with("[api]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\""), vec![]),
@@ -136,7 +144,10 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
     let mut report = String::new();
     for (title, text, environment) in cases {
         let loaded = load_text(dir.path(), &text, &environment);
-        assert!(!loaded.problems.is_empty() && loaded.config.is_none(), "{title}: no problem was found in\n{text}");
+        assert!(
+            !loaded.problems.is_empty() && loaded.config.is_none(),
+            "{title}: no problem was found in\n{text}"
+        );
         writeln!(report, "## {title}\n{}\n", loaded.problems.to_string().replace(&place, "")).unwrap();
     }
     assert!(!report.contains("hunter"), "a secret is in a message:\n{report}");
@@ -160,14 +171,27 @@ fn a_file_that_is_missing_is_an_error_only_when_it_was_named() {
 #[test]
 fn a_variable_of_an_orchestrator_is_no_setting() {
     let dir = directory();
-    let loaded = load_text(dir.path(), CHAIN, &[("PLIMSOLL_SERVICE_HOST", "10.0.0.1"), ("PLIMSOLL_PORT", "tcp://10.0.0.1:80")]);
+    let loaded = load_text(
+        dir.path(),
+        CHAIN,
+        &[("PLIMSOLL_SERVICE_HOST", "10.0.0.1"), ("PLIMSOLL_PORT", "tcp://10.0.0.1:80")],
+    );
     assert_eq!(loaded.problems.to_string(), "");
 }
 
 #[test]
 fn the_database_is_the_one_that_was_named_most_expressly() {
     let dir = directory();
-    let url = |text: &str, environment: &[(&str, &str)]| match load_text(dir.path(), &format!("{text}\n{CHAIN}"), environment).config.unwrap().database.source {
+    let url = |text: &str, environment: &[(&str, &str)]| match load_text(
+        dir.path(),
+        &format!("{text}\n{CHAIN}"),
+        environment,
+    )
+    .config
+    .unwrap()
+    .database
+    .source
+    {
         DatabaseSource::Url(url) => url.expose().to_owned(),
         DatabaseSource::Private(path) => path.file_name().unwrap().to_str().unwrap().to_owned(),
     };
@@ -176,15 +200,23 @@ fn the_database_is_the_one_that_was_named_most_expressly() {
     assert_eq!(url("", &[]), "plimsoll-data");
     assert_eq!(url("", &[general]), general.1);
     assert_eq!(url("[database]\ndata_dir = \"here\"", &[general]), "here");
-    assert_eq!(url("[database]\nurl = \"postgres://localhost/file\"", &[general]), "postgres://localhost/file");
+    assert_eq!(
+        url("[database]\nurl = \"postgres://localhost/file\"", &[general]),
+        "postgres://localhost/file"
+    );
     assert_eq!(url("[database]\ndata_dir = \"here\"", &[general, ours]), ours.1);
-    assert_eq!(url("[database]\nurl = \"postgres://localhost/file\"", &[("PLIMSOLL_DATABASE__DATA_DIR", "there")]), "there");
+    assert_eq!(
+        url("[database]\nurl = \"postgres://localhost/file\"", &[("PLIMSOLL_DATABASE__DATA_DIR", "there")]),
+        "there"
+    );
 }
 
 #[test]
 fn a_secret_in_a_file_is_read_without_its_line_end_and_never_shown() {
     let dir = directory();
-    let text = format!("[database]\nurl = \"postgres://u:hunter2@db:1/x\"\napp_password_file = \"secret\"\nworker_password = \"hunter2\"\n{CHAIN}");
+    let text = format!(
+        "[database]\nurl = \"postgres://u:hunter2@db:1/x\"\napp_password_file = \"secret\"\nworker_password = \"hunter2\"\n{CHAIN}"
+    );
     let loaded = load_text(dir.path(), &text, &[]);
     let shown = loaded.show();
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -197,7 +229,10 @@ fn a_secret_in_a_file_is_read_without_its_line_end_and_never_shown() {
 #[test]
 fn an_artifact_and_a_bare_abi_are_the_same_abi() {
     let dir = directory();
-    let digest = |file| load_text(dir.path(), &contract(&[("abi", file)]), &[]).config.unwrap().chains[0].contracts[0].abi_digest;
+    let digest = |file| {
+        load_text(dir.path(), &contract(&[("abi", file)]), &[]).config.unwrap().chains[0].contracts[0]
+            .abi_digest
+    };
     assert_eq!(digest("\"token.json\""), digest("\"artifact.json\""));
 }
 
@@ -214,7 +249,9 @@ fn every_setting_can_be_given_by_its_variable() {
             ("chain[0].rpc", _) => "ws://localhost".into(),
             ("chain[0].contract[0].abi", _) => "artifact.json".into(),
             ("chain[0].contract[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
-            ("chain[0].contract[0].tenant" | "tenant[0].id", _) => "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into(),
+            ("chain[0].contract[0].tenant" | "tenant[0].id", _) => {
+                "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into()
+            }
             ("api.listen", _) => "127.0.0.1:1".into(),
             ("logging.level", _) => "debug".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
@@ -239,7 +276,11 @@ fn every_setting_can_be_given_by_its_variable() {
         assert_eq!(read, value, "{name}");
         // `hunter2` in a file is no URL: that one problem is the proof that the file was read.
         let problems = loaded.problems.to_string();
-        assert_eq!(problems.is_empty(), !matches!(path.as_str(), "database.url_file"| "chain[0].rpc_file"), "{name}: {problems}");
+        assert_eq!(
+            problems.is_empty(),
+            !matches!(path.as_str(), "database.url_file" | "chain[0].rpc_file"),
+            "{name}: {problems}"
+        );
     }
 }
 
@@ -300,7 +341,8 @@ fn the_example_is_right_as_it_stands_and_with_every_default_spelt_out() {
 fn the_documentation_has_a_line_for_every_setting_as_it_is() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let documentation = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = documentation.split_once("<!-- settings -->\n").expect("the mark of the settings' beginning");
+    let (before, rest) =
+        documentation.split_once("<!-- settings -->\n").expect("the mark of the settings' beginning");
     let (_, after) = rest.split_once("<!-- end of settings -->").expect("the mark of their end");
     let mut tables = String::new();
     documented(&ROOT, "", &mut tables);
@@ -318,13 +360,27 @@ fn documented(section: &'static Section, path: &str, out: &mut String) {
     for inner in section.sections {
         let header = if path.is_empty() { inner.name.to_owned() } else { format!("{path}.{}", inner.name) };
         let brackets = if inner.repeated { format!("[[{header}]]") } else { format!("[{header}]") };
-        let mut table = format!("\n### `{brackets}`\n\n| key | value | default | what it is |\n| --- | --- | --- | --- |\n");
+        let mut table = format!(
+            "\n### `{brackets}`\n\n| key | value | default | what it is |\n| --- | --- | --- | --- |\n"
+        );
         for key in inner.keys {
-            writeln!(table, "| `{}` | {} | {} | {} |", key.name, key.kind.wanted(), default_of(key), key.about).unwrap();
+            writeln!(
+                table,
+                "| `{}` | {} | {} | {} |",
+                key.name,
+                key.kind.wanted(),
+                default_of(key),
+                key.about
+            )
+            .unwrap();
         }
-        let in_variables = header.split('.').map(|t| if inner.repeated { format!("{t}[]") } else { t.into() }).collect::<Vec<_>>();
-        let example = variable(&format!("{}.{}", in_variables.join("."), inner.keys[0].name)).replace("__N__", "__0__");
-        writeln!(table, "\nVariables: `{}` and so on.", example).unwrap();
+        let in_variables = header
+            .split('.')
+            .map(|t| if inner.repeated { format!("{t}[]") } else { t.into() })
+            .collect::<Vec<_>>();
+        let example =
+            variable(&format!("{}.{}", in_variables.join("."), inner.keys[0].name)).replace("__N__", "__0__");
+        writeln!(table, "\nVariables: `{example}` and so on.").unwrap();
         assert!(example.starts_with(VARIABLE_PREFIX));
         out.push_str(&table);
         documented(inner, &header, out);

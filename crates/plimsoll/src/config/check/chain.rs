@@ -1,0 +1,206 @@
+//! Chains and their contracts: nodes, depths, addresses, tenants.
+
+use std::collections::HashMap;
+
+use alloy_primitives::Address;
+use plimsoll_types::parse_address;
+use uuid::Uuid;
+
+use super::{Check, duration, narrow};
+use crate::config::read::Group;
+use crate::config::schema::did_you_mean;
+use crate::config::source::shorten;
+use crate::config::{Chain, Contract, Origin, Secret, Tenant, abi};
+
+impl Check<'_> {
+    pub(super) fn chains(&mut self, groups: &[Group], tenants: &[Tenant]) -> Vec<Chain> {
+        self.unique(groups, "chain_id");
+        self.unique(groups, "name");
+        groups.iter().filter_map(|group| self.chain(group, tenants)).collect()
+    }
+
+    fn chain(&mut self, group: &Group, tenants: &[Tenant]) -> Option<Chain> {
+        let rpc = self.rpc(group);
+        if let (Some(confirmations), Some(finality_depth)) =
+            (group.integer("confirmations"), group.integer("finality_depth"))
+            && confirmations > finality_depth
+        {
+            let key = if group.given("confirmations") { "confirmations" } else { "finality_depth" };
+            self.problems.add(
+                group.origin_of(key),
+                format!("`{0}.confirmations` is {confirmations} and `{0}.finality_depth` is {finality_depth}: a block would be final before it is confirmed", group.path),
+                format!("lower `confirmations` to at most {finality_depth}, or raise `finality_depth` to at least {confirmations}"),
+            );
+        }
+        if let (Some(initial), Some(max)) =
+            (group.integer("backfill_initial_blocks"), group.integer("backfill_max_blocks"))
+            && initial > max
+        {
+            let key = if group.given("backfill_max_blocks") {
+                "backfill_max_blocks"
+            } else {
+                "backfill_initial_blocks"
+            };
+            self.problems.add(
+                group.origin_of(key),
+                format!(
+                    "`{0}.backfill_initial_blocks` is {initial}, more than `{0}.backfill_max_blocks`, {max}",
+                    group.path
+                ),
+                format!("lower `backfill_initial_blocks` to at most {max}"),
+            );
+        }
+        let mut watched_senders = Vec::new();
+        for (text, origin) in group.texts("watched_senders") {
+            watched_senders.extend(self.address(text, origin, &format!("{}.watched_senders", group.path)));
+        }
+        let contracts = self.contracts(group, tenants);
+        let (rpc, rpc_origin) = rpc?;
+        Some(Chain {
+            chain_id: group.integer("chain_id")?,
+            name: group.text("name")?.to_owned(),
+            rpc,
+            rpc_origin,
+            confirmations: group.integer("confirmations")?,
+            finality_depth: group.integer("finality_depth")?,
+            poll_interval: duration(group, "poll_interval_ms")?,
+            request_timeout: duration(group, "request_timeout_ms")?,
+            max_concurrent_requests: narrow(group.integer("max_concurrent_requests"))?,
+            backfill_initial_blocks: group.integer("backfill_initial_blocks")?,
+            backfill_max_blocks: group.integer("backfill_max_blocks")?,
+            backfill_in_flight: narrow(group.integer("backfill_in_flight"))?,
+            max_lag_blocks: group.integer("max_lag_blocks")?,
+            max_lag: duration(group, "max_lag_ms")?,
+            max_head_age: duration(group, "max_head_age_ms")?,
+            watched_senders,
+            contracts,
+            origin: group.origin_of("chain_id"),
+        })
+    }
+
+    fn rpc(&mut self, group: &Group) -> Option<(Secret, Origin)> {
+        if !group.given("rpc") && !group.given("rpc_file") {
+            self.problems.add(
+                group.origin.clone(),
+                format!("`{}` lacks `rpc`", group.path),
+                "add `rpc = \"http://127.0.0.1:8545\"`, or `rpc_file = \"…\"` with a file that holds the URL",
+            );
+            return None;
+        }
+        let (rpc, origin) = self.secret(group, "rpc", "rpc_file")?;
+        let rest = ["http://", "https://", "ws://", "wss://"]
+            .iter()
+            .find_map(|scheme| rpc.expose().strip_prefix(scheme));
+        let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+        if host.is_none_or(|host| host.is_empty() || host.contains(char::is_whitespace)) {
+            self.problems.add(
+                origin,
+                format!("`{}.rpc` is no URL of a JSON-RPC node", group.path),
+                "write it as `http://127.0.0.1:8545`, with `https://`, `ws://` or `wss://` where the node asks for it",
+            );
+            return None;
+        }
+        Some((rpc, origin))
+    }
+
+    fn contracts(&mut self, chain: &Group, tenants: &[Tenant]) -> Vec<Contract> {
+        let groups = chain.groups("contract");
+        self.unique(groups, "name");
+        if groups.is_empty() && !chain.given("contract") {
+            self.notes.push(format!(
+                "{}: `{}` has no [[chain.contract]]: its blocks are followed and no log is read",
+                self.problems.place(&chain.origin),
+                chain.path
+            ));
+        }
+        let mut seen: HashMap<Address, Origin> = HashMap::new();
+        let mut contracts = Vec::new();
+        for group in groups {
+            let origin = group.origin_of("address");
+            let address = group
+                .text("address")
+                .and_then(|text| self.address(text, &origin, &format!("{}.address", group.path)));
+            if let Some(address) = address
+                && let Some(first) = seen.insert(address, origin.clone())
+            {
+                let place = self.problems.place(&first);
+                self.problems.add(
+                    origin.clone(),
+                    format!("`{}.address`: this address has a contract already ({place})", group.path),
+                    "keep one entry for each address; for a proxy give the ABI of its implementation",
+                );
+            }
+            let abi = group.text("abi").and_then(|path| {
+                abi::read(&self.path(path), path, &group.origin_of("abi"), &group.path, self.problems)
+            });
+            let tenant = group.text("tenant").and_then(|text| self.tenant(text, group, tenants));
+            contracts.extend((|| {
+                let (abi, abi_digest) = abi?;
+                Some(Contract {
+                    name: group.text("name")?.to_owned(),
+                    address: address?,
+                    abi,
+                    abi_digest,
+                    start_block: group.integer("start_block")?,
+                    tenant_id: tenant?,
+                    origin,
+                })
+            })());
+        }
+        contracts
+    }
+
+    /// An address in lower or upper case, or with its EIP-55 checksum.
+    fn address(&mut self, text: &str, origin: &Origin, path: &str) -> Option<Address> {
+        let Ok(address) = parse_address(text) else {
+            let digits = text.strip_prefix("0x").unwrap_or(text);
+            let what = if !text.starts_with("0x") {
+                "does not begin with `0x`".to_owned()
+            } else if let Some(c) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+                format!("has the character `{c}` in it, which is no hexadecimal digit")
+            } else {
+                format!("has {} hexadecimal digits instead of 40", digits.len())
+            };
+            self.problems.add(
+                origin.clone(),
+                format!("`{path}`: the address \"{}\" {what}", shorten(text)),
+                "copy it again, whole: `0x` and 40 hexadecimal digits",
+            );
+            return None;
+        };
+        let digits = &text[2..];
+        let mixed = digits.contains(|c: char| c.is_ascii_lowercase())
+            && digits.contains(|c: char| c.is_ascii_uppercase());
+        if mixed && address.to_checksum(None) != text {
+            self.problems.add(
+                origin.clone(),
+                format!("`{path}`: the address {text} does not have the checksum that its letter case claims (EIP-55): a digit may be wrong"),
+                format!("copy it again from its source; if every digit is right, its checksummed form is {}", address.to_checksum(None)),
+            );
+            return None;
+        }
+        Some(address)
+    }
+
+    fn tenant(&mut self, text: &str, group: &Group, tenants: &[Tenant]) -> Option<Uuid> {
+        if let Some(tenant) = tenants.iter().find(|tenant| tenant.name == text) {
+            return Some(tenant.id);
+        }
+        if let Ok(id) = Uuid::parse_str(text) {
+            return Some(id);
+        }
+        let remedy = match did_you_mean(text, tenants.iter().map(|t| t.name.clone())) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!(
+                "declare it: `[[tenant]]` with `name = \"{}\"` and an `id`; or give a UUID",
+                shorten(text)
+            ),
+        };
+        self.problems.add(
+            group.origin_of("tenant"),
+            format!("`{}.tenant` is \"{}\", and no [[tenant]] has that name", group.path, shorten(text)),
+            remedy,
+        );
+        None
+    }
+}

@@ -1,0 +1,151 @@
+//! The command line as its users meet it: help, exit codes, messages.
+
+mod common;
+
+use std::net::TcpListener;
+
+use common::{CHAIN_ID, Place, configuration, node_of_chain};
+
+#[test]
+fn every_help_page_reads_as_it_was_written() {
+    let place = Place::new();
+    let pages: &[&[&str]] = &[
+        &[],
+        &["run"],
+        &["migrate"],
+        &["verify", "views"],
+        &["replay", "views"],
+        &["fold"],
+        &["fold", "skip"],
+        &["chain"],
+        &["chain", "resume"],
+        &["fence"],
+        &["config"],
+        &["config", "check"],
+        &["backup"],
+        &["restore"],
+        &["completions"],
+    ];
+    let mut help = String::new();
+    for page in pages {
+        let ended = place.run(&[page, &["--help"][..]].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        help.push_str(&format!("$ plimsoll {}\n{}\n", [page, &["--help"][..]].concat().join(" "), ended.out));
+    }
+    insta::assert_snapshot!("help", help);
+}
+
+#[test]
+fn the_example_is_printed_as_the_file_beside_the_sources() {
+    let ended = Place::new().run(&["config", "example"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, include_str!("../../../plimsoll.example.toml")));
+}
+
+#[test]
+fn the_openapi_document_and_the_completions_need_no_configuration() {
+    let place = Place::new();
+    let document = place.run(&["openapi"]);
+    assert_eq!(document.code, 0, "{document:#?}");
+    let document: serde_json::Value = serde_json::from_str(&document.out).unwrap();
+    assert!(document["paths"].as_object().unwrap().contains_key("/api/v1/positions"), "{document}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.run(&["completions", shell]);
+        assert!(script.code == 0 && script.out.contains("plimsoll"), "{script:#?}");
+    }
+    assert_eq!(place.run(&["--version"]).out, format!("plimsoll {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_bad_command_line_ends_with_2() {
+    let place = Place::new();
+    place.run(&["rum"]).fails(2, &["unrecognized subcommand", "run"]);
+    place.run(&["run", "--roles", "ingst"]).fails(2, &["ingst", "ingest"]);
+    place
+        .run(&["chain", "resume", "--chain", "1", "--operator", "", "--reason", "x"])
+        .fails(2, &["operator"]);
+}
+
+#[test]
+fn a_bad_configuration_ends_a_check_with_1_and_everything_else_with_2_and_touches_nothing() {
+    let place = Place::new();
+    place.write("plimsoll.toml", "[[chain]]\nchain_id = \"one\"\nnam = \"x\"\n");
+    place.run(&["config", "check"]).fails(
+        1,
+        &[
+            "4 problems",
+            "plimsoll.toml:2:12: ",
+            "plimsoll.toml:3:1: unknown key `chain[0].nam`",
+            "did you mean `name`?",
+            "lacks `rpc`",
+        ],
+    );
+    for command in [
+        &["run"][..],
+        &["migrate"],
+        &["verify", "views"],
+        &["replay", "views"],
+        &["fold", "status"],
+        &["backup", "x"],
+    ] {
+        place.run(command).fails(2, &["plimsoll.toml:2:12"]);
+    }
+    assert!(!place.path("plimsoll-data").exists());
+}
+
+#[test]
+fn a_missing_file_says_how_to_write_one() {
+    let place = Place::new();
+    place
+        .run(&["run"])
+        .fails(2, &["./plimsoll.toml: there is no such file", "plimsoll config example > plimsoll.toml"]);
+    place
+        .run(&["run", "--config", "other.toml"])
+        .fails(2, &["other.toml: the configuration file cannot be read"]);
+    place
+        .run_with(&["run"], &[("PLIMSOLL_CONFIG", "third.toml")])
+        .fails(2, &["third.toml: the configuration file"]);
+}
+
+#[test]
+fn a_port_in_use_is_found_out_before_anything_is_touched() {
+    let place = Place::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let text = configuration(node_of_chain(CHAIN_ID), "").replace("127.0.0.1:0", &listen);
+    place.write("plimsoll.toml", &text);
+    place
+        .run(&["run"])
+        .fails(1, &["the port is in use", &listen, "where: ./plimsoll.toml:5:10", "api.listen"]);
+    assert!(!place.path("plimsoll-data").exists());
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_written_is_named() {
+    let place = Place::new();
+    place.write(
+        "plimsoll.toml",
+        &configuration(node_of_chain(CHAIN_ID), "data_dir = \"/proc/plimsoll-data\""),
+    );
+    place.run(&["run"]).fails(1, &["/proc/plimsoll-data", "where: ./plimsoll.toml:2:12"]);
+}
+
+#[test]
+fn a_database_that_was_never_made_is_not_made_by_a_look() {
+    let place = Place::new();
+    place.write("plimsoll.toml", &configuration(node_of_chain(CHAIN_ID), ""));
+    for command in [&["fold", "status"][..], &["chain", "status"], &["verify", "views"], &["replay", "views"]]
+    {
+        place.run(command).fails(1, &["no private cluster", "plimsoll-data"]);
+    }
+    assert!(!place.path("plimsoll-data").exists());
+}
+
+#[test]
+fn a_chain_that_is_not_configured_is_refused_with_those_that_are() {
+    let place = Place::new();
+    place.write("plimsoll.toml", &configuration(node_of_chain(CHAIN_ID), ""));
+    let started = place.start("the API listens");
+    place.run(&["verify", "views", "--chain", "7"]).fails(2, &["chain 7 is not configured", "31337"]);
+    started.signal("TERM");
+    assert_eq!(started.end().0, Some(0));
+}
