@@ -90,7 +90,7 @@ pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, nex
 /// A body that says it is large is refused before it is read.
 pub(crate) async fn bounded_body(request: Request, next: Next) -> Response {
     let length =
-        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_MAX_BYTES) {
         let detail = format!("a body may have {BODY_MAX_BYTES} bytes");
         return Problem::new(ProblemKind::BodyTooLarge, detail).into_response();

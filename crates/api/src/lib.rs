@@ -7,7 +7,7 @@
 //!   READ COMMITTED would, now and then, show a new row under an old watermark.)
 //! - *What cannot be answered is an error, never an empty 200.* An unknown chain is 404; a fold that never covered a block is 503; a
 //!   fold that is stopped or behind answers what it has, marked `stale` with the reason. An empty page therefore means: there is none.
-//! - *Errors are one shape*, RFC 9457, from the router's own 404 to a caught panic: every response passes [`context`], the only place that writes
+//! - *Errors are one shape*, RFC 9457, from the router's own 404 to a caught panic: every response passes `context`, the only place that writes
 //!   a problem's body, so no path can forget the request's id.
 //! - *A request costs a bounded amount*: of time, of rows looked at ([`limits`]), of connections and of bytes read.
 //! - *Pages are stable*: a cursor is a key, not an offset. While rows are added, a walk sees each row that was there once.
@@ -17,7 +17,7 @@
 //!
 //! **Traps.** A lag in seconds is the age of the oldest record that is not applied, not the age of the newest block: a quiet chain is not a
 //! stalled one. The statement timeout of the app role ends a query whose request was given up; without it, dropping the future
-//! would leave the query running. And a filter on JSON (`user`, `asset`) has no index: [`repo::events`] bounds what it looks at and
+//! would leave the query running. And a filter on JSON (`user`, `asset`) has no index: `repo::events` bounds what it looks at and
 //! hands back a cursor instead of searching on.
 
 mod context;

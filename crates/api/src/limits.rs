@@ -14,7 +14,7 @@ pub const EVENTS_SCANNED_PER_PAGE: u32 = 10_000;
 /// The longest `X-Request-Id` that is taken over.
 pub const REQUEST_ID_MAX_BYTES: usize = 128;
 /// The largest request body. No route reads one today.
-pub const BODY_MAX_BYTES: u64 = 64 * 1024;
+pub const BODY_MAX_BYTES: usize = 64 * 1024;
 /// The largest head of an HTTP/1 request.
 pub const HEAD_MAX_BYTES: usize = 32 * 1024;
 /// The most parameters of one request.

@@ -3,11 +3,13 @@
 //! Counters and histograms are counted where things happen. What the database knows better (marks, lags, leases, anomalies) is read at the
 //! scrape: it is then true in whatever process answers, and costs nothing while nobody asks.
 
+mod describe;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use plimsoll_types::api::{ChainState, FoldState};
 use sqlx::PgPool;
@@ -42,7 +44,7 @@ pub fn install() -> Result<PrometheusHandle, InstallError> {
         .set_buckets(COUNTS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
         .install_recorder()?;
-    describe();
+    describe::describe();
     Ok(handle)
 }
 
@@ -52,64 +54,6 @@ pub async fn upkeep(handle: PrometheusHandle, cancel: CancellationToken) {
     while cancel.run_until_cancelled(tick.tick()).await.is_some() {
         handle.run_upkeep();
     }
-}
-
-fn describe() {
-    describe_counter!("http_requests_total", Unit::Count, "Requests by route, method and status");
-    describe_histogram!(
-        "http_request_seconds",
-        Unit::Seconds,
-        "Time from a request's head to its answer, by route and method"
-    );
-    describe_gauge!(
-        "database_up",
-        Unit::Count,
-        "1 when the database answered this scrape; the gauges read from it are current only then"
-    );
-    describe_gauge!("chain_head_number", Unit::Count, "The last block that the journal covers");
-    describe_gauge!("chain_confirmed_number", Unit::Count, "The last block at the confirmation depth");
-    describe_gauge!("chain_final_number", Unit::Count, "The last final block");
-    describe_gauge!("chain_rpc_head_number", Unit::Count, "The node's head when last seen");
-    describe_gauge!("chain_rpc_head_age_seconds", Unit::Seconds, "Time since the node's head was last seen");
-    describe_gauge!("chain_lag_blocks", Unit::Count, "Blocks between the node's head and the journal's");
-    describe_gauge!("chain_halted", Unit::Count, "1 when the chain waits for an operator");
-    describe_gauge!("journal_seq", Unit::Count, "The journal's last record");
-    describe_gauge!("fold_lag_blocks", Unit::Count, "Blocks of the journal that the fold has not covered");
-    describe_gauge!("fold_lag_records", Unit::Count, "Journal records that the fold has not applied");
-    describe_gauge!(
-        "fold_lag_seconds",
-        Unit::Seconds,
-        "Age of the first record that the fold has not applied; 0 when there is none"
-    );
-    describe_gauge!("fold_stopped", Unit::Count, "1 when the fold waits for an operator");
-    describe_counter!(
-        "anomalies_total",
-        Unit::Count,
-        "What should not have happened, by chain, source and kind"
-    );
-    describe_gauge!("lease_fencing_token", Unit::Count, "The lease's token");
-    describe_gauge!(
-        "lease_remaining_seconds",
-        Unit::Seconds,
-        "How long the lease still runs; below 0: it has run out"
-    );
-    describe_gauge!(
-        "lease_holder",
-        Unit::Count,
-        "1 for the process that has the lease, 0 for those that had it"
-    );
-    // Spec 1 §10.1, counted by the folds.
-    describe_counter!(
-        "cache_update_failed_total",
-        Unit::Count,
-        "CacheUpdateFailed events, by view and asset"
-    );
-    describe_counter!(
-        "positionview_idempotent_ignored_total",
-        Unit::Count,
-        "IdempotentRequestIgnored events: requests played again"
-    );
-    describe_counter!("apply_rejected_total", Unit::Count, "Events that a fold refused, by reject code");
 }
 
 /// Sets the gauges that the database knows, when a scrape asks.

@@ -6,8 +6,11 @@ use plimsoll_types::api::{Role, RoleState};
 /// What the roles of this process do now: the supervisor reports, `/readyz` reads. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Roles {
-    board: Arc<Mutex<BTreeMap<(String, Option<u64>), Role>>>,
+    board: Arc<Mutex<Board>>,
 }
+
+/// By name and chain.
+type Board = BTreeMap<(String, Option<u64>), Role>;
 
 impl Roles {
     /// Notes what a role does now, and why. `chain_id` is the chain it works on, `None` for all of them.

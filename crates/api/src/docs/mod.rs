@@ -48,7 +48,7 @@ fn page(out: &mut String, document: &Value) -> std::fmt::Result {
     )?;
     prose(out, text(&document["info"]["description"]))?;
     for tag in TAGS {
-        write!(out, "<h2 id=\"tag-{tag}\">{}</h2>\n", Escaped(&capital(tag)))?;
+        writeln!(out, "<h2 id=\"tag-{tag}\">{}</h2>", Escaped(&capital(tag)))?;
         prose(out, tag_description(document, tag))?;
         for operation in operations(document, tag) {
             self::operation(out, &operation)?;

@@ -108,5 +108,5 @@ pub(super) fn limits(out: &mut String, schema: &Value) -> fmt::Result {
     if parts.is_empty() {
         return Ok(());
     }
-    write!(out, "<p class=\"quiet\">{}</p>\n", Escaped(&parts.join("; ")))
+    writeln!(out, "<p class=\"quiet\">{}</p>", Escaped(&parts.join("; ")))
 }

@@ -38,7 +38,6 @@ pub(crate) const PATHS: &[&str] =
     &["/", HEALTHZ, READYZ, METRICS, OPENAPI, DOCS, DOCS_STYLE, POSITIONS, EVENTS, CHAINS, CHAIN];
 
 /// All routes with everything around them.
-#[must_use]
 pub fn router(state: ApiState) -> Router {
     router_with(state, Router::new())
 }
@@ -63,7 +62,7 @@ pub(crate) fn router_with(state: ApiState, more: Router<ApiState>) -> Router {
         .merge(data)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES as usize))
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(from_fn(context::bounded_body))
         .layer(CatchPanicLayer::custom(context::panicked))
         .layer(from_fn(context::around))

@@ -1,0 +1,74 @@
+//! What each metric means, for the `# HELP` lines. Names: base units, `_total` for counters; those of spec 1 §10.1 as they are there.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+#[rustfmt::skip]
+const METRICS: &[(Kind, &str, Unit, &str)] = &[
+    // HTTP.
+    (Counter, "http_requests_total", Unit::Count, "Requests, by route, method and status"),
+    (Histogram, "http_request_seconds", Unit::Seconds, "Time from a request's head to its answer, by route and method"),
+    // Chain and journal: read at the scrape, as are the folds' lags, the anomalies and the leases' terms.
+    (Gauge, "database_up", Unit::Count, "1 when the database answered this scrape; what is read from it is current only then"),
+    (Gauge, "chain_head_number", Unit::Count, "The last block that the journal covers"),
+    (Gauge, "chain_confirmed_number", Unit::Count, "The last block at the confirmation depth"),
+    (Gauge, "chain_final_number", Unit::Count, "The last final block"),
+    (Gauge, "chain_rpc_head_number", Unit::Count, "The node's head when last seen"),
+    (Gauge, "chain_rpc_head_age_seconds", Unit::Seconds, "Time since the node's head was last seen"),
+    (Gauge, "chain_lag_blocks", Unit::Count, "Blocks between the node's head and the journal's"),
+    (Gauge, "chain_halted", Unit::Count, "1 when the chain waits for an operator"),
+    (Gauge, "journal_seq", Unit::Count, "The journal's last record"),
+    (Counter, "ingest_blocks_total", Unit::Count, "Blocks taken in at the head"),
+    (Counter, "ingest_events_total", Unit::Count, "Events taken in"),
+    (Histogram, "ingest_commit_seconds", Unit::Seconds, "Time to write and commit one step of ingest"),
+    (Gauge, "ingest_backfill_remaining_blocks", Unit::Count, "Blocks that the backfill has still to take in"),
+    (Counter, "reorgs_total", Unit::Count, "Reorgs that were followed"),
+    (Histogram, "reorg_depth_blocks", Unit::Count, "Blocks that a reorg took back"),
+    (Counter, "deep_reorg_total", Unit::Count, "Reorgs past finality: the chain halts"),
+    // Folds.
+    (Gauge, "fold_lag_blocks", Unit::Count, "Blocks of the journal that the fold has not covered"),
+    (Gauge, "fold_lag_records", Unit::Count, "Journal records that the fold has not applied"),
+    (Gauge, "fold_lag_seconds", Unit::Seconds, "Age of the first record that the fold has not applied; 0 when there is none"),
+    (Gauge, "fold_stopped", Unit::Count, "1 when the fold waits for an operator"),
+    (Counter, "fold_records_total", Unit::Count, "Journal records that the fold has applied"),
+    (Counter, "fold_stops_total", Unit::Count, "Times that the fold met a record it cannot apply"),
+    // Views (spec 1 §10.1), and how they compare with the chain.
+    (Counter, "cache_update_failed_total", Unit::Count, "CacheUpdateFailed events, by view and asset"),
+    (Counter, "positionview_idempotent_ignored_total", Unit::Count, "IdempotentRequestIgnored events: requests played again"),
+    (Counter, "apply_rejected_total", Unit::Count, "Events that were refused, by reject code"),
+    (Counter, "view_applied_total", Unit::Count, "Events that were folded, by view and status"),
+    (Counter, "view_anomalies_total", Unit::Count, "Anomalies that the view fold noted in this process, by kind"),
+    (Counter, "mirror_verify_checked_total", Unit::Count, "Mirror rows that were compared with the contract"),
+    (Counter, "mirror_verify_mismatch_total", Unit::Count, "Mirror rows that differ from the contract"),
+    (Counter, "mirror_verify_unverified_total", Unit::Count, "Mirror rows that the node could not answer for"),
+    (Counter, "anomalies_total", Unit::Count, "What should not have happened, by chain, source and kind"),
+    // Leases, roles and the database.
+    (Gauge, "lease_held", Unit::Count, "1 while this process has the lease"),
+    (Gauge, "lease_holder", Unit::Count, "1 for the process that has the lease, 0 for those that had it"),
+    (Gauge, "lease_fencing_token", Unit::Count, "The lease's token"),
+    (Gauge, "lease_remaining_seconds", Unit::Seconds, "How long the lease still runs; below 0: it has run out"),
+    (Counter, "lease_fenced_total", Unit::Count, "Writes that were refused for an old token"),
+    (Counter, "lease_renewal_failures_total", Unit::Count, "Renewals that failed"),
+    (Counter, "role_restarts_total", Unit::Count, "Roles that failed and were started again"),
+    (Gauge, "db_pool_connections", Unit::Count, "Connections of a pool, by state"),
+    (Counter, "cluster_restarts_total", Unit::Count, "Times that the private Postgres was started again"),
+    (Counter, "partitions_dropped_total", Unit::Count, "Partitions that were past their retention"),
+];
+
+/// Tells the recorder of this process.
+pub(super) fn describe() {
+    for (kind, name, unit, meaning) in METRICS {
+        match kind {
+            Counter => describe_counter!(*name, *unit, *meaning),
+            Gauge => describe_gauge!(*name, *unit, *meaning),
+            Histogram => describe_histogram!(*name, *unit, *meaning),
+        }
+    }
+}
