@@ -22,10 +22,6 @@ pub const PARAMETERS_MAX: usize = 64;
 
 /// How long a client may take over the head of a request, and stay idle between two.
 pub const HEAD_READ_TIMEOUT_MS: u64 = 30_000;
-/// How often an idle HTTP/2 connection is asked whether it lives.
-pub const HTTP2_PING_INTERVAL_MS: u64 = 30_000;
-/// Streams in flight on one HTTP/2 connection.
-pub const HTTP2_STREAMS_MAX: u32 = 100;
 
 /// How long the readiness check and a scrape wait for the database.
 pub const PROBE_TIMEOUT_MS: u64 = 2_000;

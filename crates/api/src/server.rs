@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{HEAD_MAX_BYTES, HEAD_READ_TIMEOUT_MS, HTTP2_PING_INTERVAL_MS, HTTP2_STREAMS_MAX};
+use crate::limits::{HEAD_MAX_BYTES, HEAD_READ_TIMEOUT_MS};
 use crate::routes::router;
 use crate::state::{ApiOptions, ApiState};
 
@@ -146,17 +146,13 @@ async fn connection(stream: TcpStream, slot: OwnedSemaphorePermit, app: Router, 
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection is without TCP_NODELAY");
     }
-    let mut builder = Builder::new(TokioExecutor::new());
+    // HTTP/1 alone: telling the versions apart would wait for a silent client's first bytes without a limit.
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(HEAD_READ_TIMEOUT_MS))
         .max_buf_size(HEAD_MAX_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .keep_alive_interval(Duration::from_millis(HTTP2_PING_INTERVAL_MS));
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     tokio::pin!(served);
     let result = tokio::select! {
