@@ -32,9 +32,9 @@ BEGIN
     END IF;
     low := point / policy.width * policy.width;
     child := format('%s_%s_%s', parent_name, chain, low);
-    IF to_regclass(format('plimsoll.%I', child)) IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'plimsoll'::regnamespace AND relname = child) THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('plimsoll.ensure_partition:' || parent_name, 0));
-        IF to_regclass(format('plimsoll.%I', child)) IS NULL THEN
+        IF NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'plimsoll'::regnamespace AND relname = child) THEN
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', child, parent_name);
             EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', child);
             EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', child);

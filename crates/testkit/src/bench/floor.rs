@@ -37,7 +37,13 @@ impl Rows {
     }
 
     /// Writes them into a fresh database; how long that takes.
-    pub(super) async fn write(&self, store: &Store, chain_id: u64, last_block: i64, last_seq: i64) -> Result<Duration> {
+    pub(super) async fn write(
+        &self,
+        store: &Store,
+        chain_id: u64,
+        last_block: i64,
+        last_seq: i64,
+    ) -> Result<Duration> {
         let mut partitions = plimsoll_store::Partitions::default();
         for (table, to) in [
             ("chain_blocks", last_block),

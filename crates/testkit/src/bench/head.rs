@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use anyhow::{Context as _, Result};
-use plimsoll_chain::{EndpointConfig, HeadHint, Rpc};
 use plimsoll_chain::abi::Contracts;
+use plimsoll_chain::{EndpointConfig, HeadHint, Rpc};
 use plimsoll_ingest::IngestConfig;
 
 use super::pipeline::{Pipeline, Store};
@@ -29,13 +29,20 @@ pub(super) struct Delays {
 /// Follows a live chain for `blocks` blocks. A block counts as available when the node announces it on a socket of the bench's own.
 pub(super) async fn measure(directory: &std::path::Path, blocks: usize) -> Result<Delays> {
     let anvil =
-        Anvil::start(&AnvilOptions { mining: Mining::Every(BLOCK_INTERVAL), ..AnvilOptions::default() }).await?;
+        Anvil::start(&AnvilOptions { mining: Mining::Every(BLOCK_INTERVAL), ..AnvilOptions::default() })
+            .await?;
     let load = deploy_load(&anvil, false).await?;
     let store = Store::fresh(directory).await?;
     let socket = anvil.url().replacen("http", "ws", 1);
     let contracts: Contracts = load_contracts(load.address, load.block);
-    let config = IngestConfig { confirmations: 4, finality_depth: 16, ..crate::bench::ingest::config(anvil.chain_id().await?) };
-    let pipeline = Pipeline::start(&store, Rpc::connect(&EndpointConfig::new(&*socket)).await?, &contracts, config).await?;
+    let config = IngestConfig {
+        confirmations: 4,
+        finality_depth: 16,
+        ..crate::bench::ingest::config(anvil.chain_id().await?)
+    };
+    let pipeline =
+        Pipeline::start(&store, Rpc::connect(&EndpointConfig::new(&*socket)).await?, &contracts, config)
+            .await?;
     let announcer = Rpc::connect(&EndpointConfig::new(&*socket)).await?;
     let mut heads = announcer.heads();
     let mut delays = Vec::with_capacity(blocks);
@@ -46,7 +53,10 @@ pub(super) async fn measure(directory: &std::path::Path, blocks: usize) -> Resul
         let announced = Instant::now();
         let number = i64::try_from(number)?;
         while store.mirrored().await?.is_none_or(|mirrored| mirrored < number) {
-            anyhow::ensure!(announced.elapsed() < Duration::from_secs(30), "block {number} did not reach the mirror in 30 s");
+            anyhow::ensure!(
+                announced.elapsed() < Duration::from_secs(30),
+                "block {number} did not reach the mirror in 30 s"
+            );
             tokio::time::sleep(WATERMARK_POLL).await;
         }
         next += 1;

@@ -1,6 +1,6 @@
 //! `bench ingest`: a backfill of positions, from the endpoint to the mirror and the apply log, and the delay at the head.
 //!
-//! The fixture is made on Anvil: blocks of 200 `UserPositionCachedV2`, each of another user. It is brought in three times: live, so that
+//! The fixture is made on Anvil: blocks of 200 `UserPositionCachedV2` of 25,000 users in turn. It is brought in three times: live, so that
 //! memory is measured without a fixture in it; once more while its answers are recorded; and from the recording, so that the node is not
 //! what is measured. The floor writes the same rows to the same tables by plain COPY.
 
@@ -29,6 +29,8 @@ use crate::node::Node;
 
 /// Events of a fixture block.
 const EVENTS_PER_BLOCK: u64 = 200;
+/// Users that they are of: each position is written about as often as the events outnumber the users.
+const USERS: u64 = 25_000;
 /// Blocks of a range, and ranges in flight.
 const RANGE_BLOCKS: u64 = 20;
 const RANGES_IN_FLIGHT: usize = 2;
@@ -93,11 +95,13 @@ pub async fn run(options: &Options) -> Result<Report> {
     let delays = head::measure(&directory.path().join("head"), options.head_blocks).await?;
 
     say(&format!("making {} events in {blocks} blocks on Anvil", options.events));
-    let anvil = Anvil::start(&AnvilOptions { mining: Mining::OnDemand, ..AnvilOptions::default() }).await?;
+    let anvil =
+        Anvil::start(&AnvilOptions { mining: Mining::OnDemand, states: Some(16), ..AnvilOptions::default() }).await?;
     let load = deploy_load(&anvil, true).await?;
     for block in 0..blocks {
         let start = block * EVENTS_PER_BLOCK;
-        push_batch(&anvil, load.admin, load.address, start, EVENTS_PER_BLOCK.min(options.events - start)).await?;
+        push_batch(&anvil, load.admin, load.address, start, EVENTS_PER_BLOCK.min(options.events - start))
+            .await?;
         anvil.mine(1).await?;
     }
     let contracts = load_contracts(load.address, load.block);
@@ -106,7 +110,8 @@ pub async fn run(options: &Options) -> Result<Report> {
 
     say("live");
     let store = Store::fresh(&directory.path().join("live")).await?;
-    let live = time_to_mirror(&store, Rpc::connect(&endpoint).await?, &contracts, config(chain_id), last).await?;
+    let live =
+        time_to_mirror(&store, Rpc::connect(&endpoint).await?, &contracts, config(chain_id), last).await?;
     check(&store, options.events).await?;
     let rss_peak_mb = rss_peak_mb();
     store.stop().await?;
@@ -192,14 +197,25 @@ pub(super) async fn deploy_load(anvil: &Anvil, mines: bool) -> Result<Load> {
 async fn deploy(anvil: &Anvil, from: Address, code: Vec<u8>, mines: bool) -> Result<(Address, u64)> {
     let call = crate::node::Call { from, to: None, data: Bytes::from(code) };
     let receipt = anvil.execute("deployment", &call, mines).await?;
-    let address = receipt["contractAddress"].as_str().context("a deployment's receipt names the contract")?.parse()?;
+    let address =
+        receipt["contractAddress"].as_str().context("a deployment's receipt names the contract")?.parse()?;
     let number = receipt["blockNumber"].as_str().context("a receipt has a block")?;
     Ok((address, u64::from_str_radix(number.trim_start_matches("0x"), 16)?))
 }
 
 /// Sends one fixture batch; the next block has it.
-pub(super) async fn push_batch(node: &Node, from: Address, to: Address, start: u64, count: u64) -> Result<()> {
-    let function = artifact("PositionLoad").abi.function(PUSH).and_then(|f| f.first()).context("PositionLoad pushes batches")?;
+pub(super) async fn push_batch(
+    node: &Node,
+    from: Address,
+    to: Address,
+    start: u64,
+    count: u64,
+) -> Result<()> {
+    let function = artifact("PositionLoad")
+        .abi
+        .function(PUSH)
+        .and_then(|f| f.first())
+        .context("PositionLoad pushes batches")?;
     let arguments = [DynSolValue::Uint(U256::from(start), 256), DynSolValue::Uint(U256::from(count), 256)];
     let data = Bytes::from(function.abi_encode_input(&arguments)?);
     let call = json!([{ "from": from, "to": to, "data": data, "gas": format!("{BATCH_GAS:#x}") }]);
@@ -221,10 +237,10 @@ async fn check(store: &Store, events: u64) -> Result<()> {
         ("chain_events", counts.events),
         ("chain_live", counts.live),
         ("view_apply_log", counts.applied),
-        ("position_cache_mirror", counts.mirrored),
     ] {
         ensure!(count == expected, "{table} has {count} rows for {expected} events");
     }
+    let users = expected.min(i64::try_from(USERS)?);
+    ensure!(counts.mirrored == users, "the mirror has {} rows for {users} users", counts.mirrored);
     Ok(())
 }
-

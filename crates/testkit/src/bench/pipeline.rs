@@ -39,7 +39,9 @@ impl Store {
 
     /// Up to which block the mirror is.
     pub(super) async fn mirrored(&self) -> Result<Option<i64>> {
-        let number = sqlx::query_scalar!("SELECT max(block_number) FROM fold_cursors").fetch_one(self.db.worker()).await?;
+        let number = sqlx::query_scalar!("SELECT max(block_number) FROM fold_cursors")
+            .fetch_one(self.db.worker())
+            .await?;
         Ok(number)
     }
 }
@@ -52,13 +54,19 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) async fn start(store: &Store, rpc: Rpc, contracts: &Contracts, config: IngestConfig) -> Result<Self> {
+    pub(super) async fn start(
+        store: &Store,
+        rpc: Rpc,
+        contracts: &Contracts,
+        config: IngestConfig,
+    ) -> Result<Self> {
         let cancel = CancellationToken::new();
         let leases = Leases::connect(&store.db, "bench", DEFAULT_TERM).await?;
         let tail = Tail::default();
         let chain_id = config.chain_id;
         let fold = ViewFold::new(chain_id, contracts);
-        let mut ingest = Ingest::new(config, rpc, contracts.clone(), store.db.clone(), leases.clone(), tail.clone());
+        let mut ingest =
+            Ingest::new(config, rpc, contracts.clone(), store.db.clone(), leases.clone(), tail.clone());
         let mut runner = FoldRunner::new(fold, chain_id, store.db.clone(), leases, tail);
         let (until, until_too) = (cancel.clone(), cancel.clone());
         Ok(Self {
