@@ -1,0 +1,299 @@
+//! Whatever a chain does above finality, and whatever happens to the node that follows it: when things settle, what was lived
+//! through equals what a fresh sync of the surviving chain gives, and both equal the chain itself.
+//!
+//! `PROPTEST_CASES` asks for more cases; a seed that failed is kept in `proptest-regressions` and tried first.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::cell::Cell;
+
+use alloy_primitives::Address;
+use plimsoll_store::{DEFAULT_TERM, Db, Leases};
+use plimsoll_testkit::model::Orphans;
+use plimsoll_testkit::projection::{JournalCheck, Projection, live_truth};
+use plimsoll_testkit::truth;
+use plimsoll_views::replay::replay;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
+use sqlx::PgPool;
+use support::follower::{Follower, Settings};
+use support::laws;
+use support::world::{Deed, Inclusion, Plan, World, contracts, user};
+
+/// Enough to meet every operation beside every other in well under a minute, unoptimised.
+const DEFAULT_CASES: u32 = 16;
+const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proptest-regressions/reorg_property.txt");
+
+/// What happens to the chain, to its endpoint, or to the node.
+#[derive(Clone, Debug)]
+enum Act {
+    Extend(Vec<Vec<Plan>>),
+    /// The chain grows by so many blocks while the ingest is down: ranges are backfilled when it is back.
+    GrowUnseen(Vec<Vec<Plan>>),
+    Fork { depth: u64, blocks: Vec<Vec<Plan>>, again: bool },
+    /// To a block that was there before, on whatever branch: A, B, A.
+    Flip(usize),
+    Lag(u64),
+    Fail(u32),
+    LimitRange(Option<u64>),
+    ForgetOrphans(bool),
+    RestartIngest { killed: bool },
+    RestartFold { killed: bool },
+    StopFold,
+    /// Other tasks get so many turns, so that what comes next meets the node half way.
+    Yield(u8),
+    Settle,
+}
+
+#[derive(Clone, Debug)]
+struct Story {
+    settings: Settings,
+    acts: Vec<Act>,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    (0u8..14, 0u8..3, 0u8..2, 0u8..50).prop_map(|(kind, user, asset, amount)| match kind {
+        0..=2 => Deed::Cache { user, asset, amount },
+        3..=5 => Deed::Push { user, asset, amount },
+        6 => Deed::PushFails { user, asset },
+        7 => Deed::Replay { user, asset },
+        8 => Deed::Health { user, factor: amount },
+        9 => Deed::AssetStats { asset, price: amount },
+        10 => Deed::History { user, asset },
+        11 => Deed::Fee { user },
+        12 => if amount < 25 { Deed::Unknown { topic: amount } } else { Deed::Anonymous },
+        _ => Deed::Elsewhere,
+    })
+}
+
+fn blocks(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<Plan>>> {
+    let plan = (0u8..3, prop::bool::weighted(0.9), vec(deed(), 0..3));
+    let plan = plan.prop_map(|(sender, succeeds, deeds)| Plan { sender, succeeds, deeds });
+    vec(vec(plan, 0..3), count)
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => blocks(1..4).prop_map(Act::Extend),
+        3 => blocks(4..16).prop_map(Act::GrowUnseen),
+        6 => (0u64..7, blocks(1..7), any::<bool>())
+            .prop_map(|(depth, blocks, again)| Act::Fork { depth, blocks, again }),
+        5 => any::<usize>().prop_map(Act::Flip),
+        2 => (0u64..4).prop_map(Act::Lag),
+        3 => (1u32..6).prop_map(Act::Fail),
+        1 => prop::option::of(1u64..4).prop_map(Act::LimitRange),
+        1 => any::<bool>().prop_map(Act::ForgetOrphans),
+        3 => any::<bool>().prop_map(|killed| Act::RestartIngest { killed }),
+        2 => any::<bool>().prop_map(|killed| Act::RestartFold { killed }),
+        1 => Just(Act::StopFold),
+        4 => any::<u8>().prop_map(Act::Yield),
+        6 => Just(Act::Settle),
+    ]
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let settings = (0u64..5, 0u64..4, 0u64..5, any::<bool>(), 1usize..4, 1u64..6, prop::option::of(1usize..20));
+    let settings = settings.prop_map(|(start_block, confirmations, beyond, watched, flight, range, step)| Settings {
+        start_block,
+        confirmations,
+        finality_depth: (confirmations + beyond).max(1),
+        watched: if watched { vec![user(0), user(2)] } else { Vec::new() },
+        ranges_in_flight: flight,
+        range_blocks: range,
+        step_records: step,
+    });
+    (settings, vec(act(), 1..25)).prop_map(|(settings, acts)| Story { settings, acts })
+}
+
+#[test]
+fn whatever_was_lived_through_a_fresh_sync_of_the_surviving_chain_gives_the_same() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let config = Config {
+        cases: cases.unwrap_or(DEFAULT_CASES),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+        max_shrink_iters: 200,
+        ..Config::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // Hashes depend on the chain's id: the two runs of one chain are in two databases.
+    let places = runtime.block_on(async {
+        let (lived, fresh) = (plimsoll_store::testing::db().await, plimsoll_store::testing::db().await);
+        let leases = [leases(&lived).await, leases(&fresh).await];
+        [(lived, leases[0].clone()), (fresh, leases[1].clone())]
+    });
+    let next_chain = Cell::new(1);
+    let outcome = TestRunner::new(config).run(&story(), |story| {
+        let chain_id = next_chain.replace(next_chain.get() + 1);
+        runtime.block_on(play(&places, chain_id, story)).map_err(TestCaseError::fail)
+    });
+    if let Err(failed) = outcome {
+        panic!("{failed}");
+    }
+}
+
+async fn leases(db: &Db) -> Leases {
+    Leases::connect(db, "test", DEFAULT_TERM).await.unwrap()
+}
+
+async fn play(places: &[(Db, Leases); 2], chain_id: u64, story: Story) -> Result<(), String> {
+    let Settings { start_block, finality_depth, .. } = story.settings;
+    let settings = story.settings;
+    let mut world = World::new(chain_id, finality_depth);
+    let [(lived, lived_leases), (fresh, fresh_leases)] = places;
+    let mut node = Follower::new(lived, lived_leases, chain_id, &world.chain, settings.clone()).await;
+    node.start_ingest();
+    node.start_fold();
+    for act in story.acts {
+        perform(&mut world, &mut node, act).await?;
+    }
+
+    // All is well again, and there is one more block, so that a head that went down has to be followed.
+    world.chain.fail_next(0);
+    world.lag(0);
+    world.extend(vec![Vec::new()]);
+    while world.visible_head().0 < start_block {
+        world.extend(vec![Vec::new()]);
+    }
+    node.start_ingest();
+    node.start_fold();
+    let tip = world.visible_head();
+    node.settle(|head| head == Some(tip)).await?;
+    node.end().await;
+
+    let mut other = Follower::new(fresh, fresh_leases, chain_id, &world.chain, settings.clone()).await;
+    other.start_ingest();
+    other.start_fold();
+    other.settle(|head| head == Some(tip)).await?;
+    other.end().await;
+
+    let watched = &settings.watched;
+    for (db, name) in [(lived, "the run that was lived through"), (fresh, "the fresh sync")] {
+        let broken = judge(db, chain_id, &world, start_block, watched).await;
+        broken.map_err(|broken| format!("{name}: {broken}"))?;
+    }
+    let (lived, fresh) = (projection(lived, chain_id).await, projection(fresh, chain_id).await);
+    nothing("lived through (first), fresh (second)", &lived.differences(&fresh))
+}
+
+async fn perform(world: &mut World, node: &mut Follower, act: Act) -> Result<(), String> {
+    match act {
+        Act::Extend(blocks) => world.extend(blocks),
+        Act::GrowUnseen(blocks) => {
+            node.end_ingest(false).await;
+            world.extend(blocks);
+            node.start_ingest();
+        }
+        Act::Fork { depth, blocks, again } => world.fork(depth, blocks, again),
+        Act::Flip(choice) => world.flip(choice),
+        Act::Lag(blocks) => world.lag(blocks),
+        Act::Fail(requests) => world.chain.fail_next(requests),
+        Act::LimitRange(blocks) => world.chain.limit_range(blocks),
+        Act::ForgetOrphans(forgets) => {
+            world.chain.set_orphans(if forgets { Orphans::Forgotten } else { Orphans::Served });
+        }
+        Act::RestartIngest { killed } => {
+            node.end_ingest(killed).await;
+            node.start_ingest();
+        }
+        Act::RestartFold { killed } => {
+            node.end_fold(killed).await;
+            node.start_fold();
+        }
+        Act::StopFold => node.end_fold(false).await,
+        Act::Yield(turns) => {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        }
+        Act::Settle => {
+            let start_block = node.settings.start_block;
+            node.settle(|head| world.is_satisfied_by(head, start_block)).await?;
+            laws::check(node.db.worker(), node.chain_id).await?;
+        }
+    }
+    Ok(())
+}
+
+fn nothing(what: &str, differences: &[String]) -> Result<(), String> {
+    if differences.is_empty() { Ok(()) } else { Err(format!("{what}: {differences:#?}")) }
+}
+
+async fn projection(db: &Db, chain_id: u64) -> Projection {
+    let mut conn = db.worker().acquire().await.unwrap();
+    Projection::read(&mut conn, chain_id).await.unwrap()
+}
+
+/// What one run's database says against the chain, and against itself.
+async fn judge(
+    db: &Db,
+    chain_id: u64,
+    world: &World,
+    start_block: u64,
+    watched: &[Address],
+) -> Result<(), String> {
+    let mut conn = db.worker().acquire().await.unwrap();
+    let found = live_truth(&mut conn, chain_id).await.map_err(|error| error.to_string())?;
+    nothing("events", &truth::differences(&world.true_events(start_block), &found))?;
+
+    let (expected, found) = (world.true_inclusions(watched, start_block), inclusions(db.worker(), chain_id).await);
+    if expected != found {
+        return Err(format!("watched transactions are {expected:#?} on the chain, and here {found:#?}"));
+    }
+    let expected = world.true_positions(start_block);
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|((who, what), p)| {
+            let version = i64::try_from(p.version).unwrap();
+            let (number, collateral) = (i64::try_from(p.block_number).unwrap(), p.collateral.to_string());
+            (who.to_string().to_lowercase(), what.to_string().to_lowercase(), collateral, p.debt.to_string(), version, number)
+        })
+        .collect();
+    let found: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(
+        r#"SELECT "user", asset, collateral::text, debt::text, version::bigint, last_chain_block FROM position_cache_mirror
+           WHERE chain_id = $1 ORDER BY "user", asset"#,
+    )
+    .bind(chain_id.cast_signed())
+    .fetch_all(db.worker())
+    .await
+    .unwrap();
+    if expected != found {
+        return Err(format!("positions are {expected:#?} on the chain, and here {found:#?}"));
+    }
+
+    let check = JournalCheck::read(&mut conn, chain_id).await.unwrap();
+    if !check.is_sound() {
+        return Err(format!("{check:?}"));
+    }
+    laws::check(db.worker(), chain_id).await?;
+    let replayed =
+        replay(db, chain_id, &contracts(start_block), |_| {}).await.map_err(|error| error.to_string())?;
+    if !replayed.equal || replayed.at_seq != check.last_seq {
+        return Err(format!("replayed to {}: {replayed:#?}", check.last_seq));
+    }
+    Ok(())
+}
+
+/// The unretracted inclusions.
+async fn inclusions(pool: &PgPool, chain_id: u64) -> Vec<Inclusion> {
+    let rows: Vec<(i64, Vec<u8>, i32, String, i64, bool)> = sqlx::query_as(
+        "SELECT t.block_number, t.block_hash, t.tx_index, t.sender, t.nonce::bigint, t.succeeded
+         FROM journal j JOIN chain_tx_meta t ON t.chain_id = j.chain_id AND t.block_number = j.block_number AND t.id = j.ref
+         WHERE j.chain_id = $1 AND j.kind = 'included'
+           AND NOT EXISTS (SELECT FROM journal r WHERE r.chain_id = j.chain_id AND r.kind = 'retract' AND r.ref = j.seq)
+         ORDER BY t.block_number, t.tx_index",
+    )
+    .bind(chain_id.cast_signed())
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    rows.into_iter()
+        .map(|(number, hash, index, sender, nonce, succeeded)| {
+            let (number, nonce) = (number.cast_unsigned(), nonce.cast_unsigned());
+            let hash = alloy_primitives::B256::from_slice(&hash);
+            (number, hash, index.cast_unsigned(), sender.parse().unwrap(), nonce, succeeded)
+        })
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! A node that follows a model chain: an ingest and the view fold, which can be stopped, killed and started again.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use alloy_transport::Transport;
+use futures::future::select_all;
+use plimsoll_chain::interval::IntervalPolicy;
+use plimsoll_chain::{EndpointConfig, Rpc};
+use plimsoll_ingest::{Ingest, IngestConfig};
+use plimsoll_journal::{Fold, FoldError, FoldRunner, Record, StepOptions, Tail, Undone, step};
+use plimsoll_store::{Db, Leases, Partitions};
+use plimsoll_testkit::model::ModelChain;
+use plimsoll_views::{FOLD_NAME, ViewFold};
+use serde_json::Value;
+use sqlx::PgConnection;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::world::contracts;
+
+/// A node that did not get where it should by then hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
+/// How a chain is followed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub start_block: u64,
+    pub confirmations: u64,
+    pub finality_depth: u64,
+    pub watched: Vec<Address>,
+    pub ranges_in_flight: usize,
+    pub range_blocks: u64,
+    /// About how many records the fold takes at a time; `None`: the runner's own measure.
+    pub step_records: Option<usize>,
+}
+
+/// A fold that tells when it has committed.
+struct Told<F> {
+    fold: F,
+    committed: watch::Sender<()>,
+}
+
+impl<F: Fold> Fold for Told<F> {
+    fn name(&self) -> &'static str {
+        self.fold.name()
+    }
+
+    fn partitioned_tables(&self) -> &'static [&'static str] {
+        self.fold.partitioned_tables()
+    }
+
+    async fn apply(
+        &mut self,
+        conn: &mut PgConnection,
+        final_number: Option<u64>,
+        records: &[Record],
+    ) -> Result<Vec<Option<Value>>, FoldError> {
+        self.fold.apply(conn, final_number, records).await
+    }
+
+    async fn undo(&mut self, conn: &mut PgConnection, undone: Vec<Undone>) -> Result<(), FoldError> {
+        self.fold.undo(conn, undone).await
+    }
+
+    async fn skip(&mut self, conn: &mut PgConnection, record: &Record, why: &str) -> Result<(), FoldError> {
+        self.fold.skip(conn, record, why).await
+    }
+
+    fn committed(&mut self) {
+        self.fold.committed();
+        self.committed.send_replace(());
+    }
+
+    fn rolled_back(&mut self) {
+        self.fold.rolled_back();
+    }
+}
+
+struct Running {
+    task: AbortOnDropHandle<()>,
+    cancel: CancellationToken,
+}
+
+impl Running {
+    fn start(work: impl Future<Output = ()> + Send + 'static, cancel: CancellationToken) -> Self {
+        Self { task: AbortOnDropHandle::new(tokio::spawn(work)), cancel }
+    }
+
+    /// Ends it, in order or wherever it happens to be.
+    async fn end(self, killed: bool) {
+        if killed {
+            self.task.abort();
+        } else {
+            self.cancel.cancel();
+        }
+        match self.task.await {
+            Err(error) if !error.is_cancelled() => panic!("{error}"),
+            _ => {}
+        }
+    }
+}
+
+/// The node.
+pub struct Follower {
+    pub db: Db,
+    pub chain_id: u64,
+    pub settings: Settings,
+    chain: ModelChain,
+    leases: Leases,
+    tail: Tail,
+    committed: watch::Sender<()>,
+    ingest: Option<Running>,
+    fold: Option<Running>,
+}
+
+impl Follower {
+    pub async fn new(db: &Db, leases: &Leases, chain_id: u64, chain: &ModelChain, settings: Settings) -> Self {
+        let mut partitions = Partitions::default();
+        for table in ["view_apply_log", "view_trail", "position_push_links"] {
+            partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
+        }
+        Self {
+            db: db.clone(),
+            chain_id,
+            settings,
+            chain: chain.clone(),
+            leases: leases.clone(),
+            tail: Tail::default(),
+            committed: watch::Sender::new(()),
+            ingest: None,
+            fold: None,
+        }
+    }
+
+    pub fn start_ingest(&mut self) {
+        if self.ingest.is_some() {
+            return;
+        }
+        // What fails is not tried again within a request: the ingest ends and is started anew, which is the harder case.
+        let endpoint = EndpointConfig { max_retries: 0, ..EndpointConfig::new("http://model") };
+        let rpc = Rpc::over(self.chain.clone().boxed(), &endpoint);
+        let Settings { start_block, confirmations, finality_depth, ranges_in_flight, range_blocks, .. } =
+            self.settings;
+        let config = IngestConfig {
+            chain_id: self.chain_id,
+            name: "model".into(),
+            confirmations,
+            finality_depth,
+            poll_interval: Duration::from_millis(1),
+            watched_senders: self.settings.watched.clone(),
+            ranges_in_flight,
+            range: IntervalPolicy {
+                initial_blocks: range_blocks,
+                max_blocks: range_blocks * 4,
+                increase_blocks: 1,
+                ..IntervalPolicy::default()
+            },
+        };
+        let contracts = contracts(start_block);
+        let (db, leases, tail) = (self.db.clone(), self.leases.clone(), self.tail.clone());
+        let mut ingest = Ingest::new(config, rpc, contracts, db, leases, tail);
+        let cancel = CancellationToken::new();
+        let stop = cancel.clone();
+        let work = async move {
+            while let Err(error) = ingest.run(&stop).await {
+                assert!(!error.is_fatal(), "{error}");
+            }
+        };
+        self.ingest = Some(Running::start(work, cancel));
+    }
+
+    pub fn start_fold(&mut self) {
+        if self.fold.is_some() {
+            return;
+        }
+        let chain_id = self.chain_id;
+        let view = ViewFold::new(chain_id, &contracts(self.settings.start_block));
+        let mut fold = Told { fold: view, committed: self.committed.clone() };
+        let (db, leases, tail) = (self.db.clone(), self.leases.clone(), self.tail.clone());
+        let cancel = CancellationToken::new();
+        let stop = cancel.clone();
+        let Some(max_records) = self.settings.step_records else {
+            let mut runner = FoldRunner::new(fold, chain_id, db, leases, tail);
+            self.fold = Some(Running::start(async move { runner.run(&stop).await.unwrap() }, cancel));
+            return;
+        };
+        let work = async move {
+            let Ok(lease) = leases.acquire_wait(&format!("fold:{FOLD_NAME}:{chain_id}"), &stop).await else {
+                return;
+            };
+            let mut conn = db.worker().acquire().await.unwrap();
+            let mut end = tail.subscribe(chain_id);
+            while !stop.is_cancelled() {
+                end.mark_unchanged();
+                let options = StepOptions { max_records, up_to_seq: None, tail: None, lease: Some(&lease) };
+                if step(&mut fold, &mut conn, chain_id, options).await.unwrap().records == 0 {
+                    stop.run_until_cancelled(end.changed()).await;
+                }
+            }
+            lease.release().await.unwrap();
+        };
+        self.fold = Some(Running::start(work, cancel));
+    }
+
+    pub async fn end_ingest(&mut self, killed: bool) {
+        if let Some(running) = self.ingest.take() {
+            running.end(killed).await;
+        }
+    }
+
+    pub async fn end_fold(&mut self, killed: bool) {
+        if let Some(running) = self.fold.take() {
+            running.end(killed).await;
+        }
+    }
+
+    pub fn ingests(&self) -> bool {
+        self.ingest.is_some()
+    }
+
+    /// Waits until the journal's head satisfies `is_there`, then, if the fold runs, until it has all of the journal.
+    pub async fn settle(&mut self, is_there: impl Fn(Option<(u64, B256)>) -> bool) -> Result<(), String> {
+        let (db, chain_id, folds) = (self.db.clone(), self.chain_id, self.fold.is_some());
+        let (mut end, mut committed) = (self.tail.subscribe(chain_id), self.committed.subscribe());
+        let settled = async {
+            loop {
+                end.mark_unchanged();
+                if is_there(journal(&db, chain_id).await.1) {
+                    break;
+                }
+                end.changed().await.unwrap();
+            }
+            while folds {
+                committed.mark_unchanged();
+                if cursor(&db, chain_id).await == journal(&db, chain_id).await.0 {
+                    break;
+                }
+                committed.changed().await.unwrap();
+            }
+        };
+        let running = self.ingest.iter_mut().chain(&mut self.fold);
+        let ended = select_all(running.map(|running| &mut running.task));
+        tokio::select! {
+            done = tokio::time::timeout(HANGS_AFTER, settled) => match done {
+                Ok(()) => Ok(()),
+                Err(_) => Err(format!("the node hangs at {:?}", journal(&db, chain_id).await)),
+            },
+            (ended, ..) = ended => Err(format!("the ingest or the fold has ended by itself: {ended:?}")),
+        }
+    }
+
+    pub async fn end(&mut self) {
+        self.end_ingest(false).await;
+        self.end_fold(false).await;
+    }
+}
+
+/// The journal's end and head.
+async fn journal(db: &Db, chain_id: u64) -> (i64, Option<(u64, B256)>) {
+    let row: Option<(i64, Option<i64>, Option<Vec<u8>>)> =
+        sqlx::query_as("SELECT next_seq - 1, head_number, head_hash FROM chains WHERE chain_id = $1")
+            .bind(chain_id.cast_signed())
+            .fetch_optional(db.worker())
+            .await
+            .unwrap();
+    let Some((end, number, hash)) = row else { return (0, None) };
+    (end, number.zip(hash).map(|(number, hash)| (number.cast_unsigned(), B256::from_slice(&hash))))
+}
+
+async fn cursor(db: &Db, chain_id: u64) -> i64 {
+    let seq: Option<i64> = sqlx::query_scalar("SELECT seq FROM fold_cursors WHERE fold = $1 AND chain_id = $2")
+        .bind(FOLD_NAME)
+        .bind(chain_id.cast_signed())
+        .fetch_optional(db.worker())
+        .await
+        .unwrap();
+    seq.unwrap_or(0)
+}

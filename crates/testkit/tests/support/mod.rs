@@ -1,0 +1,7 @@
+//! What the tests of the journal share: a business on a model chain, a node that follows it, and the laws of a journal.
+
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+pub mod follower;
+pub mod laws;
+pub mod world;
