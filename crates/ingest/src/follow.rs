@@ -105,6 +105,9 @@ impl Session<'_> {
         cancel: &CancellationToken,
     ) -> Result<Round, IngestError> {
         let tail = self.tail();
+        if let Some((first, last)) = self.unfinished_backfill() {
+            return self.finish_backfill(wanted, &tail, first, last, head, cancel).await;
+        }
         let relation = tail.relation((head.number, head.hash), head.parent_hash);
         match relation {
             Relation::AtTip | Relation::Lagging => {
@@ -157,6 +160,35 @@ impl Session<'_> {
         let end = self.known_header(final_to).await?;
         self.writer.finalize(&new_block(&end)).await?;
         self.backfill(wanted, first, final_to, cancel).await?;
+        Ok(Round::Again)
+    }
+
+    /// The final block that the journal has announced, and the first block below it that it does not cover yet: a backfill was
+    /// interrupted, by a failure or by the end of the process.
+    fn unfinished_backfill(&self) -> Option<(u64, BlockId)> {
+        let last = self.writer.final_block()?;
+        let first = self.writer.head().map_or(0, |(number, _)| number + 1);
+        let first = first.max(self.contracts.start_block());
+        (first <= last.number).then_some((first, (last.number, last.hash)))
+    }
+
+    async fn finish_backfill(
+        &mut self,
+        wanted: &Arc<Wanted>,
+        tail: &CanonicalTail,
+        first: u64,
+        last: BlockId,
+        head: &Header,
+        cancel: &CancellationToken,
+    ) -> Result<Round, IngestError> {
+        if head.number < last.0 {
+            return Ok(Round::Done);
+        }
+        let there = self.known_header(last.0).await?;
+        if there.hash != last.1 {
+            return self.take_branch(wanted, tail, &there).await;
+        }
+        self.backfill(wanted, first, last.0, cancel).await?;
         Ok(Round::Again)
     }
 
