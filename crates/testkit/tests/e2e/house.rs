@@ -149,7 +149,11 @@ impl House {
                 if let Err(error) = process.check() {
                     panic!("waiting for {what}: {error:#}");
                 }
-                assert!(Instant::now() < deadline, "waiting for {what}; its log ends:\n{}", process.log_tail());
+                assert!(
+                    Instant::now() < deadline,
+                    "waiting for {what}; its log ends:\n{}",
+                    process.log_tail()
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -259,7 +263,11 @@ impl House {
     /// The contracts' getters say what the mirrors say.
     pub(crate) async fn mirrors_are_true(&self) {
         let report = self.report(&["verify", "views"]).await;
-        assert_eq!((&report["mismatched_rows"], &report["unverified_rows"]), (&0.into(), &0.into()), "{report:#}");
+        assert_eq!(
+            (&report["mismatched_rows"], &report["unverified_rows"]),
+            (&0.into(), &0.into()),
+            "{report:#}"
+        );
         assert!(report["equal"].as_u64().unwrap() > 0, "{report:#}");
     }
 

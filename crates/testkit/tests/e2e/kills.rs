@@ -32,8 +32,7 @@ async fn ten_kills_during_a_backfill_leave_what_an_undisturbed_run_leaves() {
 async fn ten_kills_at_the_head_amid_reorgs_leave_what_an_undisturbed_run_leaves() {
     let mut rng = seeded(102);
     let mut world = World::new(102, 40).await;
-    let mut house =
-        House::new(&world, Settings { storage: Storage::Private, ..Settings::default() }).await;
+    let mut house = House::new(&world, Settings { storage: Storage::Private, ..Settings::default() }).await;
     house.start();
     house.catches_up(&world).await;
     for _ in 0..KILLS {
