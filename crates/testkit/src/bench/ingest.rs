@@ -96,12 +96,13 @@ pub async fn run(options: &Options) -> Result<Report> {
 
     say(&format!("making {} events in {blocks} blocks on Anvil", options.events));
     let anvil =
-        Anvil::start(&AnvilOptions { mining: Mining::OnDemand, states: Some(16), ..AnvilOptions::default() }).await?;
+        Anvil::start(&AnvilOptions { mining: Mining::OnDemand, states: Some(16), ..AnvilOptions::default() })
+            .await?;
     let load = deploy_load(&anvil, true).await?;
     for block in 0..blocks {
         let start = block * EVENTS_PER_BLOCK;
-        push_batch(&anvil, load.admin, load.address, start, EVENTS_PER_BLOCK.min(options.events - start))
-            .await?;
+        let count = EVENTS_PER_BLOCK.min(options.events - start);
+        push_batch(&anvil, load.admin, load.address, start % USERS, count).await?;
         anvil.mine(1).await?;
     }
     let contracts = load_contracts(load.address, load.block);
@@ -233,11 +234,9 @@ async fn check(store: &Store, events: u64) -> Result<()> {
     .fetch_one(store.db.worker())
     .await?;
     let expected = i64::try_from(events)?;
-    for (table, count) in [
-        ("chain_events", counts.events),
-        ("chain_live", counts.live),
-        ("view_apply_log", counts.applied),
-    ] {
+    for (table, count) in
+        [("chain_events", counts.events), ("chain_live", counts.live), ("view_apply_log", counts.applied)]
+    {
         ensure!(count == expected, "{table} has {count} rows for {expected} events");
     }
     let users = expected.min(i64::try_from(USERS)?);
