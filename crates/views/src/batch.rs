@@ -5,14 +5,17 @@
 //! Pairing looks ahead within a transaction (a push may follow the version that it produced). That is sound because a block is applied,
 //! and taken back, as a whole.
 
+mod item;
 mod rules;
 
 use alloy_primitives::map::{Entry, HashMap};
-use alloy_primitives::{Address, U256, hex};
+use alloy_primitives::{Address, hex};
 use plimsoll_journal::{Event, Record};
-use plimsoll_types::{ApplyStatus, RequestId};
+use plimsoll_types::ApplyStatus;
 use serde_json::Value;
 
+pub(crate) use self::item::{Item, Outcome, Says};
+use crate::cache::PositionCache;
 use crate::links::{Answer, Pairing, Push};
 use crate::plan::{Action, Plan, Plans, write_key, write_object};
 use crate::reason::{Reason, Reasons};
@@ -31,75 +34,20 @@ pub(crate) struct Poison {
     pub(crate) reason: String,
 }
 
-/// What the apply log says of an event.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Outcome {
-    pub(crate) status: ApplyStatus,
-    pub(crate) code: Option<&'static str>,
-    pub(crate) detail: Option<Value>,
-}
-
-impl Outcome {
-    pub(crate) fn plain(status: ApplyStatus) -> Self {
-        Self { status, code: None, detail: None }
-    }
-
-    pub(crate) fn rejected(code: &'static str, detail: Value) -> Self {
-        Self { status: ApplyStatus::Rejected, code: Some(code), detail: Some(detail) }
-    }
-}
-
-/// What an event says, decoded as far as the fold needs it.
-#[derive(Clone, Debug)]
-pub(crate) enum Says {
-    Position {
-        slot: usize,
-        collateral: U256,
-        debt: U256,
-        version: u64,
-    },
-    /// `version` is the one that the mirror has the same request id at.
-    Replay {
-        slot: usize,
-        version: Option<u64>,
-    },
-    Push,
-    Failure {
-        view: Address,
-        code: &'static str,
-    },
-    Mirror {
-        slot: usize,
-    },
-    Trail,
-    Ignored,
-}
-
-/// An event of the batch.
-#[derive(Debug)]
-pub(crate) struct Item<'a> {
-    pub(crate) record: &'a Record,
-    pub(crate) event: &'a Event,
-    /// `None`: no ABI knows it.
-    pub(crate) plan: Option<&'a Plan>,
-    pub(crate) user: Option<Address>,
-    pub(crate) asset: Option<Address>,
-    /// Its own, else its push's.
-    pub(crate) request_id: Option<RequestId>,
-    pub(crate) seq: Option<u64>,
-    pub(crate) says: Says,
-    /// The push's answer or the answer's push, as an index into the items.
-    pub(crate) counterpart: Option<usize>,
-    pub(crate) outcome: Outcome,
-    /// Its record's index in the batch.
-    at: usize,
-}
-
 /// A row of `position_cache_mirror` that the batch touches.
 #[derive(Clone, Copy, Debug)]
 struct PositionSlot {
     row: Option<PositionRow>,
+    /// Whether the table has a row of this key.
+    exists: bool,
     changed: bool,
+}
+
+/// Rows to write.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChangedPositions {
+    pub(crate) new: Vec<(PositionKey, PositionRow)>,
+    pub(crate) existing: Vec<(PositionKey, PositionRow)>,
 }
 
 /// A row of `view_mirror` that the batch touches.
@@ -234,7 +182,7 @@ impl<'a> Batch<'a> {
         let key = PositionKey { contract: event.contract, user, asset };
         Ok(*index.positions.entry(key).or_insert_with(|| {
             self.position_keys.push(key);
-            self.positions.push(PositionSlot { row: None, changed: false });
+            self.positions.push(PositionSlot { row: None, exists: false, changed: false });
             self.positions.len() - 1
         }))
     }
@@ -303,13 +251,23 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The rows of `position_cache_mirror` to load, by slot.
-    pub(crate) fn position_keys(&self) -> &[PositionKey] {
-        &self.position_keys
+    /// Takes what is known of the keys' rows from the cache, and returns the slots and keys of the others, to be loaded.
+    pub(crate) fn recall_positions(&mut self, cache: &PositionCache) -> (Vec<usize>, Vec<PositionKey>) {
+        let mut unknown = (Vec::new(), Vec::new());
+        for slot in 0..self.position_keys.len() {
+            let key = self.position_keys[slot];
+            if let Some(row) = cache.get(&key) {
+                self.set_position(slot, *row);
+            } else {
+                unknown.0.push(slot);
+                unknown.1.push(key);
+            }
+        }
+        unknown
     }
 
     pub(crate) fn set_position(&mut self, slot: usize, row: PositionRow) {
-        self.positions[slot].row = Some(row);
+        self.positions[slot] = PositionSlot { row: Some(row), exists: true, changed: false };
     }
 
     /// The rows of `view_mirror` to load: those that something of this batch may have to restore.
@@ -335,16 +293,32 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// The rows that `position_cache_mirror` ends with.
-    pub(crate) fn changed_positions(&self) -> Vec<(PositionKey, PositionRow)> {
-        let changed = self.position_keys.iter().zip(&self.positions).filter(|(_, slot)| slot.changed);
-        changed.filter_map(|(key, slot)| Some((*key, slot.row?))).collect()
+    /// The rows that `position_cache_mirror` ends with: those that are new to it and those that it has, each in key order.
+    pub(crate) fn changed_positions(&self) -> ChangedPositions {
+        let mut changed = ChangedPositions::default();
+        for (key, slot) in self.position_keys.iter().zip(&self.positions).filter(|(_, slot)| slot.changed) {
+            if let Some(row) = slot.row {
+                let rows = if slot.exists { &mut changed.existing } else { &mut changed.new };
+                rows.push((*key, row));
+            }
+        }
+        changed.new.sort_unstable_by_key(|(key, _)| *key);
+        changed.existing.sort_unstable_by_key(|(key, _)| *key);
+        changed
     }
 
-    /// The rows that `view_mirror` ends with.
+    /// Every position row of the batch's keys, changed or not.
+    pub(crate) fn known_positions(&self) -> Vec<(PositionKey, PositionRow)> {
+        let known = self.position_keys.iter().zip(&self.positions);
+        known.filter_map(|(key, slot)| Some((*key, slot.row?))).collect()
+    }
+
+    /// The rows that `view_mirror` ends with, in key order.
     pub(crate) fn changed_mirrors(&self) -> Result<Vec<(&MirrorKey, MirrorRow)>, Poison> {
-        let changed = self.mirrors.iter().filter_map(|slot| Some((&slot.key, slot.last?)));
-        changed.map(|(key, last)| Ok((key, self.mirror_row(last)?))).collect()
+        let mut changed: Vec<_> =
+            self.mirrors.iter().filter_map(|slot| Some((&slot.key, slot.last?))).collect();
+        changed.sort_unstable();
+        changed.into_iter().map(|(key, last)| Ok((key, self.mirror_row(last)?))).collect()
     }
 }
 
@@ -352,56 +326,4 @@ impl<'a> Batch<'a> {
 struct Index {
     positions: HashMap<PositionKey, usize>,
     mirrors: HashMap<MirrorKey, usize>,
-}
-
-impl<'a> Item<'a> {
-    /// An event of which nothing is decoded yet.
-    pub(crate) fn bare(
-        record: &'a Record,
-        event: &'a Event,
-        plan: Option<&'a Plan>,
-        outcome: Outcome,
-    ) -> Self {
-        Self {
-            record,
-            event,
-            plan,
-            user: None,
-            asset: None,
-            request_id: None,
-            seq: None,
-            says: Says::Ignored,
-            counterpart: None,
-            outcome,
-            at: 0,
-        }
-    }
-
-    fn poison(&self, reason: String) -> Poison {
-        Poison { seq: self.record.seq, reason }
-    }
-
-    /// The value parameters of a mirrored or trailed event, as a JSON object.
-    pub(crate) fn value(&self) -> Result<String, Poison> {
-        let (Action::Mirror { value, .. } | Action::Trail { value, .. }) = self.action() else {
-            return Ok("{}".into());
-        };
-        let mut json = Vec::new();
-        write_object(value, self.event, &mut json).map_err(|reason| self.poison(reason))?;
-        String::from_utf8(json).map_err(|error| self.poison(error.to_string()))
-    }
-
-    /// The key parameters of a mirrored or trailed event.
-    pub(crate) fn key(&self) -> Result<String, Poison> {
-        let (Action::Mirror { key, .. } | Action::Trail { key, .. }) = self.action() else {
-            return Ok(String::new());
-        };
-        let mut text = Vec::new();
-        write_key(key, self.event, &mut text).map_err(|reason| self.poison(reason))?;
-        String::from_utf8(text).map_err(|error| self.poison(error.to_string()))
-    }
-
-    fn action(&self) -> &Action {
-        self.plan.map_or(&Action::Ignored, |plan| &plan.action)
-    }
 }

@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 
 use crate::FOLD_NAME;
 use crate::batch::{Batch, Folded, Item, Poison, Says};
+use crate::cache::PositionCache;
 use crate::counters::{Count, Counters};
 use crate::declarations::DECLARATIONS;
 use crate::plan::{Plans, UNKNOWN_VIEW};
@@ -29,6 +30,7 @@ pub struct ViewFold {
     plans: Plans,
     reasons: Reasons,
     rows: Rows,
+    cache: PositionCache,
     counters: Option<Counters>,
     /// Contracts whose late start is on record.
     known_late: HashSet<Address>,
@@ -44,6 +46,7 @@ impl ViewFold {
             plans: Plans::new(contracts, DECLARATIONS),
             reasons: Reasons::new(contracts),
             rows: Rows::default(),
+            cache: PositionCache::default(),
             counters: Some(Counters::default()),
             known_late: HashSet::new(),
             noticed_late: Vec::new(),
@@ -119,11 +122,14 @@ impl Fold for ViewFold {
             reason: poison.reason,
         };
         let mut batch = Batch::read(&self.plans, &self.reasons, records, settled).map_err(poisoned)?;
+        self.cache.begin(records);
         if batch.items.is_empty() {
+            self.cache.stage(records, Vec::new());
             return Ok(vec![None; records.len()]);
         }
-        for (slot, row) in repo::position::load(conn, self.chain_id, batch.position_keys()).await? {
-            batch.set_position(slot, row);
+        let (slots, keys) = batch.recall_positions(&self.cache);
+        for (at, row) in repo::position::load(conn, self.chain_id, &keys).await? {
+            batch.set_position(slots[at], row);
         }
         let (slots, keys): (Vec<_>, Vec<_>) = batch.mirror_keys().into_iter().unzip();
         for (at, row) in repo::mirror::load(conn, self.chain_id, &keys).await? {
@@ -135,7 +141,17 @@ impl Fold for ViewFold {
         let mut writer = RowWriter::new(self.chain_id, &mut self.rows);
         writer.batch(&batch).map_err(poisoned)?;
         self.rows.write(conn).await?;
-        repo::position::put(conn, self.chain_id, &batch.changed_positions()).await?;
+        let changed = batch.changed_positions();
+        repo::position::insert(conn, self.chain_id, &changed.new).await?;
+        let updated = repo::position::update(conn, self.chain_id, &changed.existing).await?;
+        if updated != changed.existing.len() as u64 {
+            let what = format!(
+                "position_cache_mirror has only {updated} of {} rows that the views wrote into it: something else wrote there; \
+                 compare with `plimsoll replay views`",
+                changed.existing.len()
+            );
+            return Err(FoldError::Malformed { chain_id: self.chain_id, what });
+        }
         repo::mirror::put(conn, self.chain_id, &batch.changed_mirrors().map_err(poisoned)?).await?;
         repo::log::add_anomalies(conn, self.chain_id, repo::log::FOLD_SOURCE, &folded.anomalies).await?;
         for (contract, anomaly) in &folded.late_starts {
@@ -153,10 +169,12 @@ impl Fold for ViewFold {
             Self::tally(counters, &self.plans, &batch.items, &folded);
         }
         self.noticed_late.extend(folded.late_starts.keys());
+        self.cache.stage(records, batch.known_positions());
         Ok(folded.undos)
     }
 
     async fn undo(&mut self, conn: &mut PgConnection, undone: Vec<Undone>) -> Result<(), FoldError> {
+        self.cache.clear();
         // Newest first, so that of several undos of one row the oldest is seen last, and stays.
         let mut positions: BTreeMap<PositionKey, Option<PositionRow>> = BTreeMap::new();
         let mut mirrors: BTreeMap<MirrorKey, Option<MirrorRow>> = BTreeMap::new();
@@ -224,6 +242,7 @@ impl Fold for ViewFold {
     }
 
     fn committed(&mut self) {
+        self.cache.committed();
         self.known_late.extend(self.noticed_late.drain(..));
         if let Some(counters) = &mut self.counters {
             counters.publish(self.chain_id);
@@ -231,6 +250,7 @@ impl Fold for ViewFold {
     }
 
     fn rolled_back(&mut self) {
+        self.cache.clear();
         self.noticed_late.clear();
         if let Some(counters) = &mut self.counters {
             counters.forget();

@@ -26,6 +26,7 @@
 //! statement here may name the schema.
 
 mod batch;
+mod cache;
 mod counters;
 mod declaration;
 mod declarations;

@@ -36,12 +36,12 @@ impl Stamp {
     }
 }
 
-/// The key of a `position_cache_mirror` row within its chain.
+/// The key of a `position_cache_mirror` row within its chain, ordered as the table's primary key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PositionKey {
-    pub(crate) contract: Address,
     pub(crate) user: Address,
     pub(crate) asset: Address,
+    pub(crate) contract: Address,
 }
 
 /// A `position_cache_mirror` row.

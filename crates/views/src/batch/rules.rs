@@ -120,7 +120,7 @@ impl Batch<'_> {
             last_seq: seq.filter(|seq| *seq != 0).or(last_seq),
             stamp,
         };
-        self.positions[slot] = PositionSlot { row: Some(row), changed: true };
+        self.positions[slot] = PositionSlot { row: Some(row), changed: true, ..self.positions[slot] };
         if self.is_undoable(self.items[i].event) {
             folded.undos[at] = Some(Undo::Position { key, before }.to_json());
         }
