@@ -78,31 +78,57 @@ impl<E: Into<FoldError>> From<E> for Failure {
     }
 }
 
+/// One transaction, which is over when this returns. One that is merely dropped lasts until its connection is next used, and
+/// would hold the cursor's lock and the lease's for as long as the fold then waits.
 async fn attempt<F: Fold>(
     fold: &mut F,
     conn: &mut PgConnection,
     chain_id: u64,
     options: StepOptions<'_>,
 ) -> Result<Step, Failure> {
-    let name = fold.name();
     let mut tx = conn.begin().await?;
-    if let Some(lease) = options.lease {
-        lease.guard(&mut tx).await.map_err(FoldError::from)?;
+    match take(fold, &mut tx, chain_id, options).await {
+        Ok(step) if step.records > 0 => {
+            tx.commit().await?;
+            Ok(step)
+        }
+        Ok(step) => {
+            tx.rollback().await?;
+            Ok(step)
+        }
+        Err(failure) => {
+            if let Err(error) = tx.rollback().await {
+                tracing::debug!(fold = fold.name(), chain_id, %error, "a failed step's connection is gone");
+            }
+            Err(failure)
+        }
     }
-    let mut cursor = cursor::lock(&mut tx, name, chain_id).await?;
+}
+
+async fn take<F: Fold>(
+    fold: &mut F,
+    tx: &mut PgConnection,
+    chain_id: u64,
+    options: StepOptions<'_>,
+) -> Result<Step, Failure> {
+    let name = fold.name();
+    if let Some(lease) = options.lease {
+        lease.guard(tx).await.map_err(FoldError::from)?;
+    }
+    let mut cursor = cursor::lock(tx, name, chain_id).await?;
     if cursor.stopped {
         return Ok(Step { records: 0, cursor: cursor.seq, stopped: true });
     }
     let mut records =
         match options.tail.and_then(|tail| tail.after(chain_id, cursor.seq, options.max_records)) {
             Some(records) => records,
-            None => whole_blocks(&mut tx, chain_id, cursor.seq, options.max_records).await?,
+            None => whole_blocks(tx, chain_id, cursor.seq, options.max_records).await?,
         };
     if let Some(up_to) = options.up_to_seq {
         records.retain(|r| r.seq <= up_to);
     }
     let Some(first) = records.first() else {
-        let end = cursor::journal_end(&mut tx, chain_id).await?;
+        let end = cursor::journal_end(tx, chain_id).await?;
         if cursor.seq > end {
             return Err(FoldError::CursorPastEnd { fold: name, chain_id, cursor: cursor.seq, end }.into());
         }
@@ -114,13 +140,12 @@ async fn attempt<F: Fold>(
     records.truncate(run);
     let last = records.last().map_or(cursor.seq, |r| r.seq);
     if retracts {
-        take_back(fold, &mut tx, chain_id, &mut cursor, records).await?;
+        take_back(fold, tx, chain_id, &mut cursor, records).await?;
     } else {
-        apply(fold, &mut tx, chain_id, &mut cursor, records).await?;
+        apply(fold, tx, chain_id, &mut cursor, records).await?;
     }
     cursor.seq = last;
-    cursor::advance(&mut tx, name, chain_id, &cursor).await?;
-    tx.commit().await?;
+    cursor::advance(tx, name, chain_id, &cursor).await?;
     Ok(Step { records: run, cursor: last, stopped: false })
 }
 

@@ -33,15 +33,23 @@ enum Act {
     Extend(Vec<Vec<Plan>>),
     /// The chain grows by so many blocks while the ingest is down: ranges are backfilled when it is back.
     GrowUnseen(Vec<Vec<Plan>>),
-    Fork { depth: u64, blocks: Vec<Vec<Plan>>, again: bool },
+    Fork {
+        depth: u64,
+        blocks: Vec<Vec<Plan>>,
+        again: bool,
+    },
     /// To a block that was there before, on whatever branch: A, B, A.
     Flip(usize),
     Lag(u64),
     Fail(u32),
     LimitRange(Option<u64>),
     ForgetOrphans(bool),
-    RestartIngest { killed: bool },
-    RestartFold { killed: bool },
+    RestartIngest {
+        killed: bool,
+    },
+    RestartFold {
+        killed: bool,
+    },
     StopFold,
     /// Other tasks get so many turns, so that what comes next meets the node half way.
     Yield(u8),
@@ -64,7 +72,13 @@ fn deed() -> impl Strategy<Value = Deed> {
         9 => Deed::AssetStats { asset, price: amount },
         10 => Deed::History { user, asset },
         11 => Deed::Fee { user },
-        12 => if amount < 25 { Deed::Unknown { topic: amount } } else { Deed::Anonymous },
+        12 => {
+            if amount < 25 {
+                Deed::Unknown { topic: amount }
+            } else {
+                Deed::Anonymous
+            }
+        }
         _ => Deed::Elsewhere,
     })
 }
@@ -95,16 +109,18 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn story() -> impl Strategy<Value = Story> {
-    let settings = (0u64..5, 0u64..4, 0u64..5, any::<bool>(), 1usize..4, 1u64..6, prop::option::of(1usize..20));
-    let settings = settings.prop_map(|(start_block, confirmations, beyond, watched, flight, range, step)| Settings {
-        start_block,
-        confirmations,
-        finality_depth: (confirmations + beyond).max(1),
-        watched: if watched { vec![user(0), user(2)] } else { Vec::new() },
-        ranges_in_flight: flight,
-        range_blocks: range,
-        step_records: step,
-    });
+    let settings =
+        (0u64..5, 0u64..4, 0u64..5, any::<bool>(), 1usize..4, 1u64..6, prop::option::of(1usize..20));
+    let settings =
+        settings.prop_map(|(start_block, confirmations, beyond, watched, flight, range, step)| Settings {
+            start_block,
+            confirmations,
+            finality_depth: (confirmations + beyond).max(1),
+            watched: if watched { vec![user(0), user(2)] } else { Vec::new() },
+            ranges_in_flight: flight,
+            range_blocks: range,
+            step_records: step,
+        });
     (settings, vec(act(), 1..25)).prop_map(|(settings, acts)| Story { settings, acts })
 }
 
@@ -238,7 +254,8 @@ async fn judge(
     let found = live_truth(&mut conn, chain_id).await.map_err(|error| error.to_string())?;
     nothing("events", &truth::differences(&world.true_events(start_block), &found))?;
 
-    let (expected, found) = (world.true_inclusions(watched, start_block), inclusions(db.worker(), chain_id).await);
+    let (expected, found) =
+        (world.true_inclusions(watched, start_block), inclusions(db.worker(), chain_id).await);
     if expected != found {
         return Err(format!("watched transactions are {expected:#?} on the chain, and here {found:#?}"));
     }
@@ -248,7 +265,14 @@ async fn judge(
         .map(|((who, what), p)| {
             let version = i64::try_from(p.version).unwrap();
             let (number, collateral) = (i64::try_from(p.block_number).unwrap(), p.collateral.to_string());
-            (who.to_string().to_lowercase(), what.to_string().to_lowercase(), collateral, p.debt.to_string(), version, number)
+            (
+                who.to_string().to_lowercase(),
+                what.to_string().to_lowercase(),
+                collateral,
+                p.debt.to_string(),
+                version,
+                number,
+            )
         })
         .collect();
     let found: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(

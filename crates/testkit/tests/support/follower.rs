@@ -37,9 +37,9 @@ pub struct Settings {
 }
 
 /// A fold that tells when it has committed.
-struct Told<F> {
-    fold: F,
-    committed: watch::Sender<()>,
+pub struct Told<F> {
+    pub fold: F,
+    pub committed: watch::Sender<()>,
 }
 
 impl<F: Fold> Fold for Told<F> {
@@ -116,7 +116,13 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub async fn new(db: &Db, leases: &Leases, chain_id: u64, chain: &ModelChain, settings: Settings) -> Self {
+    pub async fn new(
+        db: &Db,
+        leases: &Leases,
+        chain_id: u64,
+        chain: &ModelChain,
+        settings: Settings,
+    ) -> Self {
         let mut partitions = Partitions::default();
         for table in ["view_apply_log", "view_trail", "position_push_links"] {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
@@ -270,11 +276,12 @@ async fn journal(db: &Db, chain_id: u64) -> (i64, Option<(u64, B256)>) {
 }
 
 async fn cursor(db: &Db, chain_id: u64) -> i64 {
-    let seq: Option<i64> = sqlx::query_scalar("SELECT seq FROM fold_cursors WHERE fold = $1 AND chain_id = $2")
-        .bind(FOLD_NAME)
-        .bind(chain_id.cast_signed())
-        .fetch_optional(db.worker())
-        .await
-        .unwrap();
+    let seq: Option<i64> =
+        sqlx::query_scalar("SELECT seq FROM fold_cursors WHERE fold = $1 AND chain_id = $2")
+            .bind(FOLD_NAME)
+            .bind(chain_id.cast_signed())
+            .fetch_optional(db.worker())
+            .await
+            .unwrap();
     seq.unwrap_or(0)
 }

@@ -56,12 +56,13 @@ struct Checker {
 /// Checks them all; says which record breaks which.
 pub async fn check(pool: &PgPool, chain_id: u64) -> Result<(), String> {
     let chain = chain_id.cast_signed();
-    let rows: Vec<(i64, String, i64, i64)> =
-        sqlx::query_as("SELECT seq, kind::text, block_number, ref FROM journal WHERE chain_id = $1 ORDER BY seq")
-            .bind(chain)
-            .fetch_all(pool)
-            .await
-            .map_err(|error| error.to_string())?;
+    let rows: Vec<(i64, String, i64, i64)> = sqlx::query_as(
+        "SELECT seq, kind::text, block_number, ref FROM journal WHERE chain_id = $1 ORDER BY seq",
+    )
+    .bind(chain)
+    .fetch_all(pool)
+    .await
+    .map_err(|error| error.to_string())?;
     let bodies = |statement: &'static str| async move {
         let rows: Vec<(i64, i64, Vec<u8>, i32)> =
             sqlx::query_as(statement).bind(chain).fetch_all(pool).await.map_err(|error| error.to_string())?;
@@ -69,15 +70,18 @@ pub async fn check(pool: &PgPool, chain_id: u64) -> Result<(), String> {
         Ok::<HashMap<i64, Body>, String>(bodies.collect())
     };
     let events =
-        bodies("SELECT id, block_number, block_hash, log_index FROM chain_events WHERE chain_id = $1").await?;
+        bodies("SELECT id, block_number, block_hash, log_index FROM chain_events WHERE chain_id = $1")
+            .await?;
     let transactions =
-        bodies("SELECT id, block_number, block_hash, tx_index FROM chain_tx_meta WHERE chain_id = $1").await?;
-    let kept: Vec<(i64, i64, Vec<u8>, Vec<u8>, String)> =
-        sqlx::query_as("SELECT id, number, hash, parent_hash, state::text FROM chain_blocks WHERE chain_id = $1")
-            .bind(chain)
-            .fetch_all(pool)
-            .await
-            .map_err(|error| error.to_string())?;
+        bodies("SELECT id, block_number, block_hash, tx_index FROM chain_tx_meta WHERE chain_id = $1")
+            .await?;
+    let kept: Vec<(i64, i64, Vec<u8>, Vec<u8>, String)> = sqlx::query_as(
+        "SELECT id, number, hash, parent_hash, state::text FROM chain_blocks WHERE chain_id = $1",
+    )
+    .bind(chain)
+    .fetch_all(pool)
+    .await
+    .map_err(|error| error.to_string())?;
     let mut blocks = Blocks { bodies: HashMap::new(), parents: HashMap::new(), states: HashMap::new() };
     for (id, number, hash, parent, state) in kept {
         blocks.bodies.insert(id, Body { number, hash, index: 0 });
@@ -219,7 +223,10 @@ impl Checker {
         law(!self.is_final(row.number), "it is final already")?;
         for live in self.stack.iter().filter(|l| l.kind == "block" && l.number <= row.number) {
             law(self.confirms.contains_key(&live.number), "a block below is not confirmed")?;
-            law(live.number < row.number || live.id == row.reference, "another block is canonical at its height")?;
+            law(
+                live.number < row.number || live.id == row.reference,
+                "another block is canonical at its height",
+            )?;
         }
         self.final_number = Some(row.number);
         self.final_hash = body.hash.clone();

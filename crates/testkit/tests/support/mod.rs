@@ -3,5 +3,6 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 pub mod follower;
+pub mod hand;
 pub mod laws;
 pub mod world;

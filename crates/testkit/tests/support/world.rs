@@ -61,19 +61,46 @@ pub fn log(contract: &str, event: &str, values: Vec<DynSolValue>) -> LogDraft {
 #[derive(Clone, Copy, Debug)]
 pub enum Deed {
     /// The position view keeps a new version.
-    Cache { user: u8, asset: u8, amount: u8 },
+    Cache {
+        user: u8,
+        asset: u8,
+        amount: u8,
+    },
     /// The router pushes, and the position view keeps a new version.
-    Push { user: u8, asset: u8, amount: u8 },
+    Push {
+        user: u8,
+        asset: u8,
+        amount: u8,
+    },
     /// A push fails; the business goes on.
-    PushFails { user: u8, asset: u8 },
+    PushFails {
+        user: u8,
+        asset: u8,
+    },
     /// A request that was applied already.
-    Replay { user: u8, asset: u8 },
-    Health { user: u8, factor: u8 },
-    AssetStats { asset: u8, price: u8 },
-    History { user: u8, asset: u8 },
-    Fee { user: u8 },
+    Replay {
+        user: u8,
+        asset: u8,
+    },
+    Health {
+        user: u8,
+        factor: u8,
+    },
+    AssetStats {
+        asset: u8,
+        price: u8,
+    },
+    History {
+        user: u8,
+        asset: u8,
+    },
+    Fee {
+        user: u8,
+    },
     /// A log of a followed contract that no ABI knows.
-    Unknown { topic: u8 },
+    Unknown {
+        topic: u8,
+    },
     /// A log of a followed contract without a topic.
     Anonymous,
     /// A log of a contract that is not followed.
@@ -324,7 +351,9 @@ impl World {
         let mut found = Vec::new();
         for number in start_block.max(1)..=self.number(tip) {
             let block = self.chain.ancestor(tip, number).unwrap();
-            for (index, tx) in self.drafts[&block].iter().enumerate().filter(|(_, tx)| senders.contains(&tx.from)) {
+            for (index, tx) in
+                self.drafts[&block].iter().enumerate().filter(|(_, tx)| senders.contains(&tx.from))
+            {
                 let index = u32::try_from(index).unwrap();
                 found.push((number, block, index, tx.from, tx.nonce, tx.succeeded));
             }
