@@ -12,6 +12,7 @@ use plimsoll_testkit::demo::child::{Plimsoll, ask, free_port};
 use plimsoll_testkit::demo::status::{Api, Status, covers};
 use plimsoll_testkit::projection::{JournalCheck, Projection, live_truth};
 use plimsoll_testkit::truth;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
@@ -130,6 +131,13 @@ impl House {
         self.process.take().expect("it does not run").kill().unwrap();
     }
 
+    /// kill -9 of the private server.
+    pub(crate) fn kill_postgres(&self) {
+        let file = std::fs::read_to_string(self.path("plimsoll-data/postgres/postmaster.pid")).unwrap();
+        let pid = file.lines().next().and_then(|line| line.trim().parse().ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), Signal::KILL).unwrap();
+    }
+
     /// SIGTERM, after which it ends by itself with exit code 0, or the test fails.
     pub(crate) async fn stop(&mut self) {
         let process = self.process.take().expect("it does not run");
@@ -170,13 +178,13 @@ impl House {
         .await;
     }
 
-    /// The API's answer, whatever its status.
+    /// The API's answer, whatever its status; null when it is not JSON.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, Value)> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         let response = client.get(format!("http://{}{path}", self.address)).send().await.ok()?;
         let status = response.status().as_u16();
         let body = response.bytes().await.ok()?;
-        Some((status, serde_json::from_slice(&body).unwrap()))
+        Some((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     /// Chain and metrics.

@@ -9,4 +9,8 @@
 mod house;
 mod world;
 
+mod halts;
 mod kills;
+mod outages;
+mod refusals;
+mod reorgs;

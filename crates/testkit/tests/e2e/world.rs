@@ -1,6 +1,6 @@
 //! The chain of a test: a node that can be stopped, copied and started again, with traffic on it.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions, Mining, unix_time};
@@ -18,12 +18,6 @@ pub(crate) struct World {
     node: Option<Anvil>,
     /// Who acts on it.
     pub(crate) traffic: Traffic,
-}
-
-/// A chain as it was when its node was stopped.
-pub(crate) struct Saved {
-    state: PathBuf,
-    traffic: Traffic,
 }
 
 /// The random numbers of a test; the seed is told, so that a failure can be looked at again.
@@ -102,18 +96,22 @@ impl World {
         self.traffic.read_book(&node).await.unwrap();
     }
 
-    /// The chain as the stopped node has written it.
-    pub(crate) fn save(&self, name: &str) -> Saved {
-        assert!(self.node.is_none(), "the node's chain is not written yet");
-        let state = self.dir.path().join(name);
-        std::fs::copy(self.options.state.as_ref().unwrap(), &state).unwrap();
-        Saved { state, traffic: self.traffic.clone() }
+    /// Keeps the chain as the stopped node has written it.
+    pub(crate) fn save(&self, name: &str) {
+        self.copy(self.written(), &self.dir.path().join(name));
     }
 
     /// The stopped node is to start with this chain.
-    pub(crate) fn restore(&mut self, saved: &Saved) {
-        assert!(self.node.is_none(), "the node would write over it");
-        std::fs::copy(&saved.state, self.options.state.as_ref().unwrap()).unwrap();
-        self.traffic = saved.traffic.clone();
+    pub(crate) fn restore(&self, name: &str) {
+        self.copy(&self.dir.path().join(name), self.written());
+    }
+
+    fn written(&self) -> &Path {
+        self.options.state.as_deref().unwrap()
+    }
+
+    fn copy(&self, from: &Path, to: &Path) {
+        assert!(self.node.is_none(), "the node writes its chain when it is stopped");
+        std::fs::copy(from, to).unwrap();
     }
 }
