@@ -1,11 +1,12 @@
 //! A reorganisation that reaches below what was called final.
 
+use rand::RngExt as _;
 use serde_json::Value;
 
-use crate::house::{House, Settings};
-use crate::world::{World, seeded};
+use crate::house::{BLOCK_BY_BLOCK, House, Settings};
+use crate::world::{World, random, seed};
 
-fn shallow() -> Settings {
+fn shallow() -> Settings<'static> {
     Settings { finality_depth: 4, ..Settings::default() }
 }
 
@@ -21,8 +22,8 @@ async fn halted(house: &mut House, chain: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reorg_past_finality_halts_the_chain_until_an_operator_lifts_it() {
-    seeded(401);
-    let mut world = World::new(401, 40).await;
+    let seed = seed(401);
+    let mut world = World::new(seed, 40).await;
     let mut house = House::new(&world, shallow()).await;
     house.start();
     world.stop().await;
@@ -79,6 +80,42 @@ async fn a_reorg_past_finality_halts_the_chain_until_an_operator_lifts_it() {
     world.blocks(10).await;
     house.agrees(&world).await;
     house.equals_an_undisturbed_run(&world, shallow()).await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_that_finds_another_final_block_when_it_goes_on_halts() {
+    let seed = seed(402);
+    let mut rng = random(seed);
+    let mut world = World::new(seed, 5).await;
+    world.stop().await;
+    world.save("fork");
+    world.start().await;
+    world.blocks(120).await;
+    let mut house = House::new(&world, Settings { chain: BLOCK_BY_BLOCK, ..shallow() }).await;
+    house.start();
+    house.reaches(rng.random_range(10..=60)).await;
+    house.kill();
+    let (head, last_final) = house.progress().await;
+    assert!(head < last_final, "the kill came after the backfill: {head} of {last_final}");
+    world.stop().await;
+    world.save("right branch");
+
+    world.restore("fork");
+    world.start().await;
+    world.blocks(130).await;
+    let before = house.projection().await;
+    house.start();
+    let chain = format!("/api/v1/chains/{}", world.chain_id());
+    house.until("the API to be up", async |house| house.get(&chain).await.map(|_| ())).await;
+    halted(&mut house, &chain).await;
+    assert_eq!(house.projection().await.rows("chain_events"), before.rows("chain_events"));
+
+    world.stop().await;
+    world.restore("right branch");
+    world.start().await;
+    resume(&house, &world).await;
+    house.agrees(&world).await;
     house.stop().await;
 }
 

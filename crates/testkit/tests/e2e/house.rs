@@ -24,6 +24,10 @@ use crate::world::World;
 const WATCHDOG: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(5);
 
+/// One block a request, so that a short chain is a long backfill.
+pub(crate) const BLOCK_BY_BLOCK: &str =
+    "backfill_initial_blocks = 1\nbackfill_max_blocks = 1\nbackfill_in_flight = 2";
+
 /// Where the records are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storage {
@@ -34,14 +38,14 @@ pub(crate) enum Storage {
 }
 
 /// What differs from test to test.
-pub(crate) struct Settings {
+pub(crate) struct Settings<'a> {
     pub(crate) storage: Storage,
     pub(crate) finality_depth: u64,
     /// More lines of the table `[[chain]]`.
-    pub(crate) chain: &'static str,
+    pub(crate) chain: &'a str,
 }
 
-impl Default for Settings {
+impl Default for Settings<'_> {
     fn default() -> Self {
         Self { storage: Storage::Shared, finality_depth: 16, chain: "" }
     }
@@ -78,7 +82,7 @@ fn program() -> &'static Path {
 
 impl House {
     /// A configuration that follows this world, with an empty database.
-    pub(crate) async fn new(world: &World, settings: Settings) -> Self {
+    pub(crate) async fn new(world: &World, settings: Settings<'_>) -> Self {
         // The private server's user must be able to enter it.
         let open = std::fs::Permissions::from_mode(0o755);
         let dir = tempfile::Builder::new().permissions(open).tempdir().unwrap();
@@ -296,7 +300,7 @@ impl House {
     }
 
     /// Another installation that follows the same chain from its beginning, undisturbed, comes to the same.
-    pub(crate) async fn equals_an_undisturbed_run(&self, world: &World, settings: Settings) {
+    pub(crate) async fn equals_an_undisturbed_run(&self, world: &World, settings: Settings<'_>) {
         let mut undisturbed = Self::new(world, settings).await;
         undisturbed.start();
         undisturbed.agrees(world).await;

@@ -2,17 +2,16 @@
 
 use rand::RngExt as _;
 
-use crate::house::{House, Settings, Storage};
-use crate::world::{World, seeded};
+use crate::house::{BLOCK_BY_BLOCK, House, Settings, Storage};
+use crate::world::{World, random, seed};
 
 const KILLS: u64 = 10;
-/// One block a request, so that a short chain is a long backfill.
-const BLOCK_BY_BLOCK: &str = "backfill_initial_blocks = 1\nbackfill_max_blocks = 1\nbackfill_in_flight = 2";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_during_a_backfill_leave_what_an_undisturbed_run_leaves() {
-    let mut rng = seeded(101);
-    let world = World::new(101, 250).await;
+    let seed = seed(101);
+    let mut rng = random(seed);
+    let world = World::new(seed, 250).await;
     let mut house = House::new(&world, Settings { chain: BLOCK_BY_BLOCK, ..Settings::default() }).await;
     for kill in 1..=KILLS {
         let seq = house.journal_seq().await;
@@ -30,8 +29,9 @@ async fn ten_kills_during_a_backfill_leave_what_an_undisturbed_run_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_kills_at_the_head_amid_reorgs_leave_what_an_undisturbed_run_leaves() {
-    let mut rng = seeded(102);
-    let mut world = World::new(102, 40).await;
+    let seed = seed(102);
+    let mut rng = random(seed);
+    let mut world = World::new(seed, 40).await;
     let mut house = House::new(&world, Settings { storage: Storage::Private, ..Settings::default() }).await;
     house.start();
     house.catches_up(&world).await;
@@ -64,8 +64,9 @@ async fn ten_kills_at_the_head_amid_reorgs_leave_what_an_undisturbed_run_leaves(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn told_to_end_during_a_backfill_it_ends_with_0_and_goes_on_where_it_was() {
-    let mut rng = seeded(103);
-    let world = World::new(103, 120).await;
+    let seed = seed(103);
+    let mut rng = random(seed);
+    let world = World::new(seed, 120).await;
     let settings = Settings { storage: Storage::Private, chain: BLOCK_BY_BLOCK, ..Settings::default() };
     let mut house = House::new(&world, settings).await;
     house.start();

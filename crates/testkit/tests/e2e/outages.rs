@@ -3,8 +3,8 @@
 use rand::RngExt as _;
 use serde_json::Value;
 
-use crate::house::{House, Settings, Storage};
-use crate::world::{World, seeded};
+use crate::house::{BLOCK_BY_BLOCK, House, Settings, Storage};
+use crate::world::{World, random, seed};
 
 /// Shorter than a test's patience, long enough for a busy machine.
 const SHORT_TIMEOUT: &str = "request_timeout_ms = 700";
@@ -26,8 +26,9 @@ async fn ingest_is_down(house: &mut House) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_is_killed_again_and_again_loses_and_doubles_nothing() {
-    let mut rng = seeded(301);
-    let mut world = World::new(301, 40).await;
+    let seed = seed(301);
+    let mut rng = random(seed);
+    let mut world = World::new(seed, 40).await;
     let settings = Settings { storage: Storage::Private, ..Settings::default() };
     let mut house = House::new(&world, settings).await;
     house.start();
@@ -59,8 +60,8 @@ async fn a_postgres_that_is_killed_again_and_again_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stalls_is_waited_for() {
-    seeded(302);
-    let mut world = World::new(302, 40).await;
+    let seed = seed(302);
+    let mut world = World::new(seed, 40).await;
     let mut house = House::new(&world, Settings { chain: SHORT_TIMEOUT, ..Settings::default() }).await;
     house.start();
     house.catches_up(&world).await;
@@ -80,9 +81,26 @@ async fn a_node_that_stalls_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_whose_node_stalls_goes_on_where_it_was() {
+    let seed = seed(304);
+    let mut rng = random(seed);
+    let world = World::new(seed, 150).await;
+    let chain = format!("{SHORT_TIMEOUT}\n{BLOCK_BY_BLOCK}");
+    let mut house = House::new(&world, Settings { chain: &chain, ..Settings::default() }).await;
+    house.start();
+    house.reaches(rng.random_range(10..=100)).await;
+    world.node().stall().unwrap();
+    ingest_is_down(&mut house).await;
+    assert!(!house.log().contains("backfill done"), "the stall came after the backfill");
+    world.node().resume().unwrap();
+    house.agrees(&world).await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_restarts_is_followed_also_when_it_forgot_its_last_blocks() {
-    seeded(303);
-    let mut world = World::new(303, 40).await;
+    let seed = seed(303);
+    let mut world = World::new(seed, 40).await;
     let mut house = House::new(&world, Settings { chain: SHORT_TIMEOUT, ..Settings::default() }).await;
     house.start();
     house.catches_up(&world).await;

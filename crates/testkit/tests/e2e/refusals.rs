@@ -3,7 +3,7 @@
 use plimsoll_types::address_text;
 
 use crate::house::{House, Settings};
-use crate::world::{World, seeded};
+use crate::world::{World, seed};
 
 /// A transfer's topic, with a receiver that is not in the topics.
 const FOREIGN_TRANSFER: &str = r#"[{"type":"event","name":"Transfer","anonymous":false,"inputs":[
@@ -24,8 +24,8 @@ async fn refused(house: &House, code: i32, words: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_chain_a_contract_without_code_and_a_foreign_abi_are_refused_and_mended() {
-    seeded(501);
-    let mut world = World::new(501, 25).await;
+    let seed = seed(501);
+    let mut world = World::new(seed, 25).await;
     let mut house = House::new(&world, Settings::default()).await;
     let right = std::fs::read_to_string(house.path("plimsoll.toml")).unwrap();
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions, Mining, unix_time};
 use plimsoll_testkit::deploy::Deployment;
-use plimsoll_testkit::traffic::Traffic;
 use plimsoll_testkit::traffic::drive::Reorg;
+use plimsoll_testkit::traffic::{Scenario, Traffic};
 use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
 use tempfile::TempDir;
@@ -20,9 +20,16 @@ pub(crate) struct World {
     pub(crate) traffic: Traffic,
 }
 
-/// The random numbers of a test; the seed is told, so that a failure can be looked at again.
-pub(crate) fn seeded(seed: u64) -> Xoshiro256PlusPlus {
-    println!("seed {seed}");
+/// The seed of a test: its own, or for a look at others the one in PLIMSOLL_TEST_SEED. It is told, so that a failure can be seen again.
+pub(crate) fn seed(own: u64) -> u64 {
+    let given = std::env::var("PLIMSOLL_TEST_SEED").ok().map(|text| text.parse().expect("a number"));
+    let seed = given.unwrap_or(own);
+    println!("PLIMSOLL_TEST_SEED={seed}");
+    seed
+}
+
+/// The random numbers of a test.
+pub(crate) fn random(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
 
@@ -68,6 +75,15 @@ impl World {
         for _ in 0..blocks {
             self.traffic.mine_next(&node).await.unwrap();
         }
+    }
+
+    /// A block with events of several kinds.
+    pub(crate) async fn deposit(&mut self) {
+        let node = self.node().node();
+        for call in self.traffic.step(Scenario::Deposit).calls {
+            node.send(&call).await.unwrap();
+        }
+        node.mine(1).await.unwrap();
     }
 
     /// Replaces the last blocks.
