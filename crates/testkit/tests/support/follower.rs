@@ -228,17 +228,14 @@ impl Follower {
 
     /// Waits until the journal's head satisfies `is_there`, then, if the fold runs, until it has all of the journal.
     pub async fn settle(&mut self, is_there: impl Fn(Option<(u64, B256)>) -> bool) -> Result<(), String> {
-        let (db, chain_id, folds) = (self.db.clone(), self.chain_id, self.fold.is_some());
-        let (mut end, mut committed) = (self.tail.subscribe(chain_id), self.committed.subscribe());
+        self.wait_for_commits(u32::MAX, is_there).await?;
+        let (db, chain_id) = (self.db.clone(), self.chain_id);
+        if self.fold.is_none() {
+            return Ok(());
+        }
+        let mut committed = self.committed.subscribe();
         let settled = async {
             loop {
-                end.mark_unchanged();
-                if is_there(journal(&db, chain_id).await.1) {
-                    break;
-                }
-                end.changed().await.unwrap();
-            }
-            while folds {
                 committed.mark_unchanged();
                 if cursor(&db, chain_id).await == journal(&db, chain_id).await.0 {
                     break;
@@ -246,10 +243,35 @@ impl Follower {
                 committed.changed().await.unwrap();
             }
         };
+        self.while_it_runs(settled).await
+    }
+
+    /// Waits until so many commits were seen, or the journal's head satisfies `is_there`.
+    pub async fn wait_for_commits(
+        &mut self,
+        commits: u32,
+        is_there: impl Fn(Option<(u64, B256)>) -> bool,
+    ) -> Result<(), String> {
+        let (db, chain_id) = (self.db.clone(), self.chain_id);
+        let mut end = self.tail.subscribe(chain_id);
+        let grown = async {
+            for _ in 0..commits {
+                end.mark_unchanged();
+                if is_there(journal(&db, chain_id).await.1) {
+                    break;
+                }
+                end.changed().await.unwrap();
+            }
+        };
+        self.while_it_runs(grown).await
+    }
+
+    async fn while_it_runs(&mut self, done: impl Future<Output = ()>) -> Result<(), String> {
+        let (db, chain_id) = (self.db.clone(), self.chain_id);
         let running = self.ingest.iter_mut().chain(&mut self.fold);
         let ended = select_all(running.map(|running| &mut running.task));
         tokio::select! {
-            done = tokio::time::timeout(HANGS_AFTER, settled) => match done {
+            done = tokio::time::timeout(HANGS_AFTER, done) => match done {
                 Ok(()) => Ok(()),
                 Err(_) => Err(format!("the node hangs at {:?}", journal(&db, chain_id).await)),
             },

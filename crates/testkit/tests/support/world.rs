@@ -287,9 +287,9 @@ impl World {
         self.switch_to(tip);
     }
 
-    /// Switches to some block that was seen before, on a branch above finality.
+    /// Switches to some block that was seen before, above finality: of another branch, where there is one.
     pub fn flip(&mut self, choice: usize) {
-        let floor = self.number(self.final_block);
+        let (floor, tip) = (self.number(self.final_block), self.chain.tip());
         let mut blocks: Vec<_> = self
             .states
             .keys()
@@ -297,6 +297,10 @@ impl World {
             .map(|block| (self.number(*block), *block))
             .collect();
         blocks.sort_unstable();
+        let elsewhere = |(number, block): &(u64, B256)| self.chain.ancestor(tip, *number) != Some(*block);
+        if blocks.iter().any(elsewhere) {
+            blocks.retain(elsewhere);
+        }
         let (_, block) = blocks[choice % blocks.len()];
         self.switch_to(block);
     }
