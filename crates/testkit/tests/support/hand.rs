@@ -131,6 +131,11 @@ impl Desk {
         Writer::open(&self.db, self.lease.clone(), self.tail.clone(), &identity()).await.unwrap()
     }
 
+    /// A session that may change what no role of the running program may.
+    pub async fn owner(&self) -> PgConnection {
+        self.db.urls().owner.connect().await.unwrap()
+    }
+
     pub async fn put(
         &mut self,
         ancestor: &NewBlock,

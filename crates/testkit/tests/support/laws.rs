@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::PgPool;
+use alloy_primitives::B256;
+use sqlx::{PgConnection, PgPool};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
@@ -16,7 +17,7 @@ struct Row {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Body {
     number: i64,
-    hash: Vec<u8>,
+    hash: B256,
     /// Of an event its log index, of a transaction its index; 0 of a block.
     index: i32,
 }
@@ -24,7 +25,7 @@ struct Body {
 #[derive(Debug)]
 struct Blocks {
     bodies: HashMap<i64, Body>,
-    parents: HashMap<i64, Vec<u8>>,
+    parents: HashMap<i64, B256>,
     states: HashMap<i64, String>,
 }
 
@@ -34,7 +35,7 @@ struct Live {
     seq: i64,
     kind: String,
     number: i64,
-    hash: Vec<u8>,
+    hash: B256,
     id: i64,
 }
 
@@ -45,7 +46,7 @@ struct Checker {
     /// Unretracted `confirm` records by block number.
     confirms: BTreeMap<i64, Live>,
     final_number: Option<i64>,
-    final_hash: Vec<u8>,
+    final_hash: B256,
     /// The block that is being appended: it has no `block` record yet.
     open: Option<Body>,
     open_included: bool,
@@ -55,37 +56,50 @@ struct Checker {
 
 /// Checks them all; says which record breaks which.
 pub async fn check(pool: &PgPool, chain_id: u64) -> Result<(), String> {
+    let mut conn = pool.acquire().await.map_err(|error| error.to_string())?;
+    check_on(&mut conn, chain_id).await
+}
+
+async fn bodies(
+    conn: &mut PgConnection,
+    chain: i64,
+    statement: &'static str,
+) -> Result<HashMap<i64, Body>, sqlx::Error> {
+    let rows: Vec<(i64, i64, Vec<u8>, i32)> = sqlx::query_as(statement).bind(chain).fetch_all(conn).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, number, hash, index)| (id, Body { number, hash: B256::from_slice(&hash), index }))
+        .collect())
+}
+
+/// As [`check`], as this session sees it.
+pub async fn check_on(conn: &mut PgConnection, chain_id: u64) -> Result<(), String> {
     let chain = chain_id.cast_signed();
-    let rows: Vec<(i64, String, i64, i64)> = sqlx::query_as(
-        "SELECT seq, kind::text, block_number, ref FROM journal WHERE chain_id = $1 ORDER BY seq",
-    )
-    .bind(chain)
-    .fetch_all(pool)
-    .await
-    .map_err(|error| error.to_string())?;
-    let bodies = |statement: &'static str| async move {
-        let rows: Vec<(i64, i64, Vec<u8>, i32)> =
-            sqlx::query_as(statement).bind(chain).fetch_all(pool).await.map_err(|error| error.to_string())?;
-        let bodies = rows.into_iter().map(|(id, number, hash, index)| (id, Body { number, hash, index }));
-        Ok::<HashMap<i64, Body>, String>(bodies.collect())
+    let read = async {
+        let rows: Vec<(i64, String, i64, i64)> = sqlx::query_as(
+            "SELECT seq, kind::text, block_number, ref FROM journal WHERE chain_id = $1 ORDER BY seq",
+        )
+        .bind(chain)
+        .fetch_all(&mut *conn)
+        .await?;
+        let events = "SELECT id, block_number, block_hash, log_index FROM chain_events WHERE chain_id = $1";
+        let events = bodies(conn, chain, events).await?;
+        let inclusions =
+            "SELECT id, block_number, block_hash, tx_index FROM chain_tx_meta WHERE chain_id = $1";
+        let inclusions = bodies(conn, chain, inclusions).await?;
+        let blocks: Vec<(i64, i64, Vec<u8>, Vec<u8>, String)> = sqlx::query_as(
+            "SELECT id, number, hash, parent_hash, state::text FROM chain_blocks WHERE chain_id = $1",
+        )
+        .bind(chain)
+        .fetch_all(&mut *conn)
+        .await?;
+        Ok((rows, events, inclusions, blocks))
     };
-    let events =
-        bodies("SELECT id, block_number, block_hash, log_index FROM chain_events WHERE chain_id = $1")
-            .await?;
-    let transactions =
-        bodies("SELECT id, block_number, block_hash, tx_index FROM chain_tx_meta WHERE chain_id = $1")
-            .await?;
-    let kept: Vec<(i64, i64, Vec<u8>, Vec<u8>, String)> = sqlx::query_as(
-        "SELECT id, number, hash, parent_hash, state::text FROM chain_blocks WHERE chain_id = $1",
-    )
-    .bind(chain)
-    .fetch_all(pool)
-    .await
-    .map_err(|error| error.to_string())?;
+    let (rows, events, transactions, kept) = read.await.map_err(|error: sqlx::Error| error.to_string())?;
     let mut blocks = Blocks { bodies: HashMap::new(), parents: HashMap::new(), states: HashMap::new() };
     for (id, number, hash, parent, state) in kept {
-        blocks.bodies.insert(id, Body { number, hash, index: 0 });
-        blocks.parents.insert(id, parent);
+        blocks.bodies.insert(id, Body { number, hash: B256::from_slice(&hash), index: 0 });
+        blocks.parents.insert(id, B256::from_slice(&parent));
         blocks.states.insert(id, state);
     }
 
@@ -98,10 +112,10 @@ pub async fn check(pool: &PgPool, chain_id: u64) -> Result<(), String> {
         } else {
             Err(format!("the record after {} is missing", expected - 1))
         };
-        outcome.map_err(|broken| format!("chain {chain_id}, {row:?}: {broken}\n{checker:#?}"))?;
+        outcome.map_err(|broken| format!("chain {chain_id}, {row:?}: {broken}\n{checker:?}"))?;
         kinds.insert(seq, row);
     }
-    checker.finish(&blocks).map_err(|broken| format!("chain {chain_id}, at the end: {broken}\n{checker:#?}"))
+    checker.finish(&blocks).map_err(|broken| format!("chain {chain_id}, at the end: {broken}\n{checker:?}"))
 }
 
 fn law(holds: bool, broken: &str) -> Result<(), String> {
@@ -140,7 +154,7 @@ impl Checker {
         match row.kind.as_str() {
             "append" => self.content(row, body, false),
             "included" => self.content(row, body, true),
-            "block" => self.block(row, body, &blocks.parents[&row.reference]),
+            "block" => self.block(row, body, blocks.parents[&row.reference]),
             "confirm" => self.confirm(row, body),
             "finalize" => self.finalize(row, body),
             _ => Err("there is no such kind".to_owned()),
@@ -177,11 +191,11 @@ impl Checker {
     }
 
     fn push(&mut self, row: &Row, body: &Body) {
-        let (kind, hash) = (row.kind.clone(), body.hash.clone());
+        let (kind, hash) = (row.kind.clone(), body.hash);
         self.stack.push(Live { seq: row.seq, kind, number: row.number, hash, id: row.reference });
     }
 
-    fn block(&mut self, row: &Row, body: &Body, parent: &[u8]) -> Result<(), String> {
+    fn block(&mut self, row: &Row, body: &Body, parent: B256) -> Result<(), String> {
         if let Some(open) = self.open.take() {
             let whole = open.number < row.number || open.hash == body.hash;
             law(whole && open.number <= row.number, "it closes another block than its records'")?;
@@ -212,7 +226,7 @@ impl Checker {
             .iter()
             .any(|l| l.kind == "block" && l.number < row.number && !self.confirms.contains_key(&l.number));
         law(!unconfirmed_below, "a block below is not confirmed")?;
-        let (kind, hash) = (row.kind.clone(), body.hash.clone());
+        let (kind, hash) = (row.kind.clone(), body.hash);
         let confirm = Live { seq: row.seq, kind, number: row.number, hash, id: row.reference };
         self.confirms.insert(row.number, confirm);
         Ok(())
@@ -229,7 +243,7 @@ impl Checker {
             )?;
         }
         self.final_number = Some(row.number);
-        self.final_hash = body.hash.clone();
+        self.final_hash = body.hash;
         Ok(())
     }
 
