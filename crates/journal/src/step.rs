@@ -211,8 +211,11 @@ async fn apply<F: Fold>(
     for (record, undo) in all {
         let undoable = record.is_undoable() && finalized.is_none_or(|f| record.block_number > f);
         if undoable {
-            let undo =
-                if record.kind == JournalKind::Block { Some(with_watermark(cursor, undo.as_ref())) } else { undo };
+            let undo = if record.kind == JournalKind::Block {
+                Some(with_watermark(cursor, undo.as_ref()))
+            } else {
+                undo
+            };
             entries.push(Entry { seq: record.seq, block_number: record.block_number, undo });
         }
         if let (JournalKind::Block, Body::Block(block)) = (record.kind, &record.body) {

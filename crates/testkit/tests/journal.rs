@@ -255,7 +255,7 @@ async fn a_writer_that_is_opened_again_stands_exactly_where_the_last_one_stood()
     let c = branch('c', &b[0].block, &[0, 4, 1, 1]);
     let d = branch('d', last(&c), &[1]);
     // Ancestor, branch, confirm, finalize.
-    let story: Vec<(NewBlock, Vec<Content>, Option<u64>, Option<u64>)> = vec![
+    let story = [
         (genesis(), a[..2].to_vec(), None, None),
         (at(2), a[2..].to_vec(), Some(4), Some(1)),
         // Deeper than the confirmations; the depth comes back and with it no second mark.

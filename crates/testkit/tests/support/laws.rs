@@ -29,6 +29,9 @@ struct Blocks {
     states: HashMap<i64, String>,
 }
 
+/// Id, number, hash, parent's hash, state.
+type BlockRow = (i64, i64, Vec<u8>, Vec<u8>, String);
+
 /// A record that is not retracted.
 #[derive(Clone, Debug)]
 struct Live {
@@ -87,7 +90,7 @@ pub async fn check_on(conn: &mut PgConnection, chain_id: u64) -> Result<(), Stri
         let inclusions =
             "SELECT id, block_number, block_hash, tx_index FROM chain_tx_meta WHERE chain_id = $1";
         let inclusions = bodies(conn, chain, inclusions).await?;
-        let blocks: Vec<(i64, i64, Vec<u8>, Vec<u8>, String)> = sqlx::query_as(
+        let blocks: Vec<BlockRow> = sqlx::query_as(
             "SELECT id, number, hash, parent_hash, state::text FROM chain_blocks WHERE chain_id = $1",
         )
         .bind(chain)
