@@ -42,7 +42,7 @@ CREATE TABLE position_cache_mirror (
     last_journal_seq      bigint NOT NULL,
     last_updated_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY ("user", asset, chain_id, contract)
-);
+) WITH (fillfactor = 60);  -- room to update rows in place: no index changes
 CREATE INDEX position_cache_mirror_asset ON position_cache_mirror (asset, chain_id, contract, "user");
 
 -- Every other mirrored view: the latest value per (contract, view, key).
@@ -60,7 +60,7 @@ CREATE TABLE view_mirror (
     last_journal_seq      bigint NOT NULL,
     last_updated_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (chain_id, contract, view, key)
-);
+) WITH (fillfactor = 60);
 
 -- Views that are a trail: each event is a row of its own.
 CREATE TABLE view_trail (

@@ -14,7 +14,7 @@ use crate::step::{StepOptions, step};
 use crate::tail::Tail;
 
 /// About how many records a step takes.
-const MAX_STEP_RECORDS: usize = 10_000;
+const MAX_STEP_RECORDS: usize = 30_000;
 /// A wake-up that was lost (another process's, while the listener reconnected) is made up for after this long.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 
