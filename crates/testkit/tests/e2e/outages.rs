@@ -28,12 +28,15 @@ async fn ingest_is_down(house: &mut House) {
 async fn a_postgres_that_is_killed_again_and_again_loses_and_doubles_nothing() {
     let seed = seed(301);
     let mut rng = random(seed);
-    let mut world = World::new(seed, 40).await;
-    let settings = Settings { storage: Storage::Private, ..Settings::default() };
+    let mut world = World::new(seed, 80).await;
+    let settings = Settings { storage: Storage::Private, chain: BLOCK_BY_BLOCK, ..Settings::default() };
     let mut house = House::new(&world, settings).await;
     house.start();
+    house.reaches(rng.random_range(10..=40)).await;
+    house.kill_postgres();
+    assert!(!house.log().contains("backfill done"), "the kill came after the backfill");
     house.catches_up(&world).await;
-    for restart in 1..=4 {
+    for restart in 2..=5 {
         // Each block is a record at least, so this record will come.
         let seq = house.journal_seq().await + rng.random_range(1..=10);
         tokio::join!(
