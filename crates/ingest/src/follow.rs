@@ -112,6 +112,7 @@ impl Session<'_> {
         match relation {
             Relation::AtTip | Relation::Lagging => {
                 self.patience.reset();
+                self.deep_patience.reset();
                 Ok(Round::Done)
             }
             Relation::Fork { lower: true } if !self.patience.sighted((head.number, head.hash)) => {
@@ -211,6 +212,7 @@ impl Session<'_> {
             return Ok(Round::Done);
         };
         self.patience.reset();
+        self.deep_patience.reset();
         let more = headers.len() > MAX_COMMIT_BLOCKS;
         headers.truncate(MAX_COMMIT_BLOCKS);
         let contents: Vec<_> = stream::iter(headers.iter().map(|header| wanted.content(self.rpc, header)))
@@ -312,7 +314,7 @@ impl Session<'_> {
             Some(1) => Some(lowest.parent_hash),
             _ => None,
         };
-        if !self.patience.sighted((final_block.0, found.unwrap_or(head.hash))) {
+        if !self.deep_patience.sighted((final_block.0, found.unwrap_or(head.hash))) {
             return Ok(());
         }
         Err(IngestError::DeepReorg(Box::new(DeepReorg {

@@ -57,6 +57,8 @@ struct Session<'a> {
     writer: Writer,
     interval: Interval,
     patience: Patience,
+    /// Of its own: a lower head on a branch past finality is sighted as both, in turn, and each would make the other begin again.
+    deep_patience: Patience,
     rpc_head_noted: Option<tokio::time::Instant>,
 }
 
@@ -160,6 +162,7 @@ impl Ingest {
                 writer,
                 interval: Interval::new(self.config.range),
                 patience: Patience::default(),
+                deep_patience: Patience::default(),
                 rpc_head_noted: None,
             };
             match session.follow(lease, cancel).await {

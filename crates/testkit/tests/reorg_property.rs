@@ -165,6 +165,47 @@ fn whatever_was_lived_through_a_fresh_sync_of_the_surviving_chain_gives_the_same
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_goes_back_past_finality_and_stays_lower_halts_with_the_journal_as_it_was() {
+    let db = plimsoll_store::testing::db().await;
+    let (leases, mut world) = (leases(&db).await, World::new(1, 3));
+    let settings = Settings {
+        start_block: 0,
+        confirmations: 1,
+        finality_depth: 3,
+        watched: Vec::new(),
+        ranges_in_flight: 1,
+        range_blocks: 5,
+        step_records: None,
+    };
+    let genesis = world.chain.tip();
+    let mut node = Follower::new(&db, &leases, 1, &world.chain, settings).await;
+    node.start_ingest();
+    world.extend(vec![Vec::new(); 9]);
+    let tip = world.visible_head();
+    node.settle(|head| head == Some(tip)).await.unwrap();
+    let journal = "SELECT count(*) FROM journal";
+    let before: i64 = sqlx::query_scalar(journal).fetch_one(db.worker()).await.unwrap();
+
+    // 9 blocks, final up to 6: to a branch of 8 that leaves at the genesis block.
+    let other = (0..8).fold(genesis, |parent, _| world.add(parent, Vec::new()));
+    world.chain.switch_to(other);
+    let halted = async {
+        let halt = "SELECT halt->>'endpoint_head_hash' FROM chains WHERE chain_id = 1 AND state = 'halted'";
+        loop {
+            let found: Option<String> = sqlx::query_scalar(halt).fetch_optional(db.worker()).await.unwrap();
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(std::time::Duration::from_secs(30), halted).await;
+    assert_eq!(found.expect("the chain halts"), other.to_string());
+    let after: i64 = sqlx::query_scalar(journal).fetch_one(db.worker()).await.unwrap();
+    assert_eq!(after, before);
+    node.end().await;
+}
+
 async fn leases(db: &Db) -> Leases {
     Leases::connect(db, "test", DEFAULT_TERM).await.unwrap()
 }
