@@ -29,7 +29,7 @@ const OUTPUT_LINES: usize = 20;
 pub enum Mining {
     /// One block for each transaction, at once.
     Automatic,
-    /// Only when asked: [`Anvil::mine`].
+    /// Only when asked: [`Node::mine`].
     OnDemand,
     /// One each interval, empty or not.
     Every(Duration),

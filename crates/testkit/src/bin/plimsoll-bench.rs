@@ -39,7 +39,7 @@ async fn main() -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let Bench::Ingest { events, head_blocks, directory, json } = Args::parse().bench;
-    let report = ingest::run(&ingest::Options { events, head_blocks, directory }).await?;
+    let report = Box::pin(ingest::run(&ingest::Options { events, head_blocks, directory })).await?;
     let text = serde_json::to_string_pretty(&report)?;
     println!("{text}");
     if let Some(path) = json {
