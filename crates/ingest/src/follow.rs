@@ -272,6 +272,8 @@ impl Session<'_> {
                 return Ok(Some(Branch { ancestor: Some(ancestor), headers }));
             }
             if lowest.number <= start && !tail.is_final(lowest.number) {
+                // A branch may end below it, and then has nothing of interest.
+                headers.retain(|header| header.number >= start);
                 headers.reverse();
                 return Ok(Some(Branch { ancestor: None, headers }));
             }

@@ -337,7 +337,8 @@ impl Writer {
 
     /// Makes the canonical chain end with `contents`, whose first block's parent is the canonical block at `ancestor` (or the
     /// chain's start): takes back what is above `ancestor`, newest first, appends, confirms and finalizes to these numbers, all in one
-    /// transaction. Returns how many blocks were taken back.
+    /// transaction. Without contents it only takes back: the chain went back below its first block of interest. Returns how many
+    /// blocks were taken back.
     pub async fn replace_above(
         &mut self,
         ancestor: Option<(u64, B256)>,
@@ -346,8 +347,9 @@ impl Writer {
         finalize: Option<u64>,
     ) -> Result<usize, WriteError> {
         self.check_links(ancestor, &contents)?;
-        let (Some(first), Some(last)) = (contents.first(), contents.last()) else { return Ok(0) };
-        let (from, to) = (first.block.number, last.block.number);
+        let oldest = self.state.live.first().map(|l| l.block.number);
+        let Some(from) = contents.first().map(|c| c.block.number).or(oldest) else { return Ok(0) };
+        let to = contents.last().map_or(from, |c| c.block.number);
         let count = contents.iter().map(|c| c.events.len() + c.transactions.len() + 3).sum::<usize>()
             + self
                 .state

@@ -57,12 +57,14 @@ impl Rows {
         let started = Instant::now();
         let mut tx = store.db.worker().begin().await?;
         for (table, chunks) in &self.0 {
+            let table_started = Instant::now();
             let statement = format!("COPY {table} FROM STDIN (FORMAT binary)");
             let mut copy = tx.copy_in_raw(&statement).await?;
             for chunk in chunks {
                 copy.send(chunk.clone()).await?;
             }
-            copy.finish().await?;
+            let rows = copy.finish().await?;
+            tracing::info!(table, rows, elapsed_ms = table_started.elapsed().as_millis(), "floor");
         }
         tx.commit().await?;
         Ok(started.elapsed())
