@@ -102,6 +102,12 @@ impl Running {
     }
 }
 
+/// What a supervisor tries again: a task that was killed gives its connection back to the pool half way through a statement, which
+/// the next user may be told.
+fn may_pass(error: &FoldError) -> bool {
+    matches!(error, FoldError::Database(_))
+}
+
 /// The node.
 pub struct Follower {
     pub db: Db,
@@ -189,7 +195,12 @@ impl Follower {
         let stop = cancel.clone();
         let Some(max_records) = self.settings.step_records else {
             let mut runner = FoldRunner::new(fold, chain_id, db, leases, tail);
-            self.fold = Some(Running::start(async move { runner.run(&stop).await.unwrap() }, cancel));
+            let work = async move {
+                while let Err(error) = runner.run(&stop).await {
+                    assert!(may_pass(&error), "{error}");
+                }
+            };
+            self.fold = Some(Running::start(work, cancel));
             return;
         };
         let work = async move {
@@ -201,8 +212,16 @@ impl Follower {
             while !stop.is_cancelled() {
                 end.mark_unchanged();
                 let options = StepOptions { max_records, up_to_seq: None, tail: None, lease: Some(&lease) };
-                if step(&mut fold, &mut conn, chain_id, options).await.unwrap().records == 0 {
-                    stop.run_until_cancelled(end.changed()).await;
+                match step(&mut fold, &mut conn, chain_id, options).await {
+                    Ok(step) if step.records == 0 => {
+                        stop.run_until_cancelled(end.changed()).await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        assert!(may_pass(&error), "{error}");
+                        conn.close().await.ok();
+                        conn = db.worker().acquire().await.unwrap();
+                    }
                 }
             }
             lease.release().await.unwrap();

@@ -59,8 +59,10 @@ struct Checker {
 
 /// Checks them all; says which record breaks which.
 pub async fn check(pool: &PgPool, chain_id: u64) -> Result<(), String> {
-    let mut conn = pool.acquire().await.map_err(|error| error.to_string())?;
-    check_on(&mut conn, chain_id).await
+    // One snapshot: the node may be at work meanwhile.
+    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let mut tx = pool.begin_with(snapshot).await.map_err(|error| error.to_string())?;
+    check_on(&mut tx, chain_id).await
 }
 
 async fn bodies(
