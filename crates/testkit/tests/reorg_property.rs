@@ -44,12 +44,8 @@ enum Act {
     Fail(u32),
     LimitRange(Option<u64>),
     ForgetOrphans(bool),
-    RestartIngest {
-        killed: bool,
-    },
-    RestartFold {
-        killed: bool,
-    },
+    RestartIngest,
+    RestartFold,
     StopFold,
 }
 
@@ -108,8 +104,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1u32..6).prop_map(Act::Fail),
         1 => prop::option::of(1u64..4).prop_map(Act::LimitRange),
         1 => any::<bool>().prop_map(Act::ForgetOrphans),
-        5 => any::<bool>().prop_map(|killed| Act::RestartIngest { killed }),
-        2 => any::<bool>().prop_map(|killed| Act::RestartFold { killed }),
+        5 => Just(Act::RestartIngest),
+        2 => Just(Act::RestartFold),
         1 => Just(Act::StopFold),
     ]
 }
@@ -259,7 +255,7 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) {
     match act {
         Act::Extend(blocks) => world.extend(blocks),
         Act::GrowUnseen(blocks) => {
-            node.end_ingest(false).await;
+            node.end_ingest().await;
             world.extend(blocks);
             node.start_ingest();
         }
@@ -271,15 +267,15 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) {
         Act::ForgetOrphans(forgets) => {
             world.chain.set_orphans(if forgets { Orphans::Forgotten } else { Orphans::Served });
         }
-        Act::RestartIngest { killed } => {
-            node.end_ingest(killed).await;
+        Act::RestartIngest => {
+            node.end_ingest().await;
             node.start_ingest();
         }
-        Act::RestartFold { killed } => {
-            node.end_fold(killed).await;
+        Act::RestartFold => {
+            node.end_fold().await;
             node.start_fold();
         }
-        Act::StopFold => node.end_fold(false).await,
+        Act::StopFold => node.end_fold().await,
     }
 }
 

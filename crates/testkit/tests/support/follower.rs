@@ -1,4 +1,7 @@
-//! A node that follows a model chain: an ingest and the view fold, which can be stopped, killed and started again.
+//! A node that follows a model chain: an ingest and the view fold, which can be stopped and started again.
+//!
+//! Nothing is killed here: a task that is aborted within a COPY gives a connection back that is out of step with the server, which no
+//! dead process can do. The end-to-end tests kill real ones.
 
 use std::time::Duration;
 
@@ -88,13 +91,9 @@ impl Running {
         Self { task: AbortOnDropHandle::new(tokio::spawn(work)), cancel }
     }
 
-    /// Ends it, in order or wherever it happens to be.
-    async fn end(self, killed: bool) {
-        if killed {
-            self.task.abort();
-        } else {
-            self.cancel.cancel();
-        }
+    /// Ends it, in order.
+    async fn end(self) {
+        self.cancel.cancel();
         match self.task.await {
             Err(error) if !error.is_cancelled() => panic!("{error}"),
             _ => {}
@@ -102,8 +101,7 @@ impl Running {
     }
 }
 
-/// What a supervisor tries again: a task that was killed gives its connection back to the pool half way through a statement, which
-/// the next user may be told.
+/// What a supervisor tries again.
 fn may_pass(error: &FoldError) -> bool {
     matches!(error, FoldError::Database(_))
 }
@@ -229,15 +227,15 @@ impl Follower {
         self.fold = Some(Running::start(work, cancel));
     }
 
-    pub async fn end_ingest(&mut self, killed: bool) {
+    pub async fn end_ingest(&mut self) {
         if let Some(running) = self.ingest.take() {
-            running.end(killed).await;
+            running.end().await;
         }
     }
 
-    pub async fn end_fold(&mut self, killed: bool) {
+    pub async fn end_fold(&mut self) {
         if let Some(running) = self.fold.take() {
-            running.end(killed).await;
+            running.end().await;
         }
     }
 
@@ -299,8 +297,8 @@ impl Follower {
     }
 
     pub async fn end(&mut self) {
-        self.end_ingest(false).await;
-        self.end_fold(false).await;
+        self.end_ingest().await;
+        self.end_fold().await;
     }
 }
 
