@@ -9,6 +9,8 @@
 
 use plimsoll_types::Amount;
 use sqlx::PgConnection;
+use sqlx::postgres::PgTransactionManager;
+use sqlx_core::transaction::TransactionManager;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -21,6 +23,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 const POSTGRES_EPOCH_UNIX_MICROS: i64 = 946_684_800_000_000;
 /// Four base-10000 digits at a time.
 const TEN_POW_16: u64 = 10_000_000_000_000_000;
+const OUTSIDE_OF_A_TRANSACTION: &str = "COPY outside of a transaction: begin one with Db::begin_worker";
 /// 2^256 has 78 decimal digits: 20 of base 10000.
 const MAX_DIGITS: usize = 20;
 
@@ -230,10 +233,12 @@ impl CopyBuffer {
     }
 
     /// Sends everything through `statement` (a `COPY … FROM STDIN (FORMAT binary)`) and returns the number of rows that the
-    /// server took. Nothing is sent for an empty buffer. A future that is dropped half way leaves the connection to abort the COPY.
+    /// server took. Nothing is sent for an empty buffer. Only within a transaction: the driver loses count of the answers when the future is
+    /// dropped half way, and a [`Tx`](crate::Tx) that is dropped with it sees to that.
     ///
     /// # Errors
-    /// The database's: a type that does not fit, a violated constraint, a lost connection. The statement had no effect then.
+    /// When no transaction is open, and the database's: a type that does not fit, a violated constraint, a lost connection. The
+    /// statement had no effect then.
     pub async fn write(mut self, conn: &mut PgConnection, statement: &str) -> Result<u64, sqlx::Error> {
         self.write_and_clear(conn, statement).await
     }
@@ -250,6 +255,9 @@ impl CopyBuffer {
         debug_assert_eq!(self.missing_columns, 0, "the last row lacks columns");
         if self.is_empty() {
             return Ok(0);
+        }
+        if PgTransactionManager::get_transaction_depth(conn) == 0 {
+            return Err(sqlx::Error::Configuration(OUTSIDE_OF_A_TRANSACTION.into()));
         }
         let mut copy = conn.copy_in_raw(statement).await?;
         for chunk in self.bytes.chunks(CHUNK_BYTES) {

@@ -11,6 +11,7 @@ use crate::assertions::{Findings, judge};
 use crate::migrate::latest_version;
 use crate::repo::catalog;
 use crate::roles::{APP, OWNER, WORKER};
+use crate::tx::Tx;
 use crate::urls::DatabaseUrls;
 
 /// How long a caller waits for a free connection before it is told that there is none.
@@ -136,6 +137,14 @@ impl Db {
     #[must_use]
     pub fn worker(&self) -> &PgPool {
         &self.inner.worker
+    }
+
+    /// Begins a transaction as the worker role.
+    ///
+    /// # Errors
+    /// The database's, when no connection is to be had.
+    pub async fn begin_worker(&self) -> Result<Tx, sqlx::Error> {
+        Tx::begin(self.worker()).await
     }
 
     /// Where it is.

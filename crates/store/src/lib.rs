@@ -9,6 +9,8 @@
 //!   enabled and forced, partitions included.
 //! - **Authority is a token.** A transaction under a [`Lease`] proves its token with a locking read of the lease's row, and commits
 //!   only while the token is in force. The argument is in [`lease`].
+//! - **A dropped future harms nobody.** A [`Tx`] that is given up at any point never hands its connection back with a transaction open or an
+//!   answer unread; what it wrote is gone.
 //! - **Bulk is cheap.** [`CopyBuffer`] encodes rows for binary COPY as they are produced; [`Partitions`] has their partitions made ahead.
 //! - **A restored database holds still.** [`restore`] puts up a fence that only an operator lifts, and raises every token.
 //!
@@ -20,6 +22,8 @@
 //! # Traps
 //! - `statement_timeout` (10 s) and `idle_in_transaction_session_timeout` (5 s) hold on both pools: work in batches, and do not wait for
 //!   the network inside a transaction.
+//! - `begin` of a pool or of a pooled connection is not cancel-safe, COPY still less: only a [`Tx`] begins a transaction
+//!   (the architecture lane looks), and [`CopyBuffer`] writes only within one.
 //! - Migrations are compiled in. A file that was applied is never edited.
 //! - Connect directly, or through a pooler that keeps sessions: leases hold a session's advisory locks, and settings are sent at log-in.
 //!
@@ -39,6 +43,7 @@ mod roles;
 mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tx;
 mod urls;
 
 pub use assertions::{Finding, Findings};
@@ -51,4 +56,5 @@ pub use lease::{DEFAULT_TERM, Lease, LeaseError, Leases};
 pub use migrate::{MigrateError, MigrationReport, latest_version, migrate};
 pub use partitions::{Partitions, RetentionError, drop_expired};
 pub use roles::{APP, OWNER, RolePasswords, RolesError, WORKER, administrator_sql, prepare_roles};
+pub use tx::Tx;
 pub use urls::{DatabaseUrls, IDLE_IN_TRANSACTION_TIMEOUT_MS, SCHEMA, STATEMENT_TIMEOUT_MS, UrlError};

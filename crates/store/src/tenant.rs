@@ -3,18 +3,18 @@
 //! The set of tenants is a setting of the transaction (`SET LOCAL`), never of the session: a pooled connection that goes back
 //! cannot carry one caller's tenants to the next. With no tenant set the policies compare with NULL, and no row passes.
 
-use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::db::Db;
+use crate::tx::Tx;
 
 impl Db {
     /// Begins a transaction as the app role, confined to `tenants`. With an empty slice it sees public tables only.
     ///
     /// # Errors
     /// The database's, when no connection is to be had.
-    pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-        let mut tx = self.app().begin().await?;
+    pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
+        let mut tx = Tx::begin(self.app()).await?;
         let list = tenants.iter().map(Uuid::to_string).collect::<Vec<_>>().join(",");
         crate::repo::tenants::confine(&mut tx, &list).await?;
         Ok(tx)

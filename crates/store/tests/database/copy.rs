@@ -110,7 +110,9 @@ async fn table(conn: &mut PgConnection) {
 
 async fn check(conn: &mut PgConnection, samples: &[Sample]) {
     sqlx::raw_sql("TRUNCATE sample").execute(&mut *conn).await.unwrap();
-    let written = encode(samples).write(conn, COPY).await.unwrap();
+    let mut tx = conn.begin().await.unwrap();
+    let written = encode(samples).write(&mut tx, COPY).await.unwrap();
+    tx.commit().await.unwrap();
     assert_eq!(written, samples.len() as u64);
     let rows = sqlx::query("SELECT *, amount::text AS amount_text, nonce::text AS nonce_text, kind::text AS kind_text FROM sample ORDER BY id")
         .fetch_all(conn)
@@ -160,8 +162,10 @@ async fn a_refused_copy_leaves_the_connection_usable_and_the_table_as_it_was() {
     let mut rows = CopyBuffer::new();
     rows.row(1);
     rows.put_i16(7); // the column is a bigint
-    let error = rows.write(&mut conn, "COPY sample (id) FROM STDIN (FORMAT binary)").await.unwrap_err();
+    let mut tx = conn.begin().await.unwrap();
+    let error = rows.write(&mut tx, "COPY sample (id) FROM STDIN (FORMAT binary)").await.unwrap_err();
     assert!(error.to_string().contains("insufficient data left in message"), "{error}");
+    tx.rollback().await.unwrap();
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM sample").fetch_one(&mut *conn).await.unwrap();
     assert_eq!(count, 0);
     conn.ping().await.unwrap();
@@ -170,7 +174,7 @@ async fn a_refused_copy_leaves_the_connection_usable_and_the_table_as_it_was() {
 #[tokio::test]
 async fn more_than_one_chunk_is_one_copy() {
     let db = testing::db().await;
-    let mut conn = db.worker().acquire().await.unwrap();
+    let mut conn = db.begin_worker().await.unwrap();
     table(&mut conn).await;
     let mut rows = CopyBuffer::with_capacity(1 << 20);
     for id in 0..100_000 {

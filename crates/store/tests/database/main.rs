@@ -6,6 +6,7 @@ mod copy;
 mod leases;
 mod partitions;
 mod roles;
+mod transactions;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
