@@ -112,12 +112,11 @@ impl Collector {
             gauge!("lease_holder", "lease" => lease, "holder" => holder).set(0.0);
         }
         for lease in operations::leases(pool).await? {
-            let is_held = lease.remaining_seconds > 0.0;
             gauge!("lease_fencing_token", "lease" => lease.name.clone())
                 .set(number(lease.fencing_token.unsigned_abs()));
             gauge!("lease_remaining_seconds", "lease" => lease.name.clone()).set(lease.remaining_seconds);
             gauge!("lease_holder", "lease" => lease.name.clone(), "holder" => lease.holder.clone())
-                .set(if is_held { 1.0 } else { 0.0 });
+                .set(if lease.is_held() { 1.0 } else { 0.0 });
             lease_holders.insert((lease.name, lease.holder));
         }
         Ok(())

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -15,6 +16,8 @@ pub struct ApiOptions {
     pub freshness: FreshnessLimits,
     /// The chains that are configured. Readiness asks for these alone; empty: for every chain that the database knows.
     pub chains: Vec<u64>,
+    /// The private database's directory, where this process runs one: a restored one has its fence there.
+    pub data_dir: Option<PathBuf>,
     /// The longest that a request may take, in milliseconds. Keep the app role's statement timeout below it.
     pub request_timeout_ms: u64,
     /// Requests that are worked on at a time; one more is told to come back.
@@ -30,6 +33,7 @@ impl Default for ApiOptions {
         Self {
             freshness: FreshnessLimits::default(),
             chains: Vec::new(),
+            data_dir: None,
             request_timeout_ms: 15_000,
             max_concurrent_requests: 256,
             max_connections: 1_024,
@@ -47,6 +51,7 @@ pub struct ApiState {
 #[derive(Debug)]
 struct Inner {
     app: PgPool,
+    operations: Option<PgPool>,
     collector: Collector,
     prometheus: PrometheusHandle,
     roles: Roles,
@@ -56,7 +61,7 @@ struct Inner {
 
 impl ApiState {
     /// `app` is the pool of `plimsoll_app`, the only one that routes see. `operations` is the pool of `plimsoll_worker`, where this
-    /// process has one: the metrics of anomalies and leases come through it.
+    /// process has one: the metrics of anomalies and leases come through it, and which roles stand by.
     #[must_use]
     pub fn new(
         app: PgPool,
@@ -65,13 +70,17 @@ impl ApiState {
         roles: Roles,
         options: ApiOptions,
     ) -> Self {
-        let collector = Collector::new(app.clone(), operations);
+        let collector = Collector::new(app.clone(), operations.clone());
         let requests = Semaphore::new(options.max_concurrent_requests);
-        Self { inner: Arc::new(Inner { app, collector, prometheus, roles, options, requests }) }
+        Self { inner: Arc::new(Inner { app, operations, collector, prometheus, roles, options, requests }) }
     }
 
     pub(crate) fn app(&self) -> &PgPool {
         &self.inner.app
+    }
+
+    pub(crate) fn operations(&self) -> Option<&PgPool> {
+        self.inner.operations.as_ref()
     }
 
     pub(crate) fn collector(&self) -> &Collector {

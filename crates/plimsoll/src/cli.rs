@@ -25,7 +25,7 @@ Exit codes:
   0  done, and nothing to object to
   1  it failed, or a difference was found
   2  the command line or the configuration is wrong
-  3  nothing differs, but something could not be verified (verify)
+  3  nothing differs, but not everything was verified (verify)
 
 Every setting of the configuration file is also an environment variable: `plimsoll config example`.";
 
@@ -149,10 +149,14 @@ pub(crate) enum Verify {
     /// Each mirror row with the contract's own getter, at the block that the mirror stands at
     #[command(after_help = "\
 Exit codes: 0 every row is equal; 1 a row differs; 3 none differs, but some could not be read from the node (it may have
-pruned that block's state): such a row counts as unverified, never as equal.
+pruned that block's state): such a row counts as unverified, never as equal. With --limit, 3 also when rows were left out.
+
+--limit takes the first rows by key: positions by user, asset and contract, then the other mirrors by contract, view and
+key. The same mirrors give the same rows each time; the role `verify` of `plimsoll run` is what gets round to all of them.
 
 Examples:
   plimsoll verify views
+  plimsoll verify views --limit 1000
   plimsoll verify views --chain 1 --json")]
     Views(VerifyViews),
 }
@@ -162,6 +166,9 @@ pub(crate) struct VerifyViews {
     /// Only this chain [default: every configured one]
     #[arg(long, value_name = "CHAIN_ID")]
     pub(crate) chain: Option<u64>,
+    /// At most so many rows of each chain, the first ones by key; the report is then partial
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

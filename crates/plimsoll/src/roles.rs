@@ -24,6 +24,7 @@ use crate::wiring;
 
 /// How often expired partitions are looked for.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+const RETENTION_LEASE: &str = "retention";
 
 /// What the roles share.
 pub(crate) struct Shared<'a> {
@@ -63,7 +64,8 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let place = loaded.problems.place(&chain.origin);
         if has(Role::Ingest) {
             let (on_chain, options) = (on_chain.clone(), wiring::ingest(chain));
-            supervisor.spawn("ingest", Some(chain.chain_id), move |cancel| {
+            let lease = format!("ingest:{}", chain.chain_id);
+            supervisor.spawn_leased("ingest", Some(chain.chain_id), lease, move |cancel| {
                 let (on_chain, options, place) = (on_chain.clone(), options.clone(), place.clone());
                 async move {
                     let OnChain { rpc, contracts, db, leases, tail, .. } = on_chain;
@@ -74,19 +76,25 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         }
         if has(Role::Views) {
             let on_chain = on_chain.clone();
-            supervisor.spawn("views", Some(chain.chain_id), move |cancel| on_chain.clone().fold(cancel));
+            let lease = format!("fold:views:{}", chain.chain_id);
+            supervisor.spawn_leased("views", Some(chain.chain_id), lease, move |cancel| {
+                on_chain.clone().fold(cancel)
+            });
         }
         if has(Role::Verify) {
             let options =
                 VerifierOptions { rows_per_s: config.verify_rows_per_second, ..VerifierOptions::default() };
-            supervisor.spawn("verify", Some(chain.chain_id), move |cancel| {
+            let lease = format!("verify:views:{}", chain.chain_id);
+            supervisor.spawn_leased("verify", Some(chain.chain_id), lease, move |cancel| {
                 on_chain.clone().verify(options, cancel)
             });
         }
     }
     if has(Role::Retention) {
         let (db, leases) = (db.clone(), leases.clone());
-        supervisor.spawn("retention", None, move |cancel| retain(db.clone(), leases.clone(), cancel));
+        supervisor.spawn_leased("retention", None, RETENTION_LEASE.into(), move |cancel| {
+            retain(db.clone(), leases.clone(), cancel)
+        });
     }
     if has(Role::Api) {
         let address = config.api.listen;
@@ -158,7 +166,7 @@ fn may_pass(error: &dyn std::error::Error) -> End {
 
 /// Drops what is past its retention, in one process at a time.
 async fn retain(db: Db, leases: Leases, cancel: CancellationToken) -> Result<(), End> {
-    let lease = match leases.acquire_wait("retention", &cancel).await {
+    let lease = match leases.acquire_wait(RETENTION_LEASE, &cancel).await {
         Ok(lease) => lease,
         Err(LeaseError::Cancelled { .. }) => return Ok(()),
         Err(error) => return Err(may_pass(&error)),

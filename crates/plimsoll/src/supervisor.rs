@@ -113,6 +113,21 @@ impl Supervisor {
         self.names.push((handle.id(), name));
     }
 
+    /// Starts a role that works only while this process holds `lease`, and stands by while another does.
+    pub(crate) fn spawn_leased<R, F>(
+        &mut self,
+        role: &'static str,
+        chain_id: Option<u64>,
+        lease: String,
+        run: R,
+    ) where
+        R: FnMut(CancellationToken) -> F + Send + 'static,
+        F: Future<Output = Result<(), End>> + Send + 'static,
+    {
+        self.board.needs_lease(role, chain_id, lease);
+        self.spawn(role, chain_id, run);
+    }
+
     /// Waits until a role ends for good: with its failure, or because everything was cancelled.
     pub(crate) async fn watch(&mut self) -> Result<(), Failure> {
         while let Some(ended) = self.tasks.join_next_with_id().await {

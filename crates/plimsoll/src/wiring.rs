@@ -11,7 +11,7 @@ use plimsoll_chain::{EndpointConfig, Rpc, transport};
 use plimsoll_ingest::IngestConfig;
 use plimsoll_store::Db;
 
-use crate::config::{Chain, Config, Loaded};
+use crate::config::{Chain, Config, DatabaseSource, Loaded};
 use crate::failure::{Failure, chain_of};
 use crate::repo;
 
@@ -70,6 +70,10 @@ pub(crate) fn api(config: &Config) -> ApiOptions {
     ApiOptions {
         freshness: FreshnessLimits { default: FreshLimits::default(), chains },
         chains: config.chains.iter().map(|chain| chain.chain_id).collect(),
+        data_dir: match &config.database.source {
+            DatabaseSource::Private(directory) => Some(directory.clone()),
+            DatabaseSource::Url(_) => None,
+        },
         request_timeout_ms: millis(config.api.request_timeout),
         max_concurrent_requests: config.api.max_concurrent_requests,
         max_connections: config.api.max_connections,
@@ -86,7 +90,7 @@ pub(crate) async fn put_tenants(db: &Db, config: &Config) -> Result<(), Failure>
     owners.dedup();
     let mut chains: Vec<_> = config.chains.iter().collect();
     chains.sort_by_key(|chain| chain.chain_id);
-    let mut tx = db.worker().begin().await?;
+    let mut tx = db.begin_worker().await?;
     for tenant in &tenants {
         repo::put_tenant(&mut tx, tenant.id, &tenant.name)
             .await

@@ -17,6 +17,9 @@ pub const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 5_000;
 /// A migration that cannot get its table lock gives up instead of queueing every reader behind itself.
 const OWNER_LOCK_TIMEOUT_MS: u64 = 30_000;
 
+/// No database's scheme is longer (`postgresql+asyncpg` has 18); what is may be a secret.
+const MAX_SCHEME_BYTES: usize = 20;
+
 /// How to reach one database as each of the three roles.
 #[derive(Clone)]
 pub struct DatabaseUrls {
@@ -35,8 +38,20 @@ pub enum UrlError {
     #[error("the database URL is not valid ({0}); it looks like postgres://user:password@host:5432/database")]
     Malformed(String),
     /// Another database system's URL.
-    #[error("the database URL begins with {0:?}; only postgres:// and postgresql:// are understood")]
+    #[error("the database URL begins with {0}://; only postgres:// and postgresql:// are understood")]
     Scheme(String),
+    /// Text that begins with no scheme. None of it is repeated: it may be a password.
+    #[error("the database URL has no scheme; it looks like postgres://user:password@host:5432/database")]
+    NoScheme,
+}
+
+/// What stands before `://`, when it can only be a scheme (RFC 3986 §3.1, in lower case).
+fn scheme(url: &str) -> Option<&str> {
+    let (scheme, _) = url.split_once("://")?;
+    let is_scheme = scheme.len() <= MAX_SCHEME_BYTES
+        && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+.-".contains(c));
+    is_scheme.then_some(scheme)
 }
 
 impl DatabaseUrls {
@@ -50,9 +65,9 @@ impl DatabaseUrls {
         app_password: Option<&str>,
         worker_password: Option<&str>,
     ) -> Result<Self, UrlError> {
-        let scheme = url.split("://").next().unwrap_or_default();
+        let scheme = scheme(url).ok_or(UrlError::NoScheme)?;
         if !matches!(scheme, "postgres" | "postgresql") {
-            return Err(UrlError::Scheme(scheme.chars().take(16).collect()));
+            return Err(UrlError::Scheme(scheme.to_owned()));
         }
         let owner =
             PgConnectOptions::from_str(url).map_err(|error| UrlError::Malformed(error.to_string()))?;
@@ -147,8 +162,21 @@ mod tests {
     }
 
     #[test]
-    fn another_system_is_refused_without_repeating_the_url() {
-        let error = DatabaseUrls::from_url("mysql://root:hunter2@db/x", None, None).unwrap_err().to_string();
-        assert!(error.contains("mysql") && !error.contains("hunter2"), "{error}");
+    fn another_system_is_refused_and_only_its_scheme_is_repeated() {
+        let refused = |url: &str| DatabaseUrls::from_url(url, None, None).unwrap_err().to_string();
+        for (url, said) in [
+            ("mysql://root:hunter2@db/x", "begins with mysql://"),
+            ("postgresql+asyncpg://root:hunter2@db/x", "begins with postgresql+asyncpg://"),
+            ("hunter2", "has no scheme"),
+            ("root:hunter2@db/x", "has no scheme"),
+            ("", "has no scheme"),
+            ("://hunter2", "has no scheme"),
+            ("Hunter2hunter2://db", "has no scheme"),
+            ("hunter2@db/x?next=http://a", "has no scheme"),
+            ("hunter2hunter2hunter2://db", "has no scheme"),
+        ] {
+            let error = refused(url);
+            assert!(error.contains(said) && !error.to_lowercase().contains("hunter2"), "{url}: {error}");
+        }
     }
 }

@@ -14,11 +14,10 @@ pub struct UnknownName {
 
 /// An enumeration that Rust, Postgres (an enum type), JSON and metrics spell the same way.
 macro_rules! named {
-    ($(#[$meta:meta])* $type:ident, $pg:literal, $what:literal { $($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
-        $(#[$meta])*
+    (#[doc = $about:literal] $type:ident, $pg:literal, $what:literal { $($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
+        #[doc = $about]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "postgres", derive(sqlx::Type), sqlx(type_name = $pg))]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum $type {
             $($(#[$doc])* #[serde(rename = $name)] #[cfg_attr(feature = "postgres", sqlx(rename = $name))] $variant,)+
         }
@@ -33,6 +32,21 @@ macro_rules! named {
                 match self { $(Self::$variant => $name),+ }
             }
         }
+
+        // Written out: a derivation does not see through the macro, and would show the variants' Rust names.
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for $type {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::Type::String)
+                    .description(Some($about.trim()))
+                    .enum_values(Some(Self::ALL.iter().map(|value| value.as_str())))
+                    .into()
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for $type {}
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,5 +169,22 @@ mod tests {
         }
         let error = "nope".parse::<ApplyStatus>().unwrap_err().to_string();
         assert!(error.contains("applied, ignored, duplicate, rejected, error"), "{error}");
+    }
+
+    #[cfg(feature = "openapi")]
+    #[test]
+    fn a_schema_lists_what_json_spells() {
+        fn agree<T: utoipa::ToSchema + Serialize>(all: &[T]) {
+            let schema = serde_json::to_value(T::schema()).unwrap();
+            assert_eq!((&schema["type"], &schema["enum"]), (&"string".into(), &serde_json::json!(all)));
+            let about = schema["description"].as_str().unwrap();
+            assert!(about.ends_with('.') && about.trim() == about, "{about}");
+            assert!(std::any::type_name::<T>().ends_with(&*T::name()), "{}", T::name());
+        }
+        agree(JournalKind::ALL);
+        agree(BlockState::ALL);
+        agree(ViewKind::ALL);
+        agree(ApplyStatus::ALL);
+        agree(PushOutcome::ALL);
     }
 }

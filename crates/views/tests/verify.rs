@@ -132,13 +132,12 @@ impl Stage {
         self.writer.replace_above(self.covered, contents, None, None).await.unwrap();
         self.covered = last.or(self.covered);
         let mut fold = ViewFold::new(self.deployment.chain_id, &self.contracts);
-        let mut conn = self.db.worker().acquire().await.unwrap();
         let options = StepOptions { max_records: 1_000, up_to_seq: None, tail: None, lease: None };
-        while step(&mut fold, &mut conn, self.deployment.chain_id, options).await.unwrap().records > 0 {}
+        while step(&mut fold, &self.db, self.deployment.chain_id, options).await.unwrap().records > 0 {}
     }
 
     async fn verify(&self, contracts: &Contracts) -> Result<VerifyReport, VerifyError> {
-        let options = VerifyOptions { page_rows: 3 };
+        let options = VerifyOptions { page_rows: 3, ..VerifyOptions::default() };
         verify(&self.db, &self.rpc, self.deployment.chain_id, contracts, options, |_| {}).await
     }
 
@@ -224,13 +223,33 @@ async fn what_cannot_be_compared_is_unverified_and_never_equal() {
 }
 
 #[tokio::test]
+async fn a_limited_verification_checks_the_first_rows_by_key_and_claims_nothing_of_the_rest() {
+    let mut stage = Stage::new().await;
+    stage.act_it_all().await;
+    stage.follow().await;
+    let limited = async |max_rows| {
+        let options = VerifyOptions { page_rows: 3, max_rows: Some(max_rows) };
+        let chain_id = stage.deployment.chain_id;
+        verify(&stage.db, &stage.rpc, chain_id, &stage.contracts, options, |_| {}).await.unwrap()
+    };
+    for (max_rows, rows, unchecked) in [(0, 0, 9), (1, 1, 8), (4, 4, 5), (9, 9, 0), (10, 9, 0)] {
+        let report = limited(max_rows).await;
+        assert_eq!((report.rows, report.equal, report.unchecked_rows), (rows, rows, unchecked), "{report}");
+        assert_eq!((report.partial, report.is_proven()), (unchecked > 0, unchecked == 0), "{report}");
+    }
+    // Positions come first.
+    stage.spoil().await;
+    assert_eq!(limited(1).await.mismatched_rows, 1);
+}
+
+#[tokio::test]
 async fn a_node_that_is_gone_ends_the_verification() {
     let mut stage = Stage::new().await;
     stage.act_it_all().await;
     stage.follow().await;
     let Stage { anvil, rpc, db, contracts, deployment, .. } = stage;
     anvil.stop().await.unwrap();
-    let options = VerifyOptions { page_rows: 2 };
+    let options = VerifyOptions { page_rows: 2, ..VerifyOptions::default() };
     let error = verify(&db, &rpc, deployment.chain_id, &contracts, options, |_| {}).await.unwrap_err();
     assert!(matches!(error, VerifyError::Rpc(_)), "{error}");
 }

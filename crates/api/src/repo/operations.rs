@@ -30,6 +30,13 @@ pub(crate) struct LeaseStanding {
     pub(crate) remaining_seconds: f64,
 }
 
+impl LeaseStanding {
+    /// Whether the token is in force by the database's clock.
+    pub(crate) fn is_held(&self) -> bool {
+        self.remaining_seconds > 0.0
+    }
+}
+
 /// All leases.
 pub(crate) async fn leases(pool: &PgPool) -> Result<Vec<LeaseStanding>, RepoError> {
     let leases = sqlx::query_as!(

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use plimsoll_types::api::{BlockStateSchema, Events};
+use plimsoll_types::api::Events;
 use plimsoll_types::{B256, BlockState, RequestId, address_text, hash_text, parse_address, parse_hash};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -49,7 +49,7 @@ pub(crate) struct EventsQuery {
     #[param(value_type = Option<u64>)]
     to_block: i64,
     /// How sure their block is now. `orphaned` gives the orphaned ones alone.
-    #[param(value_type = Option<BlockStateSchema>, inline)]
+    #[param(value_type = Option<BlockState>, inline)]
     state: Option<BlockState>,
     /// Give those that a reorg orphaned as well.
     #[param(value_type = Option<bool>, default = false)]

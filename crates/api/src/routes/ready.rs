@@ -1,25 +1,28 @@
 //! `GET /readyz`: whether this process can do its work now, and what each part waits for.
 
+use std::path::Path;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use plimsoll_types::api::{
-    Chain, ChainReadiness, DatabaseReadiness, Fold, FoldReadiness, Readiness, Reason, ReasonCode, Role,
-    RoleState,
+    Chain, ChainReadiness, DatabaseReadiness, Fence, Fold, FoldReadiness, Readiness, Reason, ReasonCode,
+    Role, RoleState,
 };
 
 use crate::fresh::reason;
 use crate::limits::PROBE_TIMEOUT_MS;
 use crate::problem::{ProblemKind, kind_of};
+use crate::repo::operations::LeaseStanding;
 use crate::repo::{RepoError, chains, operations};
 use crate::state::ApiState;
 
 /// Whether this process can do its work
 ///
 /// 200 when the database answers with the right schema, every role of this process works or stands by, and every chain and fold keeps up within
-/// its limits; else 503. The body names each part, its lag, and why it is not ready.
+/// its limits; else 503. The body names each part, its lag, and why it is not ready. A role stands by while another process holds its
+/// lease. The fence of a restored database is told under `database`.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -28,20 +31,34 @@ use crate::state::ApiState;
 )]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) {
     let limit = Duration::from_millis(PROBE_TIMEOUT_MS);
-    let (database, chains) = match tokio::time::timeout(limit, look(&state)).await {
-        Ok(Ok((why, chains))) => (why, chains),
-        Ok(Err(error)) => (vec![database_reason(&error)], Vec::new()),
+    let seen = match tokio::time::timeout(limit, look(&state)).await {
+        Ok(Ok(seen)) => seen,
+        Ok(Err(error)) => Seen { why: vec![database_reason(&error)], ..Seen::default() },
         Err(_) => {
             let text = format!("the database did not answer within {PROBE_TIMEOUT_MS} ms");
-            (vec![reason(ReasonCode::DatabaseUnreachable, text)], Vec::new())
+            Seen { why: vec![reason(ReasonCode::DatabaseUnreachable, text)], ..Seen::default() }
         }
     };
-    let readiness = judge(database, chains, &state.options().chains, state.roles().snapshot());
+    let holder_of = |name: &str| {
+        let lease = seen.leases.iter().find(|lease| lease.name == name && lease.is_held());
+        lease.map(|lease| lease.holder.as_str())
+    };
+    let roles = state.roles().seen_from(holder_of);
+    let fence = state.options().data_dir.as_deref().and_then(fence);
+    let readiness = judge(seen.why, fence, seen.chains, &state.options().chains, roles);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }
 
-async fn look(state: &ApiState) -> Result<(Vec<Reason>, Vec<Chain>), RepoError> {
+/// What the database says.
+#[derive(Default)]
+struct Seen {
+    why: Vec<Reason>,
+    chains: Vec<Chain>,
+    leases: Vec<LeaseStanding>,
+}
+
+async fn look(state: &ApiState) -> Result<Seen, RepoError> {
     let mut why = Vec::new();
     let (found, known) = (operations::schema_version(state.app()).await?, plimsoll_store::latest_version());
     if found != Some(known) {
@@ -50,7 +67,26 @@ async fn look(state: &ApiState) -> Result<(Vec<Reason>, Vec<Chain>), RepoError> 
         why.push(reason(ReasonCode::SchemaMismatch, text));
     }
     let standings = chains::standings(state.app(), None, &state.options().freshness).await?;
-    Ok((why, standings.into_iter().map(|standing| standing.chain).collect()))
+    let leases = match state.operations() {
+        Some(pool) => operations::leases(pool).await?,
+        None => Vec::new(),
+    };
+    Ok(Seen { why, chains: standings.into_iter().map(|standing| standing.chain).collect(), leases })
+}
+
+/// A small file, read at each probe: an operator lifts the fence while this process runs.
+fn fence(data_dir: &Path) -> Option<Fence> {
+    let (since, backup_made_at, reason) = match plimsoll_store::fence_status(data_dir) {
+        Ok(fence) => {
+            let fence = fence?;
+            (Some(fence.since), Some(fence.backup_made_at), fence.reason)
+        }
+        Err(error) => (None, None, error.to_string()),
+    };
+    let remedy =
+        "nothing may be sent from this database: look for what the backup forgot, then `plimsoll fence lift`"
+            .into();
+    Some(Fence { since, backup_made_at, reason, remedy })
 }
 
 fn database_reason(error: &RepoError) -> Reason {
@@ -68,7 +104,13 @@ fn database_reason(error: &RepoError) -> Reason {
 }
 
 /// Pure. `configured`: the chains that count; empty: all.
-fn judge(database: Vec<Reason>, chains: Vec<Chain>, configured: &[u64], roles: Vec<Role>) -> Readiness {
+fn judge(
+    database: Vec<Reason>,
+    fence: Option<Fence>,
+    chains: Vec<Chain>,
+    configured: &[u64],
+    roles: Vec<Role>,
+) -> Readiness {
     let is_readable = database.is_empty();
     let mut seen: Vec<ChainReadiness> = chains
         .into_iter()
@@ -92,7 +134,7 @@ fn judge(database: Vec<Reason>, chains: Vec<Chain>, configured: &[u64], roles: V
     Readiness {
         ready: why.is_empty(),
         why,
-        database: DatabaseReadiness { ready: is_readable, why: database },
+        database: DatabaseReadiness { ready: is_readable, why: database, fence },
         roles,
         chains: seen,
     }
@@ -171,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_configured_chain_that_was_never_followed_is_named() {
-        let readiness = judge(Vec::new(), Vec::new(), &[7], Vec::new());
+        let readiness = judge(Vec::new(), None, Vec::new(), &[7], Vec::new());
         assert!(!readiness.ready);
         assert_eq!(readiness.chains[0].why[0].code, ReasonCode::ChainNotStarted);
     }
@@ -179,7 +221,7 @@ mod tests {
     #[test]
     fn an_unreachable_database_is_the_one_reason_and_no_chain_is_blamed() {
         let why = vec![reason(ReasonCode::DatabaseUnreachable, "gone".into())];
-        let readiness = judge(why, Vec::new(), &[7], vec![role(RoleState::Running)]);
+        let readiness = judge(why, None, Vec::new(), &[7], vec![role(RoleState::Running)]);
         assert_eq!((readiness.why.len(), readiness.chains.len(), readiness.database.ready), (1, 0, false));
     }
 }

@@ -52,7 +52,7 @@ impl Api {
     }
 
     async fn start_with(options: ApiOptions, more: Router<ApiState>) -> Self {
-        let (db, roles) = (plimsoll_store::testing::db().await, Roles::default());
+        let (db, roles) = (plimsoll_store::testing::db().await, Roles::of("here:1"));
         let state =
             ApiState::new(db.app().clone(), Some(db.worker().clone()), recorder(), roles.clone(), options);
         Self { router: router_with(state.clone(), more), db, state, roles }

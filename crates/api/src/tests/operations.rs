@@ -45,6 +45,62 @@ async fn ready_when_everything_keeps_up_and_a_role_that_fails_is_named() {
 }
 
 #[tokio::test]
+async fn a_role_whose_lease_another_process_holds_stands_by_and_names_it() {
+    let api = Api::followed().await;
+    api.roles.needs_lease("ingest", Some(CHAIN), format!("ingest:{CHAIN}"));
+    api.roles.report("ingest", Some(CHAIN), RoleState::Running, None);
+    let role = async || {
+        let (status, body) = readiness(&api).await;
+        assert_eq!(status, 200, "{body}");
+        body["roles"][0].clone()
+    };
+    assert_eq!(role().await["state"], "running", "nobody has it yet");
+    api.seed(CHAIN)
+        .run(
+            "INSERT INTO leases (name, fencing_token, holder, acquired_at, expires_at)
+             VALUES ('ingest:' || $1, 3, 'elsewhere:7', now(), now() + interval '1 minute')",
+        )
+        .await;
+    let standing_by = role().await;
+    assert_eq!(standing_by["state"], "standby");
+    assert_eq!(standing_by["detail"], "elsewhere:7 holds the lease and does the work");
+    api.seed(CHAIN).run("UPDATE leases SET holder = 'here:1' WHERE name = 'ingest:' || $1").await;
+    assert_eq!(role().await["state"], "running", "this process has it");
+    api.seed(CHAIN)
+        .run("UPDATE leases SET holder = 'elsewhere:7', expires_at = now() - interval '1 s' WHERE name = 'ingest:' || $1")
+        .await;
+    assert_eq!(role().await["state"], "running", "it has expired");
+}
+
+#[tokio::test]
+async fn a_restored_database_that_is_fenced_says_so_until_the_fence_is_lifted() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = ApiOptions { data_dir: Some(directory.path().to_owned()), ..ApiOptions::default() };
+    let api = Api::start_with(options, axum::Router::new()).await;
+    api.seed(CHAIN).chain(100, 95, 90).await;
+    api.seed(CHAIN).fold("views", 100).await;
+    let fence = async || {
+        let (status, body) = readiness(&api).await;
+        assert_eq!(status, 200, "a fence stops no reading: {body}");
+        body["database"]["fence"].clone()
+    };
+    assert_eq!(fence().await, Value::Null);
+    let marker = directory.path().join("FENCED.json");
+    let text = r#"{ "since": "2026-01-31T12:00:00Z", "reason": "restored", "backup_made_at": "2026-01-30T12:00:00Z" }"#;
+    std::fs::write(&marker, text).unwrap();
+    let told = fence().await;
+    assert_eq!((&told["since"], &told["reason"]), (&"2026-01-31T12:00:00Z".into(), &"restored".into()));
+    assert!(told["remedy"].as_str().unwrap().contains("plimsoll fence lift"), "{told}");
+    std::fs::write(&marker, "what is this").unwrap();
+    let told = fence().await;
+    assert_eq!(told["since"], Value::Null);
+    assert!(told["reason"].as_str().unwrap().contains("counts as fenced"), "{told}");
+    std::fs::write(&marker, text).unwrap();
+    plimsoll_store::lift_fence(directory.path(), "ada", "looked").unwrap();
+    assert_eq!(fence().await, Value::Null);
+}
+
+#[tokio::test]
 async fn each_thing_that_lags_or_stands_is_named_with_its_reason() {
     let api = Api::start().await;
     assert_eq!(codes(&readiness(&api).await.1["why"]), ["chain_not_started"]);

@@ -122,7 +122,7 @@ async fn start_roles(
     wiring::put_tenants(&database.db, config).await?;
     let holder = holder();
     let leases = Leases::connect(&database.db, &holder, config.lease_term).await?;
-    let board = Roles::default();
+    let board = Roles::of(&holder);
     let mut supervisor = Supervisor::new(board.clone(), CancellationToken::new());
     let shared = Shared {
         loaded,

@@ -16,6 +16,7 @@ pub(crate) async fn views(
     db: &Db,
     asked: &VerifyViews,
 ) -> Result<(), Failure> {
+    let options = VerifyOptions { max_rows: asked.limit, ..VerifyOptions::default() };
     let mut reports: Vec<VerifyReport> = Vec::new();
     for chain in chosen(config, asked.chain)? {
         let rpc = wiring::rpc(loaded, chain)?;
@@ -40,7 +41,7 @@ pub(crate) async fn views(
                 )
             });
         };
-        let report = verify(db, &rpc, chain.chain_id, &contracts, VerifyOptions::default(), progress).await?;
+        let report = verify(db, &rpc, chain.chain_id, &contracts, options, progress).await?;
         drop(line);
         if !asked.json {
             print(&format!("{report}\n"))?;
@@ -50,8 +51,9 @@ pub(crate) async fn views(
     if asked.json {
         print_json(&reports)?;
     }
-    let (mismatched, unverified) =
-        reports.iter().fold((0, 0), |(m, u), r| (m + r.mismatched_rows, u + r.unverified_rows));
+    let total = |rows: fn(&VerifyReport) -> u64| reports.iter().map(rows).sum::<u64>();
+    let (mismatched, unverified) = (total(|r| r.mismatched_rows), total(|r| r.unverified_rows));
+    let unchecked = total(|r| r.unchecked_rows);
     if mismatched > 0 {
         return Err(Failure::found(format!("{mismatched} mirror rows differ from the chain"), FAILED)
             .remedy("`plimsoll replay views` tells whether the journal gives the mirror that is there; keep the report as evidence"));
@@ -59,6 +61,13 @@ pub(crate) async fn views(
     if unverified > 0 {
         return Err(Failure::found(format!("{unverified} mirror rows could not be verified; none differs"), UNVERIFIED)
             .remedy("the report gives each row's reason; a node that keeps more state (an archive node) can answer more"));
+    }
+    if unchecked > 0 {
+        return Err(Failure::found(
+            format!("{unchecked} mirror rows were left out; none of the others differs"),
+            UNVERIFIED,
+        )
+        .remedy("raise `--limit`, or leave it away to check every row"));
     }
     Ok(())
 }

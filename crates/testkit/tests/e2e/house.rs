@@ -106,6 +106,18 @@ impl House {
         Self { dir, address, api, chain_id, shared, process: None }
     }
 
+    /// Another process of this installation, not yet running: the same database, an API of its own.
+    pub(crate) fn beside(&self, world: &World) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let address = free_port().unwrap();
+        world.deployment().write_abis(dir.path()).unwrap();
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let text = text.replace(&self.address.to_string(), &address.to_string());
+        std::fs::write(dir.path().join("plimsoll.toml"), text).unwrap();
+        let api = Api::new(address, self.chain_id).unwrap();
+        Self { dir, address, api, chain_id: self.chain_id, shared: self.shared.clone(), process: None }
+    }
+
     fn config(&self) -> PathBuf {
         self.dir.path().join("plimsoll.toml")
     }

@@ -14,3 +14,4 @@ mod kills;
 mod outages;
 mod refusals;
 mod reorgs;
+mod standby;

@@ -13,7 +13,7 @@ pub use chain::{Chain, ChainState, Chains, Fold, FoldState, NodeHead};
 pub use event::{Event, Events};
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
-pub use ready::{ChainReadiness, DatabaseReadiness, FoldReadiness, Readiness, Role, RoleState};
+pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};
 
 use std::borrow::Cow;
 
@@ -45,24 +45,7 @@ pub struct Block {
     #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{64}$"))]
     pub hash: B256,
     /// Seen, confirmed, final, or orphaned by a reorg.
-    #[cfg_attr(feature = "openapi", schema(value_type = BlockStateSchema))]
     pub state: BlockState,
-}
-
-/// The schema of [`BlockState`], which a macro writes: its names are out of sight of the schema's derivation.
-#[cfg(feature = "openapi")]
-#[doc(hidden)]
-#[derive(utoipa::ToSchema)]
-#[schema(as = BlockState, rename_all = "snake_case", description = "How sure a block is.")]
-pub enum BlockStateSchema {
-    /// On the canonical chain as we see it.
-    Seen,
-    /// At the confirmation depth.
-    Confirmed,
-    /// Final: never undone.
-    Final,
-    /// No longer on the canonical chain.
-    Orphaned,
 }
 
 /// The point of the chain that an answer is true at.

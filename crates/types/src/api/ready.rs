@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::{ChainState, FoldState, Reason};
 
@@ -26,6 +27,28 @@ pub struct DatabaseReadiness {
     pub ready: bool,
     /// Why not.
     pub why: Vec<Reason>,
+    /// The fence of a private database that was restored from a backup; null when there is none. It does not make the process
+    /// unready: the chain is followed and the API answers, but nothing may be sent until an operator lifts it.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub fence: Option<Fence>,
+}
+
+/// Why a restored database is fenced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Fence {
+    /// Since when; null when the fence cannot be read, which counts as fenced.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, format = DateTime))]
+    pub since: Option<OffsetDateTime>,
+    /// When the backup was made: nothing that happened later is in the database.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, format = DateTime))]
+    pub backup_made_at: Option<OffsetDateTime>,
+    /// Why, for people.
+    pub reason: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// A role of this process.

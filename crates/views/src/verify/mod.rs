@@ -37,11 +37,14 @@ const MAX_UNANSWERED_PAGES: u32 = 3;
 pub struct VerifyOptions {
     /// Rows a page: one snapshot, one batch of calls.
     pub page_rows: u32,
+    /// The most rows to compare, the first ones by key; `None` compares all. A verification that leaves rows out is partial,
+    /// and [`VerifyReport::is_proven`] is false for it.
+    pub max_rows: Option<u64>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { page_rows: 500 }
+        Self { page_rows: 500, max_rows: None }
     }
 }
 
@@ -50,7 +53,7 @@ impl Default for VerifyOptions {
 pub struct VerifyProgress {
     /// Rows looked at.
     pub rows: u64,
-    /// Rows that there were at the beginning.
+    /// Rows to look at, counted at the beginning.
     pub of_rows: u64,
     /// Rows that differ.
     pub mismatched_rows: u64,
@@ -72,7 +75,9 @@ pub enum VerifyError {
     Lease(#[from] plimsoll_store::LeaseError),
 }
 
-/// Compares every row of the chain's mirrors with its contract.
+/// Compares every row of the chain's mirrors, or the first ones, with its contract.
+///
+/// The order is that of the keys: positions by user, asset and contract, then the other mirrors by contract, view and key.
 ///
 /// # Errors
 /// When the database fails or the node stops answering. Rows that cannot be compared are no error: the report has them.
@@ -84,16 +89,26 @@ pub async fn verify(
     options: VerifyOptions,
     mut progress: impl FnMut(VerifyProgress) + Send,
 ) -> Result<VerifyReport, VerifyError> {
-    let of_rows = read::count(db.app(), chain_id).await?;
+    let all_rows = read::count(db.app(), chain_id).await?;
+    let max_rows = options.max_rows.unwrap_or(u64::MAX);
     let mut walk = Walk::new(db.clone(), rpc.clone(), chain_id, contracts);
     let mut report = VerifyReport { chain_id, ..VerifyReport::default() };
-    while walk.page(options.page_rows, &mut report).await? {
+    let mut more = true;
+    // Ends: a page either compares a row, of which `max_rows` are left at most, or moves the walk towards its last place.
+    while more && report.rows < max_rows {
+        let room = u32::try_from(max_rows - report.rows).unwrap_or(u32::MAX);
+        more = walk.page(options.page_rows.min(room), &mut report).await?;
         progress(VerifyProgress {
             rows: report.rows,
-            of_rows,
+            of_rows: all_rows.min(max_rows),
             mismatched_rows: report.mismatched_rows,
             unverified_rows: report.unverified_rows,
         });
+    }
+    if more && walk.has_rows_left().await? {
+        let now = read::count(db.app(), chain_id).await?;
+        // Rows come and go meanwhile: that something is left is certain, how much is as of now.
+        report.leave_out(now.saturating_sub(report.rows).max(1));
     }
     Ok(report)
 }
@@ -121,6 +136,20 @@ impl Walk {
             place: Place::Start,
             unanswered_pages: 0,
         }
+    }
+
+    /// Whether there are rows after the last one that was looked at.
+    async fn has_rows_left(&self) -> Result<bool, VerifyError> {
+        let mut place = self.place.clone();
+        // Ends: each page without rows is followed by a later place, and `End` is the last.
+        while place != Place::End {
+            let page = read::page(self.db.app(), self.chain_id, &place, 1).await?;
+            if !page.rows.is_empty() {
+                return Ok(true);
+            }
+            place = page.next;
+        }
+        Ok(false)
     }
 
     /// Compares the next page; `false` at the end.

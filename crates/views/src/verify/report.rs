@@ -67,6 +67,10 @@ pub struct VerifyReport {
     pub mismatched_rows: u64,
     /// Rows that could not be compared.
     pub unverified_rows: u64,
+    /// Whether a limit left rows out.
+    pub partial: bool,
+    /// Those rows: nothing is known of them.
+    pub unchecked_rows: u64,
     /// The lowest and the highest block that rows were compared at.
     pub blocks: Option<(u64, u64)>,
     /// The first [`MAX_LISTED_ROWS`] rows that differ.
@@ -76,10 +80,15 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether every row was compared and is equal.
+    /// Whether every row that there is was compared and is equal.
     #[must_use]
     pub fn is_proven(&self) -> bool {
-        self.equal == self.rows
+        self.equal == self.rows && !self.partial
+    }
+
+    pub(super) fn leave_out(&mut self, rows: u64) {
+        self.partial = true;
+        self.unchecked_rows = rows;
     }
 
     pub(super) fn add_equal(&mut self) {
@@ -125,6 +134,13 @@ impl fmt::Display for VerifyReport {
             Some((low, high)) if low == high => write!(f, " (as of block {low})")?,
             Some((low, high)) => write!(f, " (as of blocks {low} to {high})")?,
             None => {}
+        }
+        if self.partial {
+            write!(
+                f,
+                "\npartial: the first {} rows by key were checked, {} were not",
+                self.rows, self.unchecked_rows
+            )?;
         }
         if !self.mismatches.is_empty() {
             let mut rows =
@@ -217,6 +233,20 @@ mod tests {
         );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["mismatches"][0]["differences"][0]["chain"], "6");
+    }
+
+    #[test]
+    fn a_partial_report_says_so_and_proves_nothing_of_the_rest() {
+        let mut report = VerifyReport { chain_id: 1, ..VerifyReport::default() };
+        report.add_equal();
+        assert!(report.is_proven());
+        report.leave_out(7);
+        assert!(!report.is_proven());
+        let text = report.to_string();
+        assert!(text.ends_with("partial: the first 1 rows by key were checked, 7 were not"), "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["partial"], true);
+        assert_eq!(json["unchecked_rows"], 7);
     }
 
     #[test]

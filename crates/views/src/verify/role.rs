@@ -123,7 +123,7 @@ impl Verifier {
         let chain_id = self.walk.chain_id;
         let anomalies: Vec<_> = report.mismatches.iter().map(anomaly).collect();
         if !anomalies.is_empty() {
-            let mut tx = self.walk.db.worker().begin().await?;
+            let mut tx = self.walk.db.begin_worker().await?;
             lease.guard(&mut tx).await?;
             log::add_anomalies(&mut tx, chain_id, SOURCE, &anomalies).await?;
             tx.commit().await?;
