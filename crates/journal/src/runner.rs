@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::fold::{Fold, FoldError};
-use crate::repo::{cursor, to_i64};
+use crate::repo::cursor::{self, Stopped};
+use crate::repo::to_i64;
 use crate::step::{StepOptions, step};
 use crate::tail::Tail;
 
@@ -67,8 +68,10 @@ impl<F: Fold> FoldRunner<F> {
     async fn work(&mut self, lease: &Lease, cancel: &CancellationToken) -> Result<(), FoldError> {
         let mut end = self.tail.subscribe(self.chain_id);
         let mut partitions = Partitions::default();
-        let mut conn = self.db.worker().acquire().await?;
-        let mut cursor = cursor::position(&mut conn, self.fold.name(), self.chain_id).await?;
+        let mut cursor = {
+            let mut conn = self.db.worker().acquire().await?;
+            cursor::position(&mut conn, self.fold.name(), self.chain_id).await?
+        };
         loop {
             if cancel.is_cancelled() {
                 return Ok(());
@@ -81,7 +84,7 @@ impl<F: Fold> FoldRunner<F> {
                 lease: Some(lease),
             };
             end.mark_unchanged();
-            match step(&mut self.fold, &mut conn, self.chain_id, options).await {
+            match step(&mut self.fold, &self.db, self.chain_id, options).await {
                 Ok(done) if done.records > 0 => {
                     cursor = done.cursor;
                     metrics::counter!("fold_records_total", "fold" => self.fold.name(), "chain_id" => self.chain_id.to_string())
@@ -94,7 +97,7 @@ impl<F: Fold> FoldRunner<F> {
                     | FoldError::Dangling { .. }
                     | FoldError::Malformed { .. }),
                 ) => {
-                    self.stop(&mut conn, lease, &error).await?;
+                    self.stop(lease, &error).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -112,12 +115,7 @@ impl<F: Fold> FoldRunner<F> {
     }
 
     /// Writes down why the fold stopped and what to do.
-    async fn stop(
-        &self,
-        conn: &mut sqlx::PgConnection,
-        lease: &Lease,
-        error: &FoldError,
-    ) -> Result<(), FoldError> {
+    async fn stop(&self, lease: &Lease, error: &FoldError) -> Result<(), FoldError> {
         let seq = match error {
             FoldError::Poisoned { seq, .. } => Some(*seq),
             _ => None,
@@ -129,7 +127,7 @@ impl<F: Fold> FoldRunner<F> {
         });
         tracing::error!(fold = self.fold.name(), chain_id = self.chain_id, seq, %error, "fold stopped");
         metrics::counter!("fold_stops_total", "fold" => self.fold.name(), "chain_id" => self.chain_id.to_string()).increment(1);
-        let mut tx = sqlx::Connection::begin(conn).await?;
+        let mut tx = self.db.begin_worker().await?;
         lease.guard(&mut tx).await?;
         cursor::stop(&mut tx, self.fold.name(), self.chain_id, &why).await?;
         Ok(tx.commit().await?)
@@ -146,7 +144,47 @@ async fn wait(end: &mut watch::Receiver<i64>, lease: &Lease, cancel: &Cancellati
     }
 }
 
-/// Passes over a record on which a fold stopped, on record, and lets the fold go on.
+/// Why a record was not passed over. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum SkipError {
+    /// No such fold has run.
+    #[error("fold {fold} has not run on chain {chain_id}")]
+    NoSuchFold {
+        /// The name that was given.
+        fold: String,
+        /// The chain.
+        chain_id: u64,
+    },
+    /// The fold goes on by itself.
+    #[error("fold {fold} of chain {chain_id} has not stopped, so there is no record to pass over")]
+    NotStopped {
+        /// The fold.
+        fold: String,
+        /// The chain.
+        chain_id: u64,
+    },
+    /// It is not this record that stops the fold.
+    #[error(
+        "fold {fold} of chain {chain_id} has stopped {}, not at record {seq}",
+        at.map_or_else(|| "at no single record".to_owned(), |at| format!("at record {at}"))
+    )]
+    StoppedElsewhere {
+        /// The fold.
+        fold: String,
+        /// The chain.
+        chain_id: u64,
+        /// The record that was given.
+        seq: i64,
+        /// The record that it stopped at; none when its tables and the journal do not belong together.
+        at: Option<i64>,
+    },
+    /// Postgres.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Passes over the record on which a fold has stopped, on record, and lets the fold go on. That it has stopped there is looked at in the same
+/// transaction, under the cursor's lock: of two operators who decide at once, the second is told.
 pub async fn skip(
     db: &Db,
     fold: &str,
@@ -154,11 +192,20 @@ pub async fn skip(
     seq: i64,
     operator: &str,
     reason: &str,
-) -> Result<(), sqlx::Error> {
-    let mut tx = db.worker().begin().await?;
+) -> Result<(), SkipError> {
+    let mut tx = db.begin_worker().await?;
+    let named = fold.to_owned();
+    match cursor::stopped_at(&mut tx, fold, chain_id).await? {
+        None => return Err(SkipError::NoSuchFold { fold: named, chain_id }),
+        Some(Stopped::No) => return Err(SkipError::NotStopped { fold: named, chain_id }),
+        Some(Stopped::At(at)) if at != Some(seq) => {
+            return Err(SkipError::StoppedElsewhere { fold: named, chain_id, seq, at });
+        }
+        Some(Stopped::At(_)) => {}
+    }
     cursor::add_skip(&mut tx, fold, chain_id, seq, operator, reason).await?;
     cursor::restart(&mut tx, fold, chain_id).await?;
-    tx.commit().await
+    Ok(tx.commit().await?)
 }
 
 /// Lets a stopped fold try again, after its cause was mended.

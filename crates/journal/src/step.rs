@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use plimsoll_store::Lease;
+use plimsoll_store::{Db, Lease};
 use plimsoll_types::JournalKind;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
@@ -15,6 +15,28 @@ use crate::record::{Body, Record};
 use crate::repo::cursor::{self, Cursor, Entry};
 use crate::repo::{read, to_i64};
 use crate::tail::Tail;
+
+/// Where a step's transaction is begun.
+#[derive(Debug)]
+pub enum StepOn<'a> {
+    /// On a connection of the worker's pool: the step may be dropped at any point.
+    Pool(&'a Db),
+    /// On a session of the caller's own, whose temporary tables may shadow the fold's. It belongs to no pool, so a dropped step leaves
+    /// it to its owner alone, who then closes it.
+    Session(&'a mut PgConnection),
+}
+
+impl<'a> From<&'a Db> for StepOn<'a> {
+    fn from(db: &'a Db) -> Self {
+        Self::Pool(db)
+    }
+}
+
+impl<'a> From<&'a mut PgConnection> for StepOn<'a> {
+    fn from(conn: &'a mut PgConnection) -> Self {
+        Self::Session(conn)
+    }
+}
 
 /// How a step is bounded, and what it may use.
 #[derive(Clone, Copy, Debug)]
@@ -41,15 +63,16 @@ pub struct Step {
 }
 
 /// Takes one step.
-pub async fn step<F: Fold>(
+pub async fn step<'a, F: Fold>(
     fold: &mut F,
-    conn: &mut PgConnection,
+    on: impl Into<StepOn<'a>>,
     chain_id: u64,
     options: StepOptions<'_>,
 ) -> Result<Step, FoldError> {
+    let mut on = on.into();
     let mut up_to = options.up_to_seq;
     loop {
-        match attempt(fold, conn, chain_id, StepOptions { up_to_seq: up_to, ..options }).await {
+        match attempt(fold, &mut on, chain_id, StepOptions { up_to_seq: up_to, ..options }).await {
             Ok(step) => {
                 fold.committed();
                 return Ok(step);
@@ -82,27 +105,37 @@ impl<E: Into<FoldError>> From<E> for Failure {
 /// would hold the cursor's lock and the lease's for as long as the fold then waits.
 async fn attempt<F: Fold>(
     fold: &mut F,
-    conn: &mut PgConnection,
+    on: &mut StepOn<'_>,
     chain_id: u64,
     options: StepOptions<'_>,
 ) -> Result<Step, Failure> {
-    let mut tx = conn.begin().await?;
-    match take(fold, &mut tx, chain_id, options).await {
-        Ok(step) if step.records > 0 => {
-            tx.commit().await?;
-            Ok(step)
+    let (taken, ended) = match on {
+        StepOn::Pool(db) => {
+            let mut tx = db.begin_worker().await?;
+            let taken = take(fold, &mut tx, chain_id, options).await;
+            let ended = if writes(&taken) { tx.commit().await } else { tx.rollback().await };
+            (taken, ended)
         }
-        Ok(step) => {
-            tx.rollback().await?;
-            Ok(step)
+        StepOn::Session(conn) => {
+            let mut tx = Connection::begin(&mut **conn).await?;
+            let taken = take(fold, &mut tx, chain_id, options).await;
+            let ended = if writes(&taken) { tx.commit().await } else { tx.rollback().await };
+            (taken, ended)
         }
-        Err(failure) => {
-            if let Err(error) = tx.rollback().await {
-                tracing::debug!(fold = fold.name(), chain_id, %error, "a failed step's connection is gone");
-            }
+    };
+    match (taken, ended) {
+        (Err(failure), Err(error)) => {
+            tracing::debug!(fold = fold.name(), chain_id, %error, "a failed step's connection is gone");
             Err(failure)
         }
+        (taken, Ok(())) => taken,
+        (Ok(_), Err(error)) => Err(error.into()),
     }
+}
+
+/// Whether there is something to commit.
+fn writes(taken: &Result<Step, Failure>) -> bool {
+    taken.as_ref().is_ok_and(|step| step.records > 0)
 }
 
 async fn take<F: Fold>(

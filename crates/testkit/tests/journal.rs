@@ -5,10 +5,9 @@
 mod support;
 
 use plimsoll_journal::{
-    Content, FoldError, FoldRunner, NewBlock, StepOptions, WriteError, Writer, retry, skip, step,
+    Content, FoldError, FoldRunner, NewBlock, SkipError, StepOptions, WriteError, Writer, retry, skip, step,
 };
-use plimsoll_store::LeaseError;
-use sqlx::PgConnection;
+use plimsoll_store::{Db, LeaseError};
 use support::follower::Told;
 use support::hand::{CHAIN_ID, Desk, Probe, block, branch, genesis, id, identity};
 use support::laws;
@@ -52,10 +51,10 @@ fn options(max_records: usize) -> StepOptions<'static> {
     StepOptions { max_records, up_to_seq: None, tail: None, lease: None }
 }
 
-async fn fold_all(probe: &mut Probe, conn: &mut PgConnection, max_records: usize) -> Vec<usize> {
+async fn fold_all(probe: &mut Probe, db: &Db, max_records: usize) -> Vec<usize> {
     let mut steps = Vec::new();
     loop {
-        match step(probe, conn, CHAIN_ID, options(max_records)).await.unwrap().records {
+        match step(probe, db, CHAIN_ID, options(max_records)).await.unwrap().records {
             0 => return steps,
             records => steps.push(records),
         }
@@ -89,6 +88,13 @@ async fn a_poisoned_record_stops_its_fold_alone_and_a_skip_lets_it_go_on_with_it
     desk.put(last(&blocks), &branch('a', last(&blocks), &[0]), None, None).await.unwrap();
     sick_runs.until(&desk, &sick, "5 -1 1 stopped 7").await;
 
+    let refused = skip(&desk.db, "sick", CHAIN_ID, 8, "ann", "a test").await.unwrap_err();
+    assert!(matches!(refused, SkipError::StoppedElsewhere { seq: 8, at: Some(7), .. }), "{refused}");
+    let refused = skip(&desk.db, "well", CHAIN_ID, 7, "ann", "a test").await.unwrap_err();
+    assert!(matches!(refused, SkipError::NotStopped { .. }), "{refused}");
+    let refused = skip(&desk.db, "none", CHAIN_ID, 7, "ann", "a test").await.unwrap_err();
+    assert!(matches!(refused, SkipError::NoSuchFold { .. }), "{refused}");
+    assert_eq!(desk.integers("SELECT count(*) FROM fold_skips").await, [0]);
     skip(&desk.db, "sick", CHAIN_ID, 7, "ann", "a test").await.unwrap();
     desk.put(last(&blocks), &branch('b', last(&blocks), &[1]), None, None).await.unwrap();
     let end = desk.writer.end();
@@ -293,8 +299,6 @@ async fn a_writer_that_is_opened_again_stands_exactly_where_the_last_one_stood()
 async fn steps_served_from_memory_and_from_the_database_do_the_same() {
     let mut desk = Desk::new().await;
     let (mut near, mut far) = (Probe::new("near"), Probe::new("far"));
-    let (mut conn, mut other) =
-        (desk.db.worker().acquire().await.unwrap(), desk.db.worker().acquire().await.unwrap());
     let a = branch('a', &genesis(), &[2, 0, 3, 1]);
     let b = branch('b', &a[1].block, &[1, 5]);
     let again = branch('c', last(&b), &[1, 1]);
@@ -310,8 +314,8 @@ async fn steps_served_from_memory_and_from_the_database_do_the_same() {
         loop {
             let tail = desk.tail.clone();
             let from_memory = StepOptions { tail: Some(&tail), ..options(1_000) };
-            let one = step(&mut near, &mut conn, CHAIN_ID, from_memory).await.unwrap();
-            let two = step(&mut far, &mut other, CHAIN_ID, options(1_000)).await.unwrap();
+            let one = step(&mut near, &desk.db, CHAIN_ID, from_memory).await.unwrap();
+            let two = step(&mut far, &desk.db, CHAIN_ID, options(1_000)).await.unwrap();
             assert_eq!(one, two);
             if one.records == 0 {
                 break;
@@ -328,14 +332,13 @@ async fn steps_served_from_memory_and_from_the_database_do_the_same() {
 async fn a_block_that_is_larger_than_a_step_is_taken_whole_and_taken_back_whole() {
     let mut desk = Desk::new().await;
     let mut probe = Probe::new("small");
-    let mut conn = desk.db.worker().acquire().await.unwrap();
     let a = branch('a', &genesis(), &[1, 50, 1]);
     desk.put(&genesis(), &a, Some(2), None).await.unwrap();
-    let steps = fold_all(&mut probe, &mut conn, 4).await;
+    let steps = fold_all(&mut probe, &desk.db, 4).await;
     assert_eq!(steps.iter().sum::<usize>() as i64, desk.writer.end());
     assert!(steps.iter().any(|records| *records >= 52), "{steps:?}");
     desk.put(&genesis(), &branch('b', &genesis(), &[0]), None, None).await.unwrap();
-    let steps = fold_all(&mut probe, &mut conn, 4).await;
+    let steps = fold_all(&mut probe, &desk.db, 4).await;
     assert!(steps.iter().any(|records| *records >= 52), "{steps:?}");
     for number in 1..=3 {
         // Once applied, once taken back; the new block 1 besides.
@@ -372,19 +375,18 @@ async fn a_branch_that_comes_back_is_the_same_rows_of_the_raw_store_appended_aga
 async fn a_fold_whose_tables_are_not_of_this_journal_says_so_and_changes_nothing() {
     let mut desk = Desk::new().await;
     let mut probe = Probe::new("odd");
-    let mut conn = desk.db.worker().acquire().await.unwrap();
     let a = branch('a', &genesis(), &[1, 1]);
     desk.put(&genesis(), &a, None, None).await.unwrap();
-    fold_all(&mut probe, &mut conn, 100).await;
+    fold_all(&mut probe, &desk.db, 100).await;
     desk.integers("DELETE FROM fold_undo WHERE seq = (SELECT max(seq) FROM fold_undo) RETURNING seq").await;
     desk.put(&genesis(), &branch('b', &genesis(), &[1]), None, None).await.unwrap();
     let before = (desk.probe("odd").await, desk.undo_stack("odd").await, desk.cursor("odd").await);
-    let refused = step(&mut probe, &mut conn, CHAIN_ID, options(100)).await.unwrap_err();
+    let refused = step(&mut probe, &desk.db, CHAIN_ID, options(100)).await.unwrap_err();
     assert!(matches!(refused, FoldError::UndoOrder { expected: 7, found: Some(6), .. }), "{refused}");
     assert_eq!((desk.probe("odd").await, desk.undo_stack("odd").await, desk.cursor("odd").await), before);
 
     desk.integers("UPDATE fold_cursors SET seq = 99 RETURNING seq").await;
-    let refused = step(&mut probe, &mut conn, CHAIN_ID, options(100)).await.unwrap_err();
+    let refused = step(&mut probe, &desk.db, CHAIN_ID, options(100)).await.unwrap_err();
     assert!(matches!(refused, FoldError::CursorPastEnd { cursor: 99, .. }), "{refused}");
 }
 

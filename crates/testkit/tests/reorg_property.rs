@@ -44,8 +44,12 @@ enum Act {
     Fail(u32),
     LimitRange(Option<u64>),
     ForgetOrphans(bool),
-    RestartIngest,
-    RestartFold,
+    RestartIngest {
+        killed: bool,
+    },
+    RestartFold {
+        killed: bool,
+    },
     StopFold,
 }
 
@@ -104,8 +108,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1u32..6).prop_map(Act::Fail),
         1 => prop::option::of(1u64..4).prop_map(Act::LimitRange),
         1 => any::<bool>().prop_map(Act::ForgetOrphans),
-        5 => Just(Act::RestartIngest),
-        2 => Just(Act::RestartFold),
+        5 => any::<bool>().prop_map(|killed| Act::RestartIngest { killed }),
+        2 => any::<bool>().prop_map(|killed| Act::RestartFold { killed }),
         1 => Just(Act::StopFold),
     ]
 }
@@ -255,7 +259,7 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) {
     match act {
         Act::Extend(blocks) => world.extend(blocks),
         Act::GrowUnseen(blocks) => {
-            node.end_ingest().await;
+            node.end_ingest(false).await;
             world.extend(blocks);
             node.start_ingest();
         }
@@ -267,15 +271,15 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) {
         Act::ForgetOrphans(forgets) => {
             world.chain.set_orphans(if forgets { Orphans::Forgotten } else { Orphans::Served });
         }
-        Act::RestartIngest => {
-            node.end_ingest().await;
+        Act::RestartIngest { killed } => {
+            node.end_ingest(killed).await;
             node.start_ingest();
         }
-        Act::RestartFold => {
-            node.end_fold().await;
+        Act::RestartFold { killed } => {
+            node.end_fold(killed).await;
             node.start_fold();
         }
-        Act::StopFold => node.end_fold().await,
+        Act::StopFold => node.end_fold(false).await,
     }
 }
 

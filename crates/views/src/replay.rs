@@ -177,7 +177,7 @@ impl Replayed {
             StepOptions { max_records: MAX_STEP_RECORDS, up_to_seq: Some(target), tail: None, lease: None };
         // Ends: each step takes at least one record, or is the last.
         while self.cursor < target {
-            let done = step(&mut self.fold, conn, self.chain_id, options).await?;
+            let done = step(&mut self.fold, &mut *conn, self.chain_id, options).await?;
             if done.records == 0 {
                 return Err(ReplayError::ShortJournal { live: target, replayed: self.cursor });
             }

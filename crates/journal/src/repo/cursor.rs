@@ -98,6 +98,31 @@ pub(crate) async fn stop(
     Ok(())
 }
 
+/// Whether a fold has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    No,
+    /// On this record, when it was one record's fault.
+    At(Option<i64>),
+}
+
+/// Where a fold has stopped; its cursor is locked until the transaction ends. `None`: there is no such fold.
+pub(crate) async fn stopped_at(
+    conn: &mut PgConnection,
+    fold: &str,
+    chain_id: u64,
+) -> Result<Option<Stopped>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT state = 'stopped' AS "stopped!", (stop->>'seq')::bigint AS seq FROM fold_cursors
+           WHERE fold = $1 AND chain_id = $2 FOR UPDATE"#,
+        fold,
+        to_i64(chain_id)
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| if row.stopped { Stopped::At(row.seq) } else { Stopped::No }))
+}
+
 pub(crate) async fn restart(conn: &mut PgConnection, fold: &str, chain_id: u64) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE fold_cursors SET state = 'running', stop = NULL, updated_at = now() WHERE fold = $1 AND chain_id = $2",

@@ -1,5 +1,6 @@
 //! `plimsoll fold`: where folds stand, and the operator's word about a record that one cannot apply.
 
+use plimsoll_journal::SkipError;
 use plimsoll_store::Db;
 use serde_json::Value;
 
@@ -45,17 +46,7 @@ pub(crate) async fn status(db: &Db, chain_id: Option<u64>, json: bool) -> Result
 }
 
 pub(crate) async fn skip(db: &Db, skip: &FoldSkip) -> Result<(), Failure> {
-    let fold = stopped(db, &skip.fold, skip.chain).await?;
-    let at = fold.stop.as_ref().and_then(|stop| stop.get("seq")).and_then(Value::as_i64);
-    if at != Some(skip.seq) {
-        let place = at.map_or_else(|| "at no single record".into(), |at| format!("at record {at}"));
-        return Err(Failure::new(format!(
-            "fold {} of chain {} has stopped {place}, not at record {}",
-            skip.fold, skip.chain, skip.seq
-        ))
-        .remedy("`plimsoll fold status` shows the record and why; skip exactly that one"));
-    }
-    plimsoll_journal::skip(
+    let skipped = plimsoll_journal::skip(
         db,
         &skip.fold,
         skip.chain,
@@ -63,7 +54,16 @@ pub(crate) async fn skip(db: &Db, skip: &FoldSkip) -> Result<(), Failure> {
         &skip.decision.operator,
         &skip.decision.reason,
     )
-    .await?;
+    .await;
+    if let Err(error) = skipped {
+        return Err(match &error {
+            SkipError::NoSuchFold { .. } => no_such_fold(&skip.fold, skip.chain, &folds(db, skip.chain).await?),
+            SkipError::NotStopped { .. } => Failure::new(error).remedy("nothing needs to be done"),
+            SkipError::StoppedElsewhere { .. } => Failure::new(error)
+                .remedy("`plimsoll fold status` shows the record and why; skip exactly that one"),
+            SkipError::Database(_) => Failure::new(error),
+        });
+    }
     print(&format!(
         "fold {} of chain {} passes over record {} and goes on\n",
         skip.fold, skip.chain, skip.seq
@@ -78,20 +78,29 @@ pub(crate) async fn retry(db: &Db, retry: &FoldRetry) -> Result<(), Failure> {
 
 /// The fold, if it has stopped.
 async fn stopped(db: &Db, name: &str, chain_id: u64) -> Result<FoldStatus, Failure> {
-    let folds = repo::folds(db.worker(), Some(to_i64(chain_id))).await?;
-    let known: Vec<String> = folds.iter().map(|f| f.fold.clone()).collect();
-    let Some(fold) = folds.into_iter().find(|f| f.fold == name) else {
-        let remedy = match known.as_slice() {
-            [] => "no fold has run on that chain yet; `plimsoll fold status` shows all".into(),
-            known => format!("the folds of that chain are {}", known.join(", ")),
-        };
-        return Err(Failure::new(format!("there is no fold {name} of chain {chain_id}")).remedy(remedy));
+    let mut folds = folds(db, chain_id).await?;
+    let Some(at) = folds.iter().position(|f| f.fold == name) else {
+        return Err(no_such_fold(name, chain_id, &folds));
     };
+    let fold = folds.swap_remove(at);
     if fold.state != "stopped" {
         return Err(Failure::new(format!("fold {name} of chain {chain_id} has not stopped"))
             .remedy("nothing needs to be done"));
     }
     Ok(fold)
+}
+
+async fn folds(db: &Db, chain_id: u64) -> Result<Vec<FoldStatus>, Failure> {
+    Ok(repo::folds(db.worker(), Some(to_i64(chain_id))).await?)
+}
+
+fn no_such_fold(name: &str, chain_id: u64, folds: &[FoldStatus]) -> Failure {
+    let known: Vec<&str> = folds.iter().map(|f| f.fold.as_str()).collect();
+    let remedy = match known.as_slice() {
+        [] => "no fold has run on that chain yet; `plimsoll fold status` shows all".into(),
+        known => format!("the folds of that chain are {}", known.join(", ")),
+    };
+    Failure::new(format!("there is no fold {name} of chain {chain_id}")).remedy(remedy)
 }
 
 /// What a person reads of a stop or a halt.

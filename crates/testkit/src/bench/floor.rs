@@ -55,7 +55,7 @@ impl Rows {
             partitions.ensure(store.db.worker(), table, chain_id, 0, to).await?;
         }
         let started = Instant::now();
-        let mut tx = store.db.worker().begin().await?;
+        let mut tx = store.db.begin_worker().await?;
         for (table, chunks) in &self.0 {
             let table_started = Instant::now();
             let statement = format!("COPY {table} FROM STDIN (FORMAT binary)");

@@ -1,7 +1,7 @@
-//! A node that follows a model chain: an ingest and the view fold, which can be stopped and started again.
+//! A node that follows a model chain: an ingest and the view fold, which can be stopped, killed and started again.
 //!
-//! Nothing is killed here: a task that is aborted within a COPY gives a connection back that is out of step with the server, which no
-//! dead process can do. The end-to-end tests kill real ones.
+//! Killed means that the task is dropped wherever it happens to be: within a BEGIN, a COPY, a COMMIT. Its pool lives on, so the
+//! connections that it had are used by whatever is started next.
 
 use std::time::Duration;
 
@@ -91,19 +91,18 @@ impl Running {
         Self { task: AbortOnDropHandle::new(tokio::spawn(work)), cancel }
     }
 
-    /// Ends it, in order.
-    async fn end(self) {
-        self.cancel.cancel();
+    /// Ends it, in order or wherever it happens to be.
+    async fn end(self, killed: bool) {
+        if killed {
+            self.task.abort();
+        } else {
+            self.cancel.cancel();
+        }
         match self.task.await {
             Err(error) if !error.is_cancelled() => panic!("{error}"),
             _ => {}
         }
     }
-}
-
-/// What a supervisor tries again.
-fn may_pass(error: &FoldError) -> bool {
-    matches!(error, FoldError::Database(_))
 }
 
 /// The node.
@@ -193,11 +192,7 @@ impl Follower {
         let stop = cancel.clone();
         let Some(max_records) = self.settings.step_records else {
             let mut runner = FoldRunner::new(fold, chain_id, db, leases, tail);
-            let work = async move {
-                while let Err(error) = runner.run(&stop).await {
-                    assert!(may_pass(&error), "{error}");
-                }
-            };
+            let work = async move { runner.run(&stop).await.unwrap() };
             self.fold = Some(Running::start(work, cancel));
             return;
         };
@@ -205,21 +200,12 @@ impl Follower {
             let Ok(lease) = leases.acquire_wait(&format!("fold:{FOLD_NAME}:{chain_id}"), &stop).await else {
                 return;
             };
-            let mut conn = db.worker().acquire().await.unwrap();
             let mut end = tail.subscribe(chain_id);
             while !stop.is_cancelled() {
                 end.mark_unchanged();
                 let options = StepOptions { max_records, up_to_seq: None, tail: None, lease: Some(&lease) };
-                match step(&mut fold, &mut conn, chain_id, options).await {
-                    Ok(step) if step.records == 0 => {
-                        stop.run_until_cancelled(end.changed()).await;
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        assert!(may_pass(&error), "{error}");
-                        conn.close().await.ok();
-                        conn = db.worker().acquire().await.unwrap();
-                    }
+                if step(&mut fold, &db, chain_id, options).await.unwrap().records == 0 {
+                    stop.run_until_cancelled(end.changed()).await;
                 }
             }
             lease.release().await.unwrap();
@@ -227,15 +213,15 @@ impl Follower {
         self.fold = Some(Running::start(work, cancel));
     }
 
-    pub async fn end_ingest(&mut self) {
+    pub async fn end_ingest(&mut self, killed: bool) {
         if let Some(running) = self.ingest.take() {
-            running.end().await;
+            running.end(killed).await;
         }
     }
 
-    pub async fn end_fold(&mut self) {
+    pub async fn end_fold(&mut self, killed: bool) {
         if let Some(running) = self.fold.take() {
-            running.end().await;
+            running.end(killed).await;
         }
     }
 
@@ -297,8 +283,8 @@ impl Follower {
     }
 
     pub async fn end(&mut self) {
-        self.end_ingest().await;
-        self.end_fold().await;
+        self.end_ingest(false).await;
+        self.end_fold(false).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use alloy_primitives::B256;
+use plimsoll_store::Tx;
 use sqlx::{PgConnection, PgPool};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +61,7 @@ struct Checker {
 /// Checks them all; says which record breaks which.
 pub async fn check(pool: &PgPool, chain_id: u64) -> Result<(), String> {
     // One snapshot: the node may be at work meanwhile.
-    let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    let mut tx = pool.begin_with(snapshot).await.map_err(|error| error.to_string())?;
+    let mut tx = Tx::snapshot(pool).await.map_err(|error| error.to_string())?;
     check_on(&mut tx, chain_id).await
 }
 

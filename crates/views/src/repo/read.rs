@@ -57,7 +57,7 @@ pub(crate) async fn page(
     place: &Place,
     limit: i64,
 ) -> Result<Page, sqlx::Error> {
-    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut tx = plimsoll_store::Tx::snapshot(pool).await?;
     let watermark = watermark(&mut tx, chain_id).await?;
     let empty = String::new();
     let (rows, next) = match place {

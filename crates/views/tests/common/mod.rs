@@ -11,8 +11,7 @@ use plimsoll_chain::abi::{Contract, Contracts};
 use plimsoll_journal::{ChainIdentity, Content, Event, NewBlock, NewEvent, StepOptions, Tail, Writer, step};
 use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_views::ViewFold;
-use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Postgres};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 pub const CHAIN_ID: u64 = 31_337;
@@ -130,7 +129,6 @@ pub struct Scene {
     pub fold: ViewFold,
     pub chain_id: u64,
     pub canonical: Vec<NewBlock>,
-    conn: PoolConnection<Postgres>,
     writer: Writer,
     _leases: Leases,
 }
@@ -156,9 +154,8 @@ impl Scene {
         for table in ["view_apply_log", "view_trail", "position_push_links"] {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
         }
-        let conn = db.worker().acquire().await.unwrap();
         let fold = ViewFold::new(chain_id, &contracts());
-        Self { db, fold, chain_id, canonical: Vec::new(), conn, writer, _leases: leases }
+        Self { db, fold, chain_id, canonical: Vec::new(), writer, _leases: leases }
     }
 
     fn content(&self, number: u64, parent: B256, logs: &[Log], salt: u8) -> Content {
@@ -207,7 +204,7 @@ impl Scene {
 
     pub async fn fold_by(&mut self, max_records: usize) {
         let options = StepOptions { max_records, up_to_seq: None, tail: None, lease: None };
-        while step(&mut self.fold, &mut self.conn, self.chain_id, options).await.unwrap().records > 0 {}
+        while step(&mut self.fold, &self.db, self.chain_id, options).await.unwrap().records > 0 {}
     }
 
     /// The rows of a table as JSON text without the given columns, in order.
