@@ -1,5 +1,5 @@
 //! The shape of the house, checked: arrows point down, `types` is pure, what `docs/architecture.md` says is absent
-//! from the sources is absent, `docs/schema.md` has every column,
+//! from the sources is absent, `docs/schema.md` has every column, every dependency is used,
 //! and the Prometheus rules ask for series that exist.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{process, rules, schema};
+use crate::{dependencies, process, rules, schema};
 
 /// Each package and its storey. A package may depend only on packages of lower storeys, so capabilities cannot import
 /// each other.
@@ -116,6 +116,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     for (path, text) in &sources {
         faults.extend(ABSENCES.iter().flat_map(|absence| presences(absence, path, text)));
     }
+    faults.extend(dependencies::unused(workspace, &sources)?);
     faults.extend(rules::unknown_metrics(&workspace.root, &sources)?);
     if let Err(error) = wasm(workspace) {
         faults.push(format!("plimsoll-types does not compile to wasm: {error:#}"));

@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 mod architecture;
 mod contracts;
 mod demo;
+mod dependencies;
 mod lanes;
 mod postgres;
 mod prepare;

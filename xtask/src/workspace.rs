@@ -21,6 +21,8 @@ pub(crate) struct Workspace {
 /// One package of the workspace.
 pub(crate) struct Package {
     pub(crate) name: String,
+    /// The directory of its manifest.
+    pub(crate) folder: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     /// The root source file of each of its targets: libraries, binaries, tests, examples, benches.
     pub(crate) roots: Vec<PathBuf>,
@@ -31,6 +33,8 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// Only tests, examples and benches see it.
     pub(crate) dev: bool,
+    /// It is for other targets than this machine, perhaps only to switch a feature on.
+    pub(crate) only_elsewhere: bool,
 }
 
 impl Workspace {
@@ -78,11 +82,13 @@ fn package(value: &Value) -> Package {
     let list = |key: &str| value[key].as_array().cloned().unwrap_or_default();
     Package {
         name: text(&value["name"]),
+        folder: PathBuf::from(text(&value["manifest_path"])).parent().map(Into::into).unwrap_or_default(),
         dependencies: list("dependencies")
             .iter()
             .map(|dependency| Dependency {
                 name: text(&dependency["name"]),
                 dev: dependency["kind"] == "dev",
+                only_elsewhere: !dependency["target"].is_null(),
             })
             .collect(),
         roots: list("targets").iter().map(|target| text(&target["src_path"]).into()).collect(),

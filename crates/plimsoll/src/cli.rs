@@ -94,7 +94,7 @@ Examples:
 
     /// Make a private Postgres from a backup, in a new directory
     #[command(after_help = "\
-The restored database starts fenced: no lease of before holds in it, and every fencing token given out from now on is
+The restored database starts fenced: no lease of before holds in it, and every fencing token given out from now on is \
 higher than any that the backup knew.
 
 Example:
@@ -148,10 +148,10 @@ pub(crate) enum Role {
 pub(crate) enum Verify {
     /// Each mirror row with the contract's own getter, at the block that the mirror stands at
     #[command(after_help = "\
-Exit codes: 0 every row is equal; 1 a row differs; 3 none differs, but some could not be read from the node (it may have
+Exit codes: 0 every row is equal; 1 a row differs; 3 none differs, but some could not be read from the node (it may have \
 pruned that block's state): such a row counts as unverified, never as equal. With --limit, 3 also when rows were left out.
 
---limit takes the first rows by key: positions by user, asset and contract, then the other mirrors by contract, view and
+--limit takes the first rows by key: positions by user, asset and contract, then the other mirrors by contract, view and \
 key. The same mirrors give the same rows each time; the role `verify` of `plimsoll run` is what gets round to all of them.
 
 Examples:
@@ -208,7 +208,7 @@ pub(crate) enum Fold {
     },
     /// Pass over the record that a fold has stopped at, on record
     #[command(after_help = "\
-The fold must have stopped at exactly this record: `plimsoll fold status` shows it. Skipping is written down with who and
+The fold must have stopped at exactly this record: `plimsoll fold status` shows it. Skipping is written down with who and \
 why, and the record's row in the apply log says `error`.
 
 Example:
@@ -267,7 +267,7 @@ pub(crate) enum Chain {
     },
     /// Lift the halt of a chain, on record
     #[command(after_help = "\
-A chain halts when a reorganisation reaches below a final block. Find out first which side is true: compare the block
+A chain halts when a reorganisation reaches below a final block. Find out first which side is true: compare the block \
 hashes that `plimsoll chain status` shows with other nodes. A running process notices the resumption by itself.
 
 Example:
