@@ -88,6 +88,33 @@ const ABSENCES: &[Absence] = &[
         except: &["/repo.rs", "/repo/", "/tests/", "crates/testkit/", "crates/store/src/tenant.rs"],
     },
     Absence {
+        rule: "no transaction begins on a pooled connection but as a `store::Tx`",
+        words: &[
+            "begin()",
+            "begin_with(",
+            "Connection::begin(",
+            "PgTransactionManager::begin(",
+            "PgTransaction<",
+            "Transaction<",
+        ],
+        within: &["crates/"],
+        // The steps of a replay, and the snapshot that it compares with, are on sessions of their own that no pool has. Tests may hold
+        // what they like: they end with it.
+        except: &[
+            "crates/store/src/tx.rs",
+            "crates/journal/src/step.rs",
+            "crates/views/src/replay.rs",
+            "/tests/",
+        ],
+    },
+    Absence {
+        rule: "no COPY but through a `CopyBuffer`, which refuses it outside of a transaction",
+        words: &["copy_in_raw("],
+        within: &["crates/"],
+        // The benchmark's floor is what COPY takes without our own encoding; it is in a transaction too.
+        except: &["crates/store/src/copy.rs", "crates/testkit/src/bench/floor.rs", "/tests/"],
+    },
+    Absence {
         rule: "no amount is ever a float",
         words: &["f64", "f32"],
         within: &["crates/types/src/amount.rs", "crates/types/src/postgres.rs", "crates/views/src/"],
@@ -268,6 +295,27 @@ mod tests {
                     "{package} on {dependency}: {faults:?}"
                 ),
             }
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_begins_on_a_pool_is_found_where_it_is_not_allowed() {
+        for (path, text, hits) in [
+            ("crates/journal/src/writer.rs", "let mut tx = self.db.worker().begin().await?;", 1),
+            ("crates/views/src/repo/read.rs", "let mut tx = pool.begin_with(SNAPSHOT).await?;", 1),
+            ("crates/journal/src/runner.rs", "let mut tx = sqlx::Connection::begin(conn).await?;", 1),
+            ("crates/journal/src/writer.rs", "let mut tx = db.begin_worker().await?;", 0),
+            ("crates/journal/src/writer.rs", "let mut tx = self.begin(&blocks, &[]).await?;", 0),
+            ("crates/journal/src/writer.rs", "transactions: Vec<Transaction>,", 0),
+            ("crates/store/src/tx.rs", "PgTransactionManager::begin(&mut tx, statement).await?;", 0),
+            ("crates/store/tests/database/leases.rs", "db.worker().begin().await.unwrap();", 0),
+        ] {
+            let found: usize = ABSENCES
+                .iter()
+                .filter(|a| a.rule.contains("Tx"))
+                .map(|a| presences(a, path, text).len())
+                .sum();
+            assert_eq!(found, hits, "{path}: {text}");
         }
     }
 
