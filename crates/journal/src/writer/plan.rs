@@ -94,7 +94,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) async fn load(conn: &mut PgConnection, chain_id: u64, from: u64, to: u64) -> Result<Self, sqlx::Error> {
+    pub(super) async fn load(
+        conn: &mut PgConnection,
+        chain_id: u64,
+        from: u64,
+        to: u64,
+    ) -> Result<Self, sqlx::Error> {
         let by_place =
             |rows: Vec<write::Known>| rows.into_iter().map(|k| ((k.block_hash, k.index), k.id)).collect();
         Ok(Self {

@@ -21,8 +21,7 @@ async fn places() -> (Db, Db) {
     let urls = testing::database().await;
     let one = Db::connect_with(&urls, PoolSizes { app: 1, worker: 1 }).await.unwrap();
     let other = Db::connect(&urls).await.unwrap();
-    let table =
-        "CREATE TABLE story (dropped_at bigint, what text, filling text); GRANT ALL ON story TO plimsoll_worker";
+    let table = "CREATE TABLE story (dropped_at bigint, what text, filling text); GRANT ALL ON story TO plimsoll_worker";
     run(&urls.owner, table).await.unwrap();
     (one, other)
 }
@@ -109,7 +108,8 @@ async fn a_transaction_that_is_dropped_at_any_point_harms_neither_the_next_one_n
             ended.unwrap();
         }
 
-        let mut next = one.begin_worker().await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
+        let mut next =
+            one.begin_worker().await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
         put(&mut next, polls, "next").await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
         next.commit().await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
         sqlx::query("INSERT INTO story (dropped_at, what) VALUES ($1, 'alone')")
