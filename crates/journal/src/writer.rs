@@ -296,12 +296,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn begin_range(
-        &mut self,
-        from: u64,
-        to: u64,
-        count: usize,
-    ) -> Result<Tx, WriteError> {
+    async fn begin_range(&mut self, from: u64, to: u64, count: usize) -> Result<Tx, WriteError> {
         let blocks = [("chain_blocks", from, to), ("chain_events", from, to), ("chain_tx_meta", from, to)];
         self.begin(&blocks, &[("journal", count + 2)]).await
     }
@@ -330,12 +325,7 @@ impl Writer {
         Ok(tx)
     }
 
-    async fn commit(
-        &mut self,
-        mut tx: Tx,
-        plan: Plan,
-        mut next: State,
-    ) -> Result<(), WriteError> {
+    async fn commit(&mut self, mut tx: Tx, plan: Plan, mut next: State) -> Result<(), WriteError> {
         next.next_seq = plan.next_seq();
         next.next_id = plan.next_id;
         let records = plan.write(&mut tx, self.chain_id).await?;
@@ -369,4 +359,3 @@ pub async fn resume(db: &Db, chain_id: u64, operator: &str, reason: &str) -> Res
     tx.commit().await?;
     Ok(lifted)
 }
-

@@ -58,6 +58,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "lease_renewal_failures_total", Unit::Count, "Renewals that failed"),
     (Counter, "role_restarts_total", Unit::Count, "Roles that failed and were started again"),
     (Gauge, "db_pool_connections", Unit::Count, "Connections of a pool, by state"),
+    (Counter, "db_connections_discarded_total", Unit::Count, "Connections closed for a transaction dropped in them"),
     (Counter, "cluster_restarts_total", Unit::Count, "Times that the private Postgres was started again"),
     (Counter, "partitions_dropped_total", Unit::Count, "Partitions that were past their retention"),
 ];
