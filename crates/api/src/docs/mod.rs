@@ -254,6 +254,13 @@ mod tests {
     }
 
     #[test]
+    fn no_parameter_field_or_answer_is_left_without_a_meaning() {
+        let page = render(&DOCUMENT);
+        let empty = page.split("<tr>").filter(|row| row.contains("<td></td>")).collect::<Vec<_>>();
+        assert!(empty.is_empty(), "{empty:#?}");
+    }
+
+    #[test]
     fn every_link_within_the_page_leads_somewhere_and_no_id_is_given_twice() {
         let page = render(&DOCUMENT);
         let ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();

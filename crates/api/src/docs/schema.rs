@@ -23,7 +23,7 @@ pub(super) fn section(out: &mut String, name: &str, schema: &Value) -> fmt::Resu
                 out.push_str(" <span class=\"quiet\">may be absent</span>");
             }
             out.push_str("</td><td>");
-            prose(out, text(&field_schema["description"]))?;
+            prose(out, meaning(field_schema))?;
             out.push_str("</td></tr>\n");
         }
         out.push_str("</tbody>\n</table></div>\n");
@@ -34,6 +34,13 @@ pub(super) fn section(out: &mut String, name: &str, schema: &Value) -> fmt::Resu
     }
     out.push_str("</section>\n");
     Ok(())
+}
+
+/// What a field is for. One that may be null and refers to another schema has its description beside the reference.
+fn meaning(schema: &Value) -> &str {
+    let choices = array(&schema["oneOf"]).iter().filter(|choice| choice["$ref"].is_string());
+    let mut told = std::iter::once(schema).chain(choices).map(|schema| text(&schema["description"]));
+    told.find(|description| !description.is_empty()).unwrap_or_default()
 }
 
 /// What a value is, in a few words, with links to the schemas it is made of.
