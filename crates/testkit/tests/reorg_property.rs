@@ -25,6 +25,8 @@ use support::world::{Deed, Inclusion, Plan, World, contracts, user};
 
 /// Enough to meet every operation beside every other in well under a minute, unoptimised.
 const DEFAULT_CASES: u32 = 16;
+/// A commit of the ingest, or a step of the fold, takes fewer.
+const KILLED_WITHIN_POLLS: u8 = 60;
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proptest-regressions/reorg_property.txt");
 
 /// What happens to the chain, to its endpoint, or to the node.
@@ -44,11 +46,16 @@ enum Act {
     Fail(u32),
     LimitRange(Option<u64>),
     ForgetOrphans(bool),
-    RestartIngest {
-        killed: bool,
+    RestartIngest,
+    RestartFold,
+    /// The ingest is dropped after so many polls, while the chain grows or another branch has won.
+    KillIngest {
+        polls: u8,
+        blocks: Vec<Vec<Plan>>,
     },
-    RestartFold {
-        killed: bool,
+    KillFold {
+        polls: u8,
+        blocks: Vec<Vec<Plan>>,
     },
     StopFold,
 }
@@ -108,8 +115,10 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1u32..6).prop_map(Act::Fail),
         1 => prop::option::of(1u64..4).prop_map(Act::LimitRange),
         1 => any::<bool>().prop_map(Act::ForgetOrphans),
-        5 => any::<bool>().prop_map(|killed| Act::RestartIngest { killed }),
-        2 => any::<bool>().prop_map(|killed| Act::RestartFold { killed }),
+        2 => Just(Act::RestartIngest),
+        1 => Just(Act::RestartFold),
+        6 => (0..KILLED_WITHIN_POLLS, blocks(1..4)).prop_map(|(polls, blocks)| Act::KillIngest { polls, blocks }),
+        4 => (0..KILLED_WITHIN_POLLS, blocks(1..4)).prop_map(|(polls, blocks)| Act::KillFold { polls, blocks }),
         1 => Just(Act::StopFold),
     ]
 }
@@ -222,7 +231,7 @@ async fn play(places: &[(Db, Leases); 2], chain_id: u64, story: Story) -> Result
     node.start_ingest();
     node.start_fold();
     for (act, wait) in story.acts {
-        perform(&mut world, &mut node, act).await;
+        perform(&mut world, &mut node, act).await?;
         wait_for(&world, &mut node, wait).await?;
     }
 
@@ -255,11 +264,11 @@ async fn play(places: &[(Db, Leases); 2], chain_id: u64, story: Story) -> Result
     nothing("lived through (first), fresh (second)", &lived.differences(&fresh))
 }
 
-async fn perform(world: &mut World, node: &mut Follower, act: Act) {
+async fn perform(world: &mut World, node: &mut Follower, act: Act) -> Result<(), String> {
     match act {
         Act::Extend(blocks) => world.extend(blocks),
         Act::GrowUnseen(blocks) => {
-            node.end_ingest(false).await;
+            node.end_ingest().await;
             world.extend(blocks);
             node.start_ingest();
         }
@@ -271,16 +280,30 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) {
         Act::ForgetOrphans(forgets) => {
             world.chain.set_orphans(if forgets { Orphans::Forgotten } else { Orphans::Served });
         }
-        Act::RestartIngest { killed } => {
-            node.end_ingest(killed).await;
+        Act::RestartIngest => {
+            node.end_ingest().await;
             node.start_ingest();
         }
-        Act::RestartFold { killed } => {
-            node.end_fold(killed).await;
+        Act::RestartFold => {
+            node.end_fold().await;
             node.start_fold();
         }
-        Act::StopFold => node.end_fold(false).await,
+        Act::KillIngest { polls, blocks } => {
+            node.kill_ingest_after(polls);
+            world.extend(blocks);
+            node.ingest_killed().await?;
+            node.start_ingest();
+        }
+        Act::KillFold { polls, blocks } => {
+            node.kill_fold_after(polls);
+            world.extend(blocks);
+            let start_block = node.settings.start_block;
+            node.fold_killed(|head| world.is_satisfied_by(head, start_block)).await?;
+            node.start_fold();
+        }
+        Act::StopFold => node.end_fold().await,
     }
+    Ok(())
 }
 
 async fn wait_for(world: &World, node: &mut Follower, wait: Wait) -> Result<(), String> {

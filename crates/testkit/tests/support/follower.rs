@@ -1,8 +1,12 @@
 //! A node that follows a model chain: an ingest and the view fold, which can be stopped, killed and started again.
 //!
-//! Killed means that the task is dropped wherever it happens to be: within a BEGIN, a COPY, a COMMIT. Its pool lives on, so the
-//! connections that it had are used by whatever is started next.
+//! Killed means that the task is dropped at one of its `await`s: within a BEGIN, a COPY, a COMMIT. Its pool lives on, so the connections that
+//! it had are used by whatever is started next.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
@@ -84,24 +88,41 @@ impl<F: Fold> Fold for Told<F> {
 struct Running {
     task: AbortOnDropHandle<()>,
     cancel: CancellationToken,
+    fuse: Arc<Fuse>,
+}
+
+/// Once lit, it burns down by one with each poll of its task, which is dropped where it then stands.
+struct Fuse(AtomicI64);
+
+impl Fuse {
+    const NOT_LIT: i64 = i64::MAX;
+
+    fn light(&self, polls: u8) {
+        self.0.store(polls.into(), Ordering::Relaxed);
+    }
+
+    fn is_burnt_down(&self) -> bool {
+        let burn = |left| (left != Self::NOT_LIT).then_some(left - 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, burn).is_ok_and(|left| left <= 0)
+    }
 }
 
 impl Running {
     fn start(work: impl Future<Output = ()> + Send + 'static, cancel: CancellationToken) -> Self {
-        Self { task: AbortOnDropHandle::new(tokio::spawn(work)), cancel }
+        let fuse = Arc::new(Fuse(AtomicI64::new(Fuse::NOT_LIT)));
+        let burning = fuse.clone();
+        let mut work = Box::pin(work);
+        let work = poll_fn(move |context| match work.as_mut().poll(context) {
+            Poll::Pending if burning.is_burnt_down() => Poll::Ready(()),
+            polled => polled,
+        });
+        Self { task: AbortOnDropHandle::new(tokio::spawn(work)), cancel, fuse }
     }
 
-    /// Ends it, in order or wherever it happens to be.
-    async fn end(self, killed: bool) {
-        if killed {
-            self.task.abort();
-        } else {
-            self.cancel.cancel();
-        }
-        match self.task.await {
-            Err(error) if !error.is_cancelled() => panic!("{error}"),
-            _ => {}
-        }
+    /// Ends it, in order.
+    async fn end(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap();
     }
 }
 
@@ -213,16 +234,59 @@ impl Follower {
         self.fold = Some(Running::start(work, cancel));
     }
 
-    pub async fn end_ingest(&mut self, killed: bool) {
+    pub async fn end_ingest(&mut self) {
         if let Some(running) = self.ingest.take() {
-            running.end(killed).await;
+            running.end().await;
         }
     }
 
-    pub async fn end_fold(&mut self, killed: bool) {
+    pub async fn end_fold(&mut self) {
         if let Some(running) = self.fold.take() {
-            running.end(killed).await;
+            running.end().await;
         }
+    }
+
+    /// The ingest is dropped after so many polls from now on; [`Follower::ingest_killed`] waits for it.
+    pub fn kill_ingest_after(&self, polls: u8) {
+        if let Some(running) = &self.ingest {
+            running.fuse.light(polls);
+        }
+    }
+
+    /// As with the ingest.
+    pub fn kill_fold_after(&self, polls: u8) {
+        if let Some(running) = &self.fold {
+            running.fuse.light(polls);
+        }
+    }
+
+    pub async fn ingest_killed(&mut self) -> Result<(), String> {
+        // It looks at its chain again and again, so it is polled.
+        let Some(running) = self.ingest.take() else { return Ok(()) };
+        let killed = tokio::time::timeout(HANGS_AFTER, running.task).await;
+        killed.map_err(|_| "the ingest is polled no more".to_owned())?.map_err(|error| error.to_string())
+    }
+
+    /// Also returns when the fold has all that is to come, as it is then polled no more; it is dropped all the same.
+    pub async fn fold_killed(
+        &mut self,
+        is_there: impl Fn(Option<(u64, B256)>) -> bool,
+    ) -> Result<(), String> {
+        let Some(mut running) = self.fold.take() else { return Ok(()) };
+        let folded = async {
+            self.wait_for_commits(u32::MAX, is_there).await?;
+            let folded = self.folded();
+            self.while_it_runs(folded).await
+        };
+        tokio::select! {
+            killed = &mut running.task => return killed.map_err(|error| error.to_string()),
+            folded = folded => folded?,
+        }
+        running.task.abort();
+        running
+            .task
+            .await
+            .map_or_else(|error| if error.is_cancelled() { Ok(()) } else { Err(error.to_string()) }, Ok)
     }
 
     pub fn ingests(&self) -> bool {
@@ -232,12 +296,18 @@ impl Follower {
     /// Waits until the journal's head satisfies `is_there`, then, if the fold runs, until it has all of the journal.
     pub async fn settle(&mut self, is_there: impl Fn(Option<(u64, B256)>) -> bool) -> Result<(), String> {
         self.wait_for_commits(u32::MAX, is_there).await?;
-        let (db, chain_id) = (self.db.clone(), self.chain_id);
         if self.fold.is_none() {
             return Ok(());
         }
+        let folded = self.folded();
+        self.while_it_runs(folded).await
+    }
+
+    /// Until the fold has all of the journal.
+    fn folded(&self) -> impl Future<Output = ()> + use<> {
+        let (db, chain_id) = (self.db.clone(), self.chain_id);
         let mut committed = self.committed.subscribe();
-        let settled = async {
+        async move {
             loop {
                 committed.mark_unchanged();
                 if cursor(&db, chain_id).await == journal(&db, chain_id).await.0 {
@@ -245,8 +315,7 @@ impl Follower {
                 }
                 committed.changed().await.unwrap();
             }
-        };
-        self.while_it_runs(settled).await
+        }
     }
 
     /// Waits until so many commits were seen, or the journal's head satisfies `is_there`.
@@ -283,8 +352,8 @@ impl Follower {
     }
 
     pub async fn end(&mut self) {
-        self.end_ingest(false).await;
-        self.end_fold(false).await;
+        self.end_ingest().await;
+        self.end_fold().await;
     }
 }
 
