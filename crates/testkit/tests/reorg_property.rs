@@ -25,6 +25,8 @@ use support::world::{Deed, Inclusion, Plan, World, contracts, user};
 
 /// Enough to meet every operation beside every other in well under a minute, unoptimised.
 const DEFAULT_CASES: u32 = 16;
+/// A story that hangs takes a minute each time it is made smaller.
+const MAX_SHRINK_TIME_MS: u32 = 300_000;
 /// A commit of the ingest, or a step of the fold, takes fewer.
 const KILLED_WITHIN_POLLS: u8 = 60;
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proptest-regressions/reorg_property.txt");
@@ -158,15 +160,11 @@ fn whatever_was_lived_through_a_fresh_sync_of_the_surviving_chain_gives_the_same
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
         max_shrink_iters: 200,
+        max_shrink_time: MAX_SHRINK_TIME_MS,
         ..Config::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    // Hashes depend on the chain's id: the two runs of one chain are in two databases.
-    let places = runtime.block_on(async {
-        let (lived, fresh) = (plimsoll_store::testing::db().await, plimsoll_store::testing::db().await);
-        let leases = [leases(&lived).await, leases(&fresh).await];
-        [(lived, leases[0].clone()), (fresh, leases[1].clone())]
-    });
+    let places = runtime.block_on(places());
     let next_chain = Cell::new(1);
     let outcome = TestRunner::new(config).run(&story(), |story| {
         let chain_id = next_chain.replace(next_chain.get() + 1);
@@ -195,7 +193,7 @@ async fn a_chain_that_goes_back_past_finality_and_stays_lower_halts_with_the_jou
     node.start_ingest();
     world.extend(vec![Vec::new(); 9]);
     let tip = world.visible_head();
-    node.settle(|head| head == Some(tip)).await.unwrap();
+    node.settle(|journal| journal.head == Some(tip)).await.unwrap();
     let journal = "SELECT count(*) FROM journal";
     let before: i64 = sqlx::query_scalar(journal).fetch_one(db.worker()).await.unwrap();
 
@@ -216,6 +214,43 @@ async fn a_chain_that_goes_back_past_finality_and_stays_lower_halts_with_the_jou
     let after: i64 = sqlx::query_scalar(journal).fetch_one(db.worker()).await.unwrap();
     assert_eq!(after, before);
     node.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_waits_for_a_node_that_fell_behind_what_it_had_shown_as_final_and_then_goes_on() {
+    let places = places().await;
+    let settings = Settings {
+        start_block: 2,
+        confirmations: 0,
+        finality_depth: 1,
+        watched: Vec::new(),
+        ranges_in_flight: 1,
+        range_blocks: 2,
+        step_records: Some(5),
+    };
+    for commits in 1..5 {
+        let acts = vec![
+            (Act::GrowUnseen(vec![vec![plan()]; 12]), Wait::Commits(commits)),
+            (Act::Lag(3), Wait::Settled),
+            (Act::RestartIngest, Wait::Settled),
+            (Act::Lag(0), Wait::Settled),
+        ];
+        let story = Story { settings: settings.clone(), acts };
+        play(&places, commits.into(), story).await.unwrap();
+    }
+}
+
+fn plan() -> Plan {
+    let deeds =
+        vec![Deed::Push { user: 1, asset: 0, amount: 48 }, Deed::Cache { user: 0, asset: 0, amount: 5 }];
+    Plan { sender: 0, succeeds: true, deeds }
+}
+
+/// Hashes depend on the chain's id: the two runs of one chain are in two databases.
+async fn places() -> [(Db, Leases); 2] {
+    let (lived, fresh) = (plimsoll_store::testing::db().await, plimsoll_store::testing::db().await);
+    let (lived_leases, fresh_leases) = (leases(&lived).await, leases(&fresh).await);
+    [(lived, lived_leases), (fresh, fresh_leases)]
 }
 
 async fn leases(db: &Db) -> Leases {
@@ -245,13 +280,13 @@ async fn play(places: &[(Db, Leases); 2], chain_id: u64, story: Story) -> Result
     node.start_ingest();
     node.start_fold();
     let tip = world.visible_head();
-    node.settle(|head| head == Some(tip)).await?;
+    node.settle(|journal| journal.head == Some(tip)).await?;
     node.end().await;
 
     let mut other = Follower::new(fresh, fresh_leases, chain_id, &world.chain, settings.clone()).await;
     other.start_ingest();
     other.start_fold();
-    other.settle(|head| head == Some(tip)).await?;
+    other.settle(|journal| journal.head == Some(tip)).await?;
     other.end().await;
 
     let watched = &settings.watched;
@@ -298,7 +333,7 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) -> Result<(),
             node.kill_fold_after(polls);
             world.extend(blocks);
             let start_block = node.settings.start_block;
-            node.fold_killed(|head| world.is_satisfied_by(head, start_block)).await?;
+            node.fold_killed(|journal| world.is_satisfied_by(journal, start_block)).await?;
             node.start_fold();
         }
         Act::StopFold => node.end_fold().await,
@@ -317,10 +352,10 @@ async fn wait_for(world: &World, node: &mut Follower, wait: Wait) -> Result<(), 
             Ok(())
         }
         Wait::Commits(commits) => {
-            node.wait_for_commits(commits, |head| world.is_satisfied_by(head, start_block)).await
+            node.wait_for_commits(commits, |journal| world.is_satisfied_by(journal, start_block)).await
         }
         Wait::Settled => {
-            node.settle(|head| world.is_satisfied_by(head, start_block)).await?;
+            node.settle(|journal| world.is_satisfied_by(journal, start_block)).await?;
             laws::check(node.db.worker(), node.chain_id).await
         }
     }

@@ -268,10 +268,7 @@ impl Follower {
     }
 
     /// Also returns when the fold has all that is to come, as it is then polled no more; it is dropped all the same.
-    pub async fn fold_killed(
-        &mut self,
-        is_there: impl Fn(Option<(u64, B256)>) -> bool,
-    ) -> Result<(), String> {
+    pub async fn fold_killed(&mut self, is_there: impl Fn(&Standing) -> bool) -> Result<(), String> {
         let Some(mut running) = self.fold.take() else { return Ok(()) };
         let folded = async {
             self.wait_for_commits(u32::MAX, is_there).await?;
@@ -293,8 +290,8 @@ impl Follower {
         self.ingest.is_some()
     }
 
-    /// Waits until the journal's head satisfies `is_there`, then, if the fold runs, until it has all of the journal.
-    pub async fn settle(&mut self, is_there: impl Fn(Option<(u64, B256)>) -> bool) -> Result<(), String> {
+    /// Waits until the journal satisfies `is_there`, then, if the fold runs, until it has all of the journal.
+    pub async fn settle(&mut self, is_there: impl Fn(&Standing) -> bool) -> Result<(), String> {
         self.wait_for_commits(u32::MAX, is_there).await?;
         if self.fold.is_none() {
             return Ok(());
@@ -310,7 +307,7 @@ impl Follower {
         async move {
             loop {
                 committed.mark_unchanged();
-                if cursor(&db, chain_id).await == journal(&db, chain_id).await.0 {
+                if cursor(&db, chain_id).await == journal(&db, chain_id).await.end {
                     break;
                 }
                 committed.changed().await.unwrap();
@@ -318,18 +315,18 @@ impl Follower {
         }
     }
 
-    /// Waits until so many commits were seen, or the journal's head satisfies `is_there`.
+    /// Waits until so many commits were seen, or the journal satisfies `is_there`.
     pub async fn wait_for_commits(
         &mut self,
         commits: u32,
-        is_there: impl Fn(Option<(u64, B256)>) -> bool,
+        is_there: impl Fn(&Standing) -> bool,
     ) -> Result<(), String> {
         let (db, chain_id) = (self.db.clone(), self.chain_id);
         let mut end = self.tail.subscribe(chain_id);
         let grown = async {
             for _ in 0..commits {
                 end.mark_unchanged();
-                if is_there(journal(&db, chain_id).await.1) {
+                if is_there(&journal(&db, chain_id).await) {
                     break;
                 }
                 end.changed().await.unwrap();
@@ -357,16 +354,25 @@ impl Follower {
     }
 }
 
-/// The journal's end and head.
-async fn journal(db: &Db, chain_id: u64) -> (i64, Option<(u64, B256)>) {
-    let row: Option<(i64, Option<i64>, Option<Vec<u8>>)> =
-        sqlx::query_as("SELECT next_seq - 1, head_number, head_hash FROM chains WHERE chain_id = $1")
-            .bind(chain_id.cast_signed())
-            .fetch_optional(db.worker())
-            .await
-            .unwrap();
-    let Some((end, number, hash)) = row else { return (0, None) };
-    (end, number.zip(hash).map(|(number, hash)| (number.cast_unsigned(), B256::from_slice(&hash))))
+/// Where a journal stands.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    pub end: i64,
+    pub head: Option<(u64, B256)>,
+    pub final_number: Option<u64>,
+}
+
+async fn journal(db: &Db, chain_id: u64) -> Standing {
+    let row: Option<(i64, Option<i64>, Option<Vec<u8>>, Option<i64>)> = sqlx::query_as(
+        "SELECT next_seq - 1, head_number, head_hash, final_number FROM chains WHERE chain_id = $1",
+    )
+    .bind(chain_id.cast_signed())
+    .fetch_optional(db.worker())
+    .await
+    .unwrap();
+    let Some((end, number, hash, final_number)) = row else { return Standing::default() };
+    let head = number.zip(hash).map(|(number, hash)| (number.cast_unsigned(), B256::from_slice(&hash)));
+    Standing { end, head, final_number: final_number.map(i64::cast_unsigned) }
 }
 
 async fn cursor(db: &Db, chain_id: u64) -> i64 {

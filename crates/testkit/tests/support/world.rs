@@ -12,6 +12,8 @@ use plimsoll_testkit::model::{LogDraft, ModelChain, TxDraft};
 use plimsoll_testkit::truth::TruthEvent;
 use uuid::Uuid;
 
+use super::follower::Standing;
+
 static SHAPES: LazyLock<Contracts> = LazyLock::new(|| contracts(0));
 
 /// The followed contracts, from this block on.
@@ -325,10 +327,14 @@ impl World {
         (number, self.chain.ancestor(tip, number).unwrap())
     }
 
-    /// Whether a journal that ends with this block has no reason to move.
-    pub fn is_satisfied_by(&self, journal_head: Option<(u64, B256)>, start_block: u64) -> bool {
+    /// Whether a journal that stands there has no reason to move.
+    pub fn is_satisfied_by(&self, journal: &Standing, start_block: u64) -> bool {
         let (number, visible) = self.visible_head();
-        match journal_head {
+        // The node is behind what it has shown as final: it is waited for, however much is still to be had below.
+        if journal.final_number.is_some_and(|last| last > number) {
+            return true;
+        }
+        match journal.head {
             None => number < start_block,
             Some((_, head)) => self.chain.ancestor(head, number) == Some(visible),
         }
