@@ -11,6 +11,7 @@ use plimsoll_store::{
     Cluster, ClusterError, ConnectError, DatabaseUrls, Db, MigrationReport, PoolSizes, RolePasswords,
     migrate, prepare_roles,
 };
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::Instant;
 
 use crate::config::{Config, DatabaseSource, Loaded, Secret};
@@ -19,6 +20,12 @@ use crate::failure::{Failure, chain_of};
 /// How long a start waits for a server that is not there yet: under an orchestrator both start at once.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// A server that has not opened a session by then is not reachable.
+const REACH_LIMIT: Duration = Duration::from_secs(10);
+/// SQLSTATE `cannot_connect_now`.
+const STARTING_UP: &str = "57P03";
+/// SQLSTATE `too_many_connections`.
+const TOO_MANY_SESSIONS: &str = "53300";
 /// Sessions that do not end within this are left to the server.
 const CLOSE_LIMIT: Duration = Duration::from_millis(300);
 
@@ -120,7 +127,11 @@ async fn prepare(urls: &DatabaseUrls, passwords: &RolePasswords) -> Result<Migra
 async fn connect(urls: &DatabaseUrls, sizes: PoolSizes, purpose: Purpose) -> Result<Db, ConnectError> {
     let give_up = Instant::now() + START_PATIENCE;
     loop {
-        match Db::connect_with(urls, sizes).await {
+        let connected = match reach(urls).await {
+            Ok(()) => Db::connect_with(urls, sizes).await,
+            Err(error) => Err(error),
+        };
+        match connected {
             Err(error) if purpose == Purpose::Serve && may_pass(&error) && Instant::now() < give_up => {
                 tracing::warn!(error = chain_of(&error), "the database is not reachable yet; trying again");
                 tokio::time::sleep(RETRY_PAUSE).await;
@@ -130,11 +141,28 @@ async fn connect(urls: &DatabaseUrls, sizes: PoolSizes, purpose: Purpose) -> Res
     }
 }
 
+/// One session, opened and closed: a pool would try on and say at last only that it took too long, not why.
+async fn reach(urls: &DatabaseUrls) -> Result<(), ConnectError> {
+    let attempt = async { urls.app.connect().await?.close().await };
+    let late = || sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer in time"));
+    let reached = tokio::time::timeout(REACH_LIMIT, attempt).await.unwrap_or_else(|_| Err(late()));
+    reached.map_err(|source| ConnectError::Connect {
+        server: urls.server(),
+        database: urls.database().to_owned(),
+        user: urls.app.get_username().to_owned(),
+        source,
+    })
+}
+
 fn may_pass(error: &ConnectError) -> bool {
     match error {
-        ConnectError::Connect { source, .. } | ConnectError::Database(source) => {
-            matches!(source, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)
-        }
+        ConnectError::Connect { source, .. } | ConnectError::Database(source) => match source {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+            sqlx::Error::Database(answer) => {
+                answer.code().is_some_and(|code| code == STARTING_UP || code == TOO_MANY_SESSIONS)
+            }
+            _ => false,
+        },
         _ => false,
     }
 }

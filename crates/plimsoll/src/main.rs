@@ -102,7 +102,7 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
 
 fn load(file: Option<&Path>) -> Loaded {
     let environment: Environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
     config::load(file.unwrap_or(Path::new(DEFAULT_FILE)), file.is_some(), &environment)
 }

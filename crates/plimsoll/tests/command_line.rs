@@ -107,6 +107,18 @@ fn a_missing_file_says_how_to_write_one() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_is_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::new();
+    place.write("plimsoll.toml", &configuration(node_of_chain(CHAIN_ID), ""));
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    let output = place.command(&["config", "check"]).env("PLIMSOLL_API__LISTEN", bytes).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("PLIMSOLL_API__LISTEN: its value is no text"), "{told}");
+}
+
+#[test]
 fn a_port_in_use_is_found_out_before_anything_is_touched() {
     let place = Place::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

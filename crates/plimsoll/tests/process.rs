@@ -97,6 +97,21 @@ async fn a_database_that_is_not_there_is_a_finding_of_the_online_check() {
     assert!(!ended.err.contains("hunter2"), "{ended:#?}");
 }
 
+#[test]
+fn a_database_that_refuses_connections_is_named_with_the_true_cause_and_waited_for_only_by_run() {
+    let place = Place::new();
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("url = \"postgres://nobody:hunter2@{away}/x\"");
+    place.write("plimsoll.toml", &configuration(node_of_chain(CHAIN_ID), &url));
+    let ended = place.run(&["verify", "views"]);
+    ended.fails(1, &["cannot connect to the database x", "Connection refused", "where: ./plimsoll.toml:2:7"]);
+    assert!(!ended.err.contains("hunter2"), "{ended:#?}");
+    let running = place.start("not reachable yet");
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert!(code == Some(0) && log.contains("Connection refused"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_and_their_contracts_are_written_as_configured() {
     const ABI: &str = r#"[{"type":"event","name":"Ping","anonymous":false,"inputs":[]}]"#;

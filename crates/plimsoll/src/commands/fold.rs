@@ -57,7 +57,9 @@ pub(crate) async fn skip(db: &Db, skip: &FoldSkip) -> Result<(), Failure> {
     .await;
     if let Err(error) = skipped {
         return Err(match &error {
-            SkipError::NoSuchFold { .. } => no_such_fold(&skip.fold, skip.chain, &folds(db, skip.chain).await?),
+            SkipError::NoSuchFold { .. } => {
+                no_such_fold(&skip.fold, skip.chain, &folds(db, skip.chain).await?)
+            }
             SkipError::NotStopped { .. } => Failure::new(error).remedy("nothing needs to be done"),
             SkipError::StoppedElsewhere { .. } => Failure::new(error)
                 .remedy("`plimsoll fold status` shows the record and why; skip exactly that one"),

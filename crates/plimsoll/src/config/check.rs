@@ -13,6 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
+pub(super) use self::database::DATABASE_URL;
 use super::load::Environment;
 use super::problem::Problems;
 use super::read::Group;

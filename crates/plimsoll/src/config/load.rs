@@ -1,15 +1,21 @@
 //! From a file's name and the environment to a configuration, or to all that is wrong.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::check::DATABASE_URL;
 use super::problem::Problems;
 use super::read::{Group, read};
+use super::schema::{VARIABLE_PREFIX, VARIABLE_SEPARATOR};
 use super::source::{Origin, Table, overlay, parse};
 use super::{Config, check};
 
-/// The variables of the environment that are text.
+/// The variables of the environment; what is no text in them is [`char::REPLACEMENT_CHARACTER`].
 pub(crate) type Environment = BTreeMap<String, String>;
+
+/// What a text that is none has in it once it was made one.
+const NO_TEXT: char = char::REPLACEMENT_CHARACTER;
 
 /// A configuration as far as it could be read.
 #[derive(Debug)]
@@ -31,13 +37,10 @@ pub(crate) fn load(file: &Path, named: bool, environment: &Environment) -> Loade
     let mut problems = Problems::new(file.display().to_string());
     let (text, missing) = match std::fs::read_to_string(file) {
         Ok(text) => (text, false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => (String::new(), true),
+        Err(error) if error.kind() == ErrorKind::NotFound && !named => (String::new(), true),
         Err(error) => {
-            problems.add(
-                Origin::Default,
-                format!("the configuration file cannot be read: {error}"),
-                "give its path with `--config` or PLIMSOLL_CONFIG, or write one: `plimsoll config example > plimsoll.toml`",
-            );
+            let (what, remedy) = unreadable(&error);
+            problems.add(Origin::Default, what, remedy);
             return Loaded {
                 config: None,
                 root: read(&Table::new(), &mut Problems::default()),
@@ -52,11 +55,49 @@ pub(crate) fn load(file: &Path, named: bool, environment: &Environment) -> Loade
         let root = read(&Table::new(), &mut Problems::default());
         return Loaded { config: None, root, problems, notes: Vec::new() };
     }
-    overlay(&mut table, environment, &mut problems);
+    let environment = texts(environment, &mut problems);
+    overlay(&mut table, &environment, &mut problems);
     let root = read(&table, &mut problems);
     let base = base_of(file);
-    let (config, notes) = check::check(&root, &base, missing, environment, &mut problems);
+    let (config, notes) = check::check(&root, &base, missing, &environment, &mut problems);
     Loaded { config: config.filter(|_| problems.is_empty()), root, problems, notes }
+}
+
+/// What to say of a configuration file that cannot be read, and what to do.
+fn unreadable(error: &std::io::Error) -> (String, &'static str) {
+    let plain = format!("the configuration file cannot be read: {error}");
+    match error.kind() {
+        ErrorKind::IsADirectory => (
+            "this is a directory, not a configuration file".into(),
+            "name the file in it, as `…/plimsoll.toml`",
+        ),
+        ErrorKind::InvalidData => {
+            ("the configuration file is no text in UTF-8".into(), "name the right file, or save it as UTF-8")
+        }
+        ErrorKind::PermissionDenied => {
+            (plain, "let the user that runs this read the file and enter its directories")
+        }
+        _ => (
+            plain,
+            "give its path with `--config` or PLIMSOLL_CONFIG, or write one: `plimsoll config example > plimsoll.toml`",
+        ),
+    }
+}
+
+/// The variables that are texts; a setting's that is none is a problem.
+fn texts(environment: &Environment, problems: &mut Problems) -> Environment {
+    let (texts, others): (Environment, Environment) = environment
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .partition(|(_, value)| !value.contains(NO_TEXT));
+    let ours = |name: &str| {
+        name == DATABASE_URL
+            || name.strip_prefix(VARIABLE_PREFIX).is_some_and(|path| path.contains(VARIABLE_SEPARATOR))
+    };
+    for name in others.into_keys().filter(|name| ours(name)) {
+        problems.add(Origin::Variable(name), "its value is no text in UTF-8", "set it again, or unset it");
+    }
+    texts
 }
 
 /// Where relative paths in the configuration start.

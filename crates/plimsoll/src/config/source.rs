@@ -146,7 +146,7 @@ enum Step {
 }
 
 /// Lays the environment's settings over the file's. A variable without `__` is no setting: orchestrators set such
-/// (`PLIMSOLL_SERVICE_HOST`) for a service of this name.
+/// (`PLIMSOLL_SERVICE_HOST`) for a service of this name. One that is a setting's but for the second underscore is a slip.
 pub(crate) fn overlay(table: &mut Table, environment: &BTreeMap<String, String>, problems: &mut Problems) {
     let mut settings: Vec<(Vec<Step>, &String, &String)> = environment
         .iter()
@@ -155,12 +155,40 @@ pub(crate) fn overlay(table: &mut Table, environment: &BTreeMap<String, String>,
             path.contains(VARIABLE_SEPARATOR).then(|| (steps(path), name, value))
         })
         .collect();
+    for name in environment.keys() {
+        let path = name.strip_prefix(VARIABLE_PREFIX).filter(|path| !path.contains(VARIABLE_SEPARATOR));
+        if let Some(meant) = path.and_then(|path| joined_by_one(&ROOT, &path.to_lowercase())) {
+            problems.add(
+                Origin::Variable(name.clone()),
+                "the names of table and key are joined by one underscore, so it sets nothing",
+                format!("write `{VARIABLE_PREFIX}{}`, or unset it", meant.to_uppercase()),
+            );
+        }
+    }
     settings.sort();
     for (path, name, value) in settings {
         if let Err((what, remedy)) = place(table, &ROOT, &path, name, value) {
             problems.add(Origin::Variable(name.clone()), what, remedy);
         }
     }
+}
+
+/// The setting whose names, joined by one underscore each, are this path: joined as they should be.
+fn joined_by_one(section: &'static Section, path: &str) -> Option<String> {
+    if section.key(path).is_some() {
+        return Some(path.to_owned());
+    }
+    section.sections.iter().find_map(|inner| {
+        let rest = path.strip_prefix(inner.name)?.strip_prefix('_')?;
+        let (index, rest) = match rest.split_once('_') {
+            Some((index, rest)) if inner.repeated && index.parse::<usize>().is_ok() => {
+                (format!("{VARIABLE_SEPARATOR}{index}"), rest)
+            }
+            _ => (String::new(), rest),
+        };
+        let rest = joined_by_one(inner, rest)?;
+        Some(format!("{}{index}{VARIABLE_SEPARATOR}{rest}", inner.name))
+    })
 }
 
 fn steps(path: &str) -> Vec<Step> {

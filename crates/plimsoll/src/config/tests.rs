@@ -96,10 +96,13 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
         ("one chain id twice", format!("{CHAIN}\n{CHAIN}"), vec![]),
         ("no RPC", CHAIN.replace("rpc = \"http://localhost:8545\"\n", ""), vec![]),
         ("an RPC of another kind", CHAIN.replace("http://", "ftp://user:hunter2@"), vec![]),
+        ("an RPC's port out of range", CHAIN.replace("localhost:8545", "user:hunter2@localhost:85450/hunter2"), vec![]),
         ("an RPC given twice", CHAIN.to_owned() + "rpc_file = \"secret\"\n", vec![]),
         ("a secret's file that is missing", CHAIN.replace("rpc = \"http://localhost:8545\"", "rpc_file = \"none\""), vec![]),
         ("a secret's file that is empty", with("[database]\nurl = \"postgres://localhost/x\"\napp_password_file = \"empty\""), vec![]),
         ("two databases", with("[database]\nurl = \"postgres://localhost/x\"\ndata_dir = \"here\""), vec![]),
+        ("a data directory that is a file", with("[database]\ndata_dir = \"token.json\""), vec![]),
+        ("a data directory below a file", with("[database]\ndata_dir = \"token.json/data\""), vec![]),
         ("a list of chains that is empty", "chain = []\n".into(), vec![]),
         ("another database system", with("[database]\nurl = \"mysql://root:hunter2@localhost/x\""), vec![]),
         ("a tenant's id that is no UUID", format!("{}{CHAIN}", TENANT.replace("0198c5a1-", "acme-")), vec![]),
@@ -129,6 +132,12 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
         ("a tenant that is misspelt", contract(&[("tenant", "\"acmee\"")]), vec![]),
         ("a tenant that is unknown", contract(&[("tenant", "\"globex\"")]), vec![]),
         ("a variable that is no setting", CHAIN.into(), vec![("PLIMSOLL_API__LISEN", "127.0.0.1:1"), ("PLIMSOLL_DATABSE__URL", "x")]),
+        (
+            "a variable with one underscore too few",
+            CHAIN.into(),
+            vec![("PLIMSOLL_API_LISTEN", "127.0.0.1:1"), ("PLIMSOLL_CHAIN_0_MAX_LAG_MS", "1"), ("PLIMSOLL_DATABASE_URL", "x")],
+        ),
+        ("a variable that is no text", CHAIN.into(), vec![("PLIMSOLL_API__LISTEN", "\u{fffd}"), ("DATABASE_URL", "hunter\u{fffd}")]),
         ("a variable of the wrong kind", CHAIN.into(), vec![("PLIMSOLL_CHAIN__0__CONFIRMATIONS", "many")]),
         ("a variable that skips an entry", CHAIN.into(), vec![("PLIMSOLL_CHAIN__2__NAME", "three")]),
         ("a variable without the entry's number", CHAIN.into(), vec![("PLIMSOLL_CHAIN__NAME", "one")]),
@@ -169,12 +178,56 @@ fn a_file_that_is_missing_is_an_error_only_when_it_was_named() {
 }
 
 #[test]
+fn a_file_that_is_no_configuration_file_says_what_it_is() {
+    let dir = directory();
+    let told = |file: &Path| load(file, true, &Environment::new()).problems.to_string();
+    assert!(told(dir.path()).contains("this is a directory"));
+    let file = dir.path().join("picture.png");
+    std::fs::write(&file, b"\x89PNG\xff").unwrap();
+    assert!(told(&file).contains("no text in UTF-8"));
+}
+
+#[test]
+fn the_port_of_a_url_is_not_looked_for_in_passwords_and_addresses() {
+    let dir = directory();
+    for url in
+        ["http://u:99999@localhost/", "http://[::1:99999]", "http://[::1]:8545", "wss://node/99999:99999"]
+    {
+        let loaded = load_text(dir.path(), &CHAIN.replace("http://localhost:8545", url), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{url}");
+    }
+}
+
+#[test]
+fn a_secret_that_every_user_may_read_deserves_a_word() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = directory();
+    let text =
+        format!("[database]\nurl = \"postgres://localhost/x\"\napp_password_file = \"secret\"\n{CHAIN}");
+    let noted = |mode| {
+        let secret = dir.path().join("secret");
+        std::fs::set_permissions(secret, std::fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = load_text(dir.path(), &text, &[]);
+        assert_eq!(loaded.problems.to_string(), "");
+        loaded.notes.iter().any(|note| note.contains("plimsoll.toml:3:21") && note.contains("chmod o-r"))
+    };
+    assert_eq!([0o644, 0o640, 0o600].map(noted), [true, false, false]);
+}
+
+#[test]
 fn a_variable_of_an_orchestrator_is_no_setting() {
     let dir = directory();
     let loaded = load_text(
         dir.path(),
         CHAIN,
-        &[("PLIMSOLL_SERVICE_HOST", "10.0.0.1"), ("PLIMSOLL_PORT", "tcp://10.0.0.1:80")],
+        &[
+            ("PLIMSOLL_SERVICE_HOST", "10.0.0.1"),
+            ("PLIMSOLL_PORT", "tcp://10.0.0.1:80"),
+            ("PLIMSOLL_API_SERVICE_HOST", "10.0.0.1"),
+            ("PLIMSOLL_API_PORT", "tcp://10.0.0.1:80"),
+            ("PLIMSOLL_CONFIG", "plimsoll.toml"),
+            ("SOMEBODY_ELSES", "\u{fffd}"),
+        ],
     );
     assert_eq!(loaded.problems.to_string(), "");
 }

@@ -100,6 +100,14 @@ impl Check<'_> {
             );
             return None;
         }
+        if let Some(port) = host.and_then(port_of).filter(|port| port.parse::<u16>().is_err()) {
+            self.problems.add(
+                origin,
+                format!("`{}.rpc`: `{}` is no port from 0 to 65535", group.path, shorten(port)),
+                "correct the port, or leave it away for the scheme's own",
+            );
+            return None;
+        }
         Some((rpc, origin))
     }
 
@@ -203,4 +211,11 @@ impl Check<'_> {
         );
         None
     }
+}
+
+/// The port of a URL's authority, where it has one. A colon in a user's password or in an IPv6 address begins none.
+fn port_of(authority: &str) -> Option<&str> {
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let after = host.rfind(']').map_or(host, |end| &host[end..]);
+    after.split_once(':').map(|(_, port)| port)
 }

@@ -1,5 +1,6 @@
 //! Which database, and secrets that are given as themselves or in files.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use plimsoll_store::DatabaseUrls;
@@ -12,8 +13,10 @@ use crate::config::{Database, DatabaseSource, Origin, Secret};
 
 /// A file that holds one secret is not longer.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// The bit of a file's mode that lets everyone read it.
+const READABLE_BY_ALL: u32 = 0o004;
 /// Read where the configuration names no database of its own.
-const DATABASE_URL: &str = "DATABASE_URL";
+pub(in crate::config) const DATABASE_URL: &str = "DATABASE_URL";
 
 impl Check<'_> {
     pub(super) fn database(&mut self, group: Option<&Group>, environment: &Environment) -> Option<Database> {
@@ -73,9 +76,19 @@ impl Check<'_> {
         Some((DatabaseSource::Url(Secret::new(url)), origin))
     }
 
-    fn private(&self, group: &Group) -> Option<(DatabaseSource, Origin)> {
-        let directory = self.path(group.text("data_dir")?);
-        Some((DatabaseSource::Private(directory), group.origin_of("data_dir")))
+    fn private(&mut self, group: &Group) -> Option<(DatabaseSource, Origin)> {
+        let (directory, origin) = (self.path(group.text("data_dir")?), group.origin_of("data_dir"));
+        // It need not be there yet, but what is there on the way to it must be directories.
+        let obstacle = directory.ancestors().find(|path| path.exists()).filter(|path| !path.is_dir());
+        if let Some(obstacle) = obstacle {
+            self.problems.add(
+                origin,
+                format!("`database.data_dir`: {obstacle:?} is a file, and a directory is needed there"),
+                "name a directory; one that is not there yet is made",
+            );
+            return None;
+        }
+        Some((DatabaseSource::Private(directory), origin))
     }
 
     pub(super) fn path(&self, path: &str) -> PathBuf {
@@ -118,18 +131,26 @@ impl Check<'_> {
     pub(super) fn secret_file(&mut self, group: &Group, key: &str) -> Option<(String, Origin)> {
         let origin = group.origin_of(key);
         let path = self.path(group.text(key)?);
+        let (problems, notes) = (&mut *self.problems, &mut self.notes);
+        let place = problems.place(&origin);
         let mut refuse = |what: String, remedy: &str| {
-            self.problems.add(origin.clone(), format!("`{}.{key}`: {what}", group.path), remedy);
+            problems.add(origin.clone(), format!("`{}.{key}`: {what}", group.path), remedy);
             None
         };
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > MAX_SECRET_BYTES => {
+        if let Ok(metadata) = std::fs::metadata(&path) {
+            if metadata.len() > MAX_SECRET_BYTES {
                 return refuse(
                     format!("the file {path:?} is {} bytes long", metadata.len()),
                     "name a file that holds the secret and nothing else",
                 );
             }
-            _ => {}
+            // A note and no problem: orchestrators mount secrets so, where nobody else can come.
+            if metadata.is_file() && metadata.permissions().mode() & READABLE_BY_ALL != 0 {
+                notes.push(format!(
+                    "{place}: `{}.{key}`: every user of this machine may read the file {path:?}; `chmod o-r` it where there are others",
+                    group.path
+                ));
+            }
         }
         match std::fs::read_to_string(&path) {
             Ok(text) if text.trim().is_empty() => {
