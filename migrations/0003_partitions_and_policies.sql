@@ -12,7 +12,7 @@ INSERT INTO partition_policies (parent, width, unit, retention) VALUES
     ('chain_events',        10000000, 'blocks',  NULL),
     ('chain_tx_meta',       10000000, 'blocks',  NULL),
     ('journal',             20000000, 'records', NULL),
-    ('view_apply_log',      20000000, 'records', NULL),
+    ('view_apply_entries',  20000000, 'records', NULL),
     ('view_trail',          20000000, 'records', NULL),
     ('position_push_links', 20000000, 'records', NULL);
 
@@ -60,7 +60,7 @@ BEGIN
         EXECUTE format('CREATE POLICY owner_all ON %I TO plimsoll_owner USING (true) WITH CHECK (true)', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['chains', 'chain_blocks', 'chain_events', 'chain_tx_meta', 'chain_live', 'journal', 'fold_cursors',
-                                'view_apply_log', 'position_cache_mirror', 'view_mirror', 'view_trail', 'position_push_links'] LOOP
+                                'view_apply_entries', 'position_cache_mirror', 'view_mirror', 'view_trail', 'position_push_links'] LOOP
         EXECUTE format('CREATE POLICY public_read ON %I FOR SELECT TO plimsoll_app USING (true)', name);
         EXECUTE format('GRANT SELECT ON %I TO plimsoll_app', name);
     END LOOP;
@@ -78,7 +78,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA plimsoll TO plimsoll_worker;
 GRANT INSERT, UPDATE ON tenants, chains, leases, fold_cursors TO plimsoll_worker;
 GRANT INSERT, UPDATE, DELETE ON tenant_contracts, position_cache_mirror, view_mirror TO plimsoll_worker;
 GRANT INSERT, DELETE ON chain_live, fold_undo, view_trail, position_push_links TO plimsoll_worker;
-GRANT INSERT ON chain_events, chain_tx_meta, journal, fold_skips, anomalies, view_apply_log TO plimsoll_worker;
+GRANT INSERT ON chain_events, chain_tx_meta, journal, fold_skips, anomalies, view_apply_entries TO plimsoll_worker;
 GRANT INSERT, UPDATE (state) ON chain_blocks TO plimsoll_worker;
 
 -- Readiness compares the schema's version with the binary's. The migrator makes that table before the first migration.
@@ -91,6 +91,12 @@ END
 $$;
 
 -- Typed faces of the generic mirror, for people and reports.
+CREATE VIEW view_apply_log WITH (security_invoker = true) AS
+    SELECT a.chain_id, a.journal_seq, a.fold, a.block_number, e.tx_hash, e.log_index, e.contract_address, e.event_name, a.view_kind,
+           '0x' || encode(a.key_user, 'hex') AS key_user, '0x' || encode(a.key_asset, 'hex') AS key_asset, a.request_id, a.seq,
+           a.apply_status, a.reject_code, a.reject_detail, a.observed_at
+    FROM view_apply_entries a
+    LEFT JOIN chain_events e ON e.chain_id = a.chain_id AND e.block_number = a.block_number AND e.id = a.event_id;
 CREATE VIEW asset_stats_mirror WITH (security_invoker = true) AS
     SELECT chain_id, contract, key AS asset, (value ->> 'totalCollateral')::numeric(78,0) AS total_collateral,
            (value ->> 'totalDebt')::numeric(78,0) AS total_debt, (value ->> 'price')::numeric(78,0) AS price, last_chain_block, last_chain_tx
@@ -98,4 +104,4 @@ CREATE VIEW asset_stats_mirror WITH (security_invoker = true) AS
 CREATE VIEW health_factor_mirror WITH (security_invoker = true) AS
     SELECT chain_id, contract, key AS "user", (value ->> 'healthFactor')::numeric(78,0) AS health_factor, last_chain_block, last_chain_tx
     FROM view_mirror WHERE view = 'health_factor';
-GRANT SELECT ON asset_stats_mirror, health_factor_mirror TO plimsoll_app, plimsoll_worker;
+GRANT SELECT ON view_apply_log, asset_stats_mirror, health_factor_mirror TO plimsoll_app, plimsoll_worker;

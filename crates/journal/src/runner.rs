@@ -15,7 +15,14 @@ use crate::step::{StepOptions, step};
 use crate::tail::Tail;
 
 /// About how many records a step takes.
-const MAX_STEP_RECORDS: usize = 30_000;
+const MAX_STEP_RECORDS: usize = 48_000;
+/// A step of this many records, all of final blocks, is one of a backfill. Nobody waits for its effects, so the next one gathers more
+/// records first: of the rows that they change time and again, each is then written once.
+const BULK_RECORDS: usize = 1_000;
+/// How long a backfill's next step gathers.
+const BULK_LINGER: Duration = Duration::from_secs(2);
+/// A backfill that brings nothing for this long is over, or slow.
+const BULK_QUIET: Duration = Duration::from_millis(150);
 /// A wake-up that was lost (another process's, while the listener reconnected) is made up for after this long.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -87,6 +94,14 @@ impl<F: Fold> FoldRunner<F> {
             match step(&mut self.fold, &self.db, self.chain_id, options).await {
                 Ok(done) if done.records > 0 => {
                     cursor = done.cursor;
+                    if done.settled && done.records >= BULK_RECORDS {
+                        let full = cursor + to_i64(MAX_STEP_RECORDS as u64);
+                        tokio::select! {
+                            () = gathered(&mut end, full) => {}
+                            () = cancel.cancelled() => {}
+                            () = lease.lost().cancelled() => {}
+                        }
+                    }
                     metrics::counter!("fold_records_total", "fold" => self.fold.name(), "chain_id" => self.chain_id.to_string())
                         .increment(done.records as u64);
                 }
@@ -131,6 +146,20 @@ impl<F: Fold> FoldRunner<F> {
         lease.guard(&mut tx).await?;
         cursor::stop(&mut tx, self.fold.name(), self.chain_id, &why).await?;
         Ok(tx.commit().await?)
+    }
+}
+
+/// Until the journal has reached `seq`, or stands still, or long enough.
+async fn gathered(end: &mut watch::Receiver<i64>, seq: i64) {
+    let growing = async {
+        while *end.borrow_and_update() < seq {
+            if !matches!(tokio::time::timeout(BULK_QUIET, end.changed()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(BULK_LINGER, growing).await.is_err() {
+        tracing::trace!("enough waited for a larger step");
     }
 }
 
@@ -234,5 +263,36 @@ pub async fn listen(db: &Db, tail: &Tail, cancel: &CancellationToken) -> Result<
                 tracing::warn!(payload = notification.payload(), "an announcement that is not <chain>:<seq>");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long gathering up to record 1,000 takes while the journal grows by `records` every `period`, `times` over.
+    async fn gathering(records: i64, period: Duration, times: u32) -> Duration {
+        let journal = watch::Sender::new(0);
+        let mut end = journal.subscribe();
+        let growth = tokio::spawn(async move {
+            for _ in 0..times {
+                tokio::time::sleep(period).await;
+                journal.send_modify(|end| *end += records);
+            }
+            std::future::pending::<()>().await;
+        });
+        let began = tokio::time::Instant::now();
+        gathered(&mut end, 1_000).await;
+        growth.abort();
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_of_a_backfill_waits_until_it_is_full_or_the_journal_stands_still_or_long_enough() {
+        let ms = Duration::from_millis;
+        assert_eq!(gathering(100, ms(50), 40).await, ms(500), "full");
+        assert_eq!(gathering(100, ms(50), 4).await, ms(200) + BULK_QUIET, "nothing more came");
+        assert_eq!(gathering(1, ms(100), 40).await, BULK_LINGER, "it trickles");
+        assert_eq!(gathering(2_000, ms(50), 1).await, ms(50), "full at once");
     }
 }

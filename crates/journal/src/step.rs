@@ -60,6 +60,8 @@ pub struct Step {
     pub cursor: i64,
     /// The fold is stopped and takes no record until an operator decides.
     pub stopped: bool,
+    /// Its last record's block is final.
+    pub settled: bool,
 }
 
 /// Takes one step.
@@ -150,7 +152,7 @@ async fn take<F: Fold>(
     }
     let mut cursor = cursor::lock(tx, name, chain_id).await?;
     if cursor.stopped {
-        return Ok(Step { records: 0, cursor: cursor.seq, stopped: true });
+        return Ok(Step { records: 0, cursor: cursor.seq, stopped: true, settled: false });
     }
     let mut records =
         match options.tail.and_then(|tail| tail.after(chain_id, cursor.seq, options.max_records)) {
@@ -165,21 +167,23 @@ async fn take<F: Fold>(
         if cursor.seq > end {
             return Err(FoldError::CursorPastEnd { fold: name, chain_id, cursor: cursor.seq, end }.into());
         }
-        return Ok(Step { records: 0, cursor: cursor.seq, stopped: false });
+        return Ok(Step { records: 0, cursor: cursor.seq, stopped: false, settled: false });
     };
     let retracts = first.kind == JournalKind::Retract;
     let run =
         records.iter().position(|r| (r.kind == JournalKind::Retract) != retracts).unwrap_or(records.len());
     records.truncate(run);
     let last = records.last().map_or(cursor.seq, |r| r.seq);
+    let last_block = records.last().map(|r| r.block_number);
     if retracts {
         take_back(fold, tx, chain_id, &mut cursor, records).await?;
     } else {
         apply(fold, tx, chain_id, &mut cursor, records).await?;
     }
+    let settled = last_block.is_some_and(|number| cursor.final_number.is_some_and(|f| number <= f));
     cursor.seq = last;
     cursor::advance(tx, name, chain_id, &cursor).await?;
-    Ok(Step { records: run, cursor: last, stopped: false })
+    Ok(Step { records: run, cursor: last, stopped: false, settled })
 }
 
 /// About `limit` records after `after`, ending where a block ends: a block's records are contiguous and committed together, so only

@@ -21,7 +21,7 @@ use crate::row::{MirrorKey, MirrorRow, PositionKey, PositionRow, Undo};
 use crate::rows::{REORG_ROLLBACK, RowWriter, SKIPPED};
 
 /// The tables that are partitioned by journal sequence.
-const PARTITIONED: &[&str] = &["view_apply_log", "view_trail", "position_push_links"];
+const PARTITIONED: &[&str] = &["view_apply_entries", "view_trail", "position_push_links"];
 
 /// Keeps the mirrors, trails, links and apply log of one chain.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::FOLD_NAME;
 use crate::batch::{Batch, Item, Outcome, Poison, Says};
 use crate::plan::Plans;
-use crate::repo::log::{APPLY_LOG_COLUMNS, LINK_COLUMNS, Rows, TRAIL_COLUMNS};
+use crate::repo::log::{APPLY_ENTRY_COLUMNS, LINK_COLUMNS, Rows, TRAIL_COLUMNS};
 use crate::repo::to_i64;
 
 /// The reject code of a retraction.
@@ -33,10 +33,10 @@ impl<'a> RowWriter<'a> {
         Self { chain_id: to_i64(chain_id), rows, scratch: String::new(), json: Vec::new() }
     }
 
-    /// Each item's apply-log row, and its trail or link row.
+    /// Each item's apply-log entry, and its trail or link row.
     pub(crate) fn batch(&mut self, batch: &Batch<'_>) -> Result<(), Poison> {
         for item in &batch.items {
-            self.apply_log(item.record.seq, item);
+            self.apply_entry(item.record.seq, item);
             match item.says {
                 Says::Push => self.link(batch, item),
                 Says::Trail => self.trail(item)?,
@@ -58,25 +58,22 @@ impl<'a> RowWriter<'a> {
         }
     }
 
-    fn apply_log(&mut self, journal_seq: i64, item: &Item<'_>) {
+    fn apply_entry(&mut self, journal_seq: i64, item: &Item<'_>) {
         let event = item.event;
-        let out = &mut self.rows.apply_log;
-        out.row(APPLY_LOG_COLUMNS);
+        let out = &mut self.rows.apply_entries;
+        out.row(APPLY_ENTRY_COLUMNS);
         out.put_i64(self.chain_id);
         out.put_i64(journal_seq);
-        out.put_text(FOLD_NAME);
         out.put_i64(to_i64(event.block_number));
-        out.put_bytea(event.tx_hash.as_slice());
-        out.put_i32(event.log_index.cast_signed());
-        out.put_hex_text(event.contract.as_slice());
-        out.put_opt(item.plan, |out, plan| out.put_text(&plan.event_name));
+        out.put_i64(event.id);
+        out.put_text(FOLD_NAME);
         out.put_text(item.plan.map_or(ViewKind::Unknown, |plan| plan.kind).as_str());
-        out.put_opt(item.user, |out, user| out.put_hex_text(user.as_slice()));
-        out.put_opt(item.asset, |out, asset| out.put_hex_text(asset.as_slice()));
-        self.request_id(|rows| &mut rows.apply_log, item.request_id);
-        let out = &mut self.rows.apply_log;
-        out.put_opt(item.seq, CopyBuffer::put_numeric_u64);
         out.put_text(item.outcome.status.as_str());
+        out.put_opt(item.user, |out, user| out.put_bytea(user.as_slice()));
+        out.put_opt(item.asset, |out, asset| out.put_bytea(asset.as_slice()));
+        self.request_id(|rows| &mut rows.apply_entries, item.request_id);
+        let out = &mut self.rows.apply_entries;
+        out.put_opt(item.seq, CopyBuffer::put_numeric_u64);
         out.put_opt(item.outcome.code, CopyBuffer::put_text);
         match &item.outcome.detail {
             Some(detail) => {
@@ -143,13 +140,13 @@ impl<'a> RowWriter<'a> {
         out.put_i32(event.log_index.cast_signed());
     }
 
-    /// The apply-log row of a retraction.
+    /// The apply-log entry of a retraction.
     pub(crate) fn retraction(&mut self, plans: &Plans, undone: &Undone) {
         let detail = json!({ "retracted_seq": undone.record.seq });
         self.lone(plans, undone.retract_seq, &undone.record, Outcome::rejected(REORG_ROLLBACK, detail));
     }
 
-    /// The apply-log row of a record that an operator had passed over.
+    /// The apply-log entry of a record that an operator had passed over.
     pub(crate) fn skipped(&mut self, plans: &Plans, record: &Record, reason: &str) {
         let outcome = Outcome {
             status: ApplyStatus::Error,
@@ -170,6 +167,6 @@ impl<'a> RowWriter<'a> {
             item.request_id = plan.request_id(event).ok().flatten();
             item.seq = plan.seq(event).ok().flatten();
         }
-        self.apply_log(journal_seq, &item);
+        self.apply_entry(journal_seq, &item);
     }
 }

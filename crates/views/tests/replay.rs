@@ -131,7 +131,7 @@ async fn a_replay_finds_what_somebody_changed_by_hand() {
             ("view_mirror", 0),
             ("view_trail", 0),
             ("position_push_links", 1),
-            ("view_apply_log", 0)
+            ("view_apply_entries", 0)
         ]
     );
     assert_eq!(report.differences[0].live.as_ref().unwrap()["debt"], 1);

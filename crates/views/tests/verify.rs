@@ -49,7 +49,7 @@ impl Stage {
         };
         let writer = Writer::open(&db, lease, Tail::default(), &identity).await.unwrap();
         let mut partitions = Partitions::default();
-        for table in ["view_apply_log", "view_trail", "position_push_links"] {
+        for table in ["view_apply_entries", "view_trail", "position_push_links"] {
             partitions.ensure(db.worker(), table, deployment.chain_id, 0, 1).await.unwrap();
         }
         let contracts = Contracts::new(deployment.manifest().map(|(name, address, abi)| {

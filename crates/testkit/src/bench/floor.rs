@@ -16,7 +16,7 @@ const TABLES: [&str; 8] = [
     "chain_events",
     "chain_live",
     "journal",
-    "view_apply_log",
+    "view_apply_entries",
     "position_cache_mirror",
     "view_mirror",
     "view_trail",
@@ -49,7 +49,7 @@ impl Rows {
             ("chain_blocks", last_block),
             ("chain_events", last_block),
             ("journal", last_seq),
-            ("view_apply_log", last_seq),
+            ("view_apply_entries", last_seq),
             ("view_trail", last_seq),
         ] {
             partitions.ensure(store.db.worker(), table, chain_id, 0, to).await?;

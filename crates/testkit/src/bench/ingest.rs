@@ -228,14 +228,14 @@ pub(super) async fn push_batch(
 async fn check(store: &Store, events: u64) -> Result<()> {
     let counts = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM chain_events) AS "events!", (SELECT count(*) FROM chain_live) AS "live!",
-                  (SELECT count(*) FROM view_apply_log WHERE apply_status = 'applied') AS "applied!",
+                  (SELECT count(*) FROM view_apply_entries WHERE apply_status = 'applied') AS "applied!",
                   (SELECT count(*) FROM position_cache_mirror) AS "mirrored!""#
     )
     .fetch_one(store.db.worker())
     .await?;
     let expected = i64::try_from(events)?;
     for (table, count) in
-        [("chain_events", counts.events), ("chain_live", counts.live), ("view_apply_log", counts.applied)]
+        [("chain_events", counts.events), ("chain_live", counts.live), ("view_apply_entries", counts.applied)]
     {
         ensure!(count == expected, "{table} has {count} rows for {expected} events");
     }

@@ -1,4 +1,4 @@
-//! What has its journal record as key (`view_apply_log`, `view_trail`, `position_push_links`), and `anomalies`.
+//! What has its journal record as key (`view_apply_entries`, `view_trail`, `position_push_links`), and `anomalies`.
 
 use plimsoll_store::CopyBuffer;
 use sqlx::PgConnection;
@@ -9,10 +9,9 @@ use crate::batch::Anomaly;
 /// Who says so, in `anomalies.source`.
 pub(crate) const FOLD_SOURCE: &str = "fold:views";
 
-pub(crate) const APPLY_LOG_COLUMNS: i16 = 16;
-const APPLY_LOG: &str = "COPY view_apply_log (chain_id, journal_seq, fold, block_number, tx_hash, log_index, contract_address, \
-     event_name, view_kind, key_user, key_asset, request_id, seq, apply_status, reject_code, reject_detail) \
-     FROM STDIN (FORMAT binary)";
+pub(crate) const APPLY_ENTRY_COLUMNS: i16 = 13;
+const APPLY_ENTRIES: &str = "COPY view_apply_entries (chain_id, journal_seq, block_number, event_id, fold, view_kind, apply_status, \
+     key_user, key_asset, request_id, seq, reject_code, reject_detail) FROM STDIN (FORMAT binary)";
 
 pub(crate) const TRAIL_COLUMNS: i16 = 11;
 const TRAIL: &str = "COPY view_trail (chain_id, journal_seq, contract, view, key, tenant_id, value, block_number, block_hash, \
@@ -25,21 +24,21 @@ const LINKS: &str = "COPY position_push_links (chain_id, journal_seq, router, \"
 /// Rows of the three tables on their way in. The memory is kept from batch to batch.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    pub(crate) apply_log: CopyBuffer,
+    pub(crate) apply_entries: CopyBuffer,
     pub(crate) trail: CopyBuffer,
     pub(crate) links: CopyBuffer,
 }
 
 impl Rows {
     pub(crate) async fn write(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.apply_log.write_and_clear(conn, APPLY_LOG).await?;
+        self.apply_entries.write_and_clear(conn, APPLY_ENTRIES).await?;
         self.trail.write_and_clear(conn, TRAIL).await?;
         self.links.write_and_clear(conn, LINKS).await?;
         Ok(())
     }
 
     pub(crate) fn clear(&mut self) {
-        self.apply_log.clear();
+        self.apply_entries.clear();
         self.trail.clear();
         self.links.clear();
     }

@@ -145,15 +145,27 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Rows of one statement: its parameters are held thrice, as columns, as encoded and as sent.
+const ROWS_PER_UPDATE: usize = 8_192;
+
 /// Replaces rows whose keys the table has, and returns how many it had.
 pub(crate) async fn update(
     conn: &mut PgConnection,
     chain_id: u64,
     rows: &[(PositionKey, PositionRow)],
 ) -> Result<u64, sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(0);
+    let mut updated = 0;
+    for rows in rows.chunks(ROWS_PER_UPDATE) {
+        updated += update_some(conn, chain_id, rows).await?;
     }
+    Ok(updated)
+}
+
+async fn update_some(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    rows: &[(PositionKey, PositionRow)],
+) -> Result<u64, sqlx::Error> {
     let columns = Rows::of(rows);
     let updated = sqlx::query!(
         r#"UPDATE position_cache_mirror m SET

@@ -13,7 +13,7 @@ const SHADOWED: &[&str] = &[
     "view_mirror",
     "view_trail",
     "position_push_links",
-    "view_apply_log",
+    "view_apply_entries",
     "anomalies",
     "fold_cursors",
     "fold_undo",
@@ -66,7 +66,7 @@ pub(crate) const COMPARED: &[Compared] = &[
     Compared { name: "view_trail", key: KeyColumns::Seq, times: &["recorded_at"], condition: "true" },
     Compared { name: "position_push_links", key: KeyColumns::Seq, times: &[], condition: "true" },
     Compared {
-        name: "view_apply_log",
+        name: "view_apply_entries",
         key: KeyColumns::Seq,
         times: &["observed_at"],
         condition: "fold = 'views'",
@@ -201,7 +201,7 @@ pub(crate) async fn status_counts(
     chain_id: u64,
 ) -> Result<Vec<(String, Option<String>, i64)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT apply_status::text AS "status!", reject_code, count(*) AS "rows!" FROM view_apply_log
+        r#"SELECT apply_status::text AS "status!", reject_code, count(*) AS "rows!" FROM view_apply_entries
            WHERE chain_id = $1 AND fold = $2 GROUP BY 1, 2 ORDER BY 1, 2"#,
         to_i64(chain_id),
         FOLD_NAME

@@ -8,7 +8,9 @@ use alloy_dyn_abi::DynSolValue;
 use alloy_json_abi::JsonAbi;
 use alloy_primitives::{Address, B256, I256, U256, keccak256};
 use plimsoll_chain::abi::{Contract, Contracts};
-use plimsoll_journal::{ChainIdentity, Content, Event, NewBlock, NewEvent, StepOptions, Tail, Writer, step};
+use plimsoll_journal::{
+    ChainIdentity, Content, Decoding, Event, NewBlock, NewEvent, StepOptions, Tail, Writer, step,
+};
 use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_views::ViewFold;
 use sqlx::AssertSqlSafe;
@@ -123,6 +125,21 @@ pub fn replayed(tx: u8, who: u8, what: u8, request: u8, seq: u64) -> Log {
     )
 }
 
+/// As ingest has it.
+fn decoding(event: &Event) -> Option<Decoding> {
+    let decoded = contracts()
+        .decode(&event.contract, &event.topics, &event.data, &event.tx_hash, event.log_index)
+        .expect("the scenes' logs are what their ABI says")?;
+    let mut payload = Vec::new();
+    decoded.write_json(&mut payload);
+    Some(Decoding {
+        request_id: decoded.request_id().map(|id| id.to_string()),
+        seq: decoded.seq(),
+        event_name: decoded.name,
+        payload,
+    })
+}
+
 /// A journal and the fold over it.
 pub struct Scene {
     pub db: Db,
@@ -151,7 +168,7 @@ impl Scene {
         };
         let writer = Writer::open(&db, lease, Tail::default(), &identity).await.unwrap();
         let mut partitions = Partitions::default();
-        for table in ["view_apply_log", "view_trail", "position_push_links"] {
+        for table in ["view_apply_entries", "view_trail", "position_push_links"] {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
         }
         let fold = ViewFold::new(chain_id, &contracts());
@@ -172,7 +189,7 @@ impl Scene {
                 topics: plimsoll_chain::Topics::new(&log.topics).unwrap(),
                 data: log.data.clone().into(),
             };
-            NewEvent { event, decoding: None }
+            NewEvent { decoding: decoding(&event), event }
         });
         let block = NewBlock { number, hash, parent_hash: parent, timestamp: 1_700_000_000 + number };
         Content { block, events: events.collect(), transactions: Vec::new() }
