@@ -10,18 +10,20 @@ use sqlx::{Connection, PgConnection};
 
 use crate::run;
 
-const COPY: &str = "COPY story (dropped_at, what, filling) FROM STDIN (FORMAT binary)";
+const COPY: &str = "COPY story (attempt, what, filling) FROM STDIN (FORMAT binary)";
 const SMALL_ROWS: usize = 3;
 /// Far more than the sockets hold, so that sending waits for the server many times.
 const LARGE_ROWS: usize = 300;
 const LARGE_ROW_BYTES: usize = 10_000;
+const DROPS: u32 = 40;
 
 /// Two sets of pools on one database: one with a single connection, and one that looks at what is committed.
 async fn places() -> (Db, Db) {
     let urls = testing::database().await;
     let one = Db::connect_with(&urls, PoolSizes { app: 1, worker: 1 }).await.unwrap();
     let other = Db::connect(&urls).await.unwrap();
-    let table = "CREATE TABLE story (dropped_at bigint, what text, filling text); GRANT ALL ON story TO plimsoll_worker";
+    let table =
+        "CREATE TABLE story (attempt bigint, what text, filling text); GRANT ALL ON story TO plimsoll_worker";
     run(&urls.owner, table).await.unwrap();
     (one, other)
 }
@@ -44,20 +46,20 @@ async fn drop_after<F: Future>(polls: i64, future: F) -> Option<F::Output> {
     .await
 }
 
-async fn put(conn: &mut PgConnection, dropped_at: i64, what: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO story (dropped_at, what) VALUES ($1, $2)")
-        .bind(dropped_at)
+async fn put(conn: &mut PgConnection, attempt: i64, what: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO story (attempt, what) VALUES ($1, $2)")
+        .bind(attempt)
         .bind(what)
         .execute(conn)
         .await
         .map(drop)
 }
 
-fn rows(dropped_at: i64, count: usize, bytes: usize) -> CopyBuffer {
+fn rows(attempt: i64, count: usize, bytes: usize) -> CopyBuffer {
     let mut buffer = CopyBuffer::new();
     for _ in 0..count {
         buffer.row(3);
-        buffer.put_i64(dropped_at);
+        buffer.put_i64(attempt);
         buffer.put_text("copied");
         buffer.put_text(&"x".repeat(bytes));
     }
@@ -65,9 +67,9 @@ fn rows(dropped_at: i64, count: usize, bytes: usize) -> CopyBuffer {
 }
 
 /// How many rows of a kind the pool sees.
-async fn count(db: &Db, dropped_at: i64, what: &[&str]) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM story WHERE dropped_at = $1 AND what = ANY ($2)")
-        .bind(dropped_at)
+async fn count(db: &Db, attempt: i64, what: &[&str]) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM story WHERE attempt = $1 AND what = ANY ($2)")
+        .bind(attempt)
         .bind(what)
         .fetch_one(db.worker())
         .await
@@ -78,18 +80,18 @@ const ITS_OWN: &[&str] = &["begun", "copied", "asked"];
 
 /// Of everything that a transaction may be dropped in: BEGIN, a statement, a COPY that fits into one message, a query whose answer is read in
 /// part, a COPY that waits for the server, COMMIT.
-async fn story(db: &Db, dropped_at: i64, commits: &AtomicBool) -> Result<(), sqlx::Error> {
+async fn story(db: &Db, attempt: i64, commits: &AtomicBool) -> Result<(), sqlx::Error> {
     let mut tx = db.begin_worker().await?;
-    put(&mut tx, dropped_at, "begun").await?;
-    rows(dropped_at, SMALL_ROWS, 1).write(&mut tx, COPY).await?;
+    put(&mut tx, attempt, "begun").await?;
+    rows(attempt, SMALL_ROWS, 1).write(&mut tx, COPY).await?;
     sqlx::query("SELECT repeat('x', 1000) FROM generate_series(1, 1000)").fetch_all(&mut *tx).await?;
     {
         let mut nested = tx.begin().await?;
-        put(&mut nested, dropped_at, "taken back").await?;
+        put(&mut nested, attempt, "taken back").await?;
         nested.rollback().await?;
     }
-    put(&mut tx, dropped_at, "asked").await?;
-    rows(dropped_at, LARGE_ROWS, LARGE_ROW_BYTES).write(&mut tx, COPY).await?;
+    put(&mut tx, attempt, "asked").await?;
+    rows(attempt, LARGE_ROWS, LARGE_ROW_BYTES).write(&mut tx, COPY).await?;
     commits.store(true, Ordering::Relaxed);
     tx.commit().await
 }
@@ -97,45 +99,42 @@ async fn story(db: &Db, dropped_at: i64, commits: &AtomicBool) -> Result<(), sql
 #[tokio::test]
 async fn a_transaction_that_is_dropped_at_any_point_harms_neither_the_next_one_nor_a_statement_without_one() {
     let (one, other) = places().await;
-    let mut polls = 0;
-    let mut dropped_before_its_commit = 0;
-    // Ends: with enough polls the story comes to its end.
-    loop {
+    let (mut polls, mut attempt, mut dropped_before_its_commit) = (0, 0, 0);
+    // How often a story is polled depends on how soon the server answers. Ends: each round drops one before its first poll.
+    while dropped_before_its_commit < DROPS {
+        attempt += 1;
         let commits = AtomicBool::new(false);
-        let ended = drop_after(polls, story(&one, polls, &commits)).await;
-        let is_over = ended.is_some();
+        let ended = drop_after(polls, story(&one, attempt, &commits)).await;
+        let (is_over, commits) = (ended.is_some(), commits.into_inner());
         if let Some(ended) = ended {
             ended.unwrap();
         }
+        let went_on = goes_on(&one, attempt).await;
+        went_on.unwrap_or_else(|error| panic!("attempt {attempt}, after {polls} polls: {error}"));
 
-        let mut next =
-            one.begin_worker().await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
-        put(&mut next, polls, "next").await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
-        next.commit().await.unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
-        sqlx::query("INSERT INTO story (dropped_at, what) VALUES ($1, 'alone')")
-            .bind(polls)
-            .execute(one.worker())
-            .await
-            .unwrap_or_else(|error| panic!("after {polls} polls: {error}"));
-
-        assert_eq!(count(&other, polls, &["next"]).await, 1, "after {polls} polls");
-        assert_eq!(count(&other, polls, &["alone"]).await, 1, "after {polls} polls");
-        assert_eq!(count(&other, polls, &["taken back"]).await, 0, "after {polls} polls");
+        assert_eq!(count(&other, attempt, &["next"]).await, 1, "after {polls} polls");
+        assert_eq!(count(&other, attempt, &["alone"]).await, 1, "after {polls} polls");
+        assert_eq!(count(&other, attempt, &["taken back"]).await, 0, "after {polls} polls");
         let all = i64::try_from(SMALL_ROWS + LARGE_ROWS + 2).unwrap();
-        let found = count(&other, polls, ITS_OWN).await;
-        let sound = match (is_over, commits.load(Ordering::Relaxed)) {
+        let found = count(&other, attempt, ITS_OWN).await;
+        let sound = match (is_over, commits) {
             (true, _) => found == all,
             (false, true) => found == 0 || found == all,
             (false, false) => found == 0,
         };
         assert!(sound, "after {polls} polls: {found} rows of {all}");
-        dropped_before_its_commit += i32::from(!commits.load(Ordering::Relaxed));
-        if is_over {
-            break;
-        }
-        polls += 1;
+        dropped_before_its_commit += u32::from(!commits);
+        polls = if is_over { 0 } else { polls + 1 };
     }
-    assert!(dropped_before_its_commit > 10, "dropped at {dropped_before_its_commit} points");
+}
+
+/// The next transaction on the one connection, and then a statement without one.
+async fn goes_on(db: &Db, attempt: i64) -> Result<(), sqlx::Error> {
+    let mut next = db.begin_worker().await?;
+    put(&mut next, attempt, "next").await?;
+    next.commit().await?;
+    let alone = sqlx::query("INSERT INTO story (attempt, what) VALUES ($1, 'alone')").bind(attempt);
+    alone.execute(db.worker()).await.map(drop)
 }
 
 async fn session(db: &Db) -> i32 {
