@@ -20,7 +20,7 @@ use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_testkit::model::ModelChain;
 use plimsoll_views::{FOLD_NAME, ViewFold};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -148,7 +148,7 @@ impl Follower {
         settings: Settings,
     ) -> Self {
         let mut partitions = Partitions::default();
-        for table in ["view_apply_entries", "view_trail", "position_push_links"] {
+        for table in ["view_apply_log", "view_trail", "position_push_links"] {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
         }
         Self {
@@ -363,16 +363,21 @@ pub struct Standing {
 }
 
 async fn journal(db: &Db, chain_id: u64) -> Standing {
-    let row: Option<(i64, Option<i64>, Option<Vec<u8>>, Option<i64>)> = sqlx::query_as(
-        "SELECT next_seq - 1, head_number, head_hash, final_number FROM chains WHERE chain_id = $1",
+    let row = sqlx::query(
+        "SELECT next_seq - 1 AS \"end\", head_number, head_hash, final_number FROM chains WHERE chain_id = $1",
     )
     .bind(chain_id.cast_signed())
     .fetch_optional(db.worker())
     .await
     .unwrap();
-    let Some((end, number, hash, final_number)) = row else { return Standing::default() };
-    let head = number.zip(hash).map(|(number, hash)| (number.cast_unsigned(), B256::from_slice(&hash)));
-    Standing { end, head, final_number: final_number.map(i64::cast_unsigned) }
+    let Some(row) = row else { return Standing::default() };
+    let number = |column| row.get::<Option<i64>, _>(column).map(i64::cast_unsigned);
+    let hash = row.get::<Option<Vec<u8>>, _>("head_hash");
+    Standing {
+        end: row.get("end"),
+        head: number("head_number").zip(hash.map(|hash| B256::from_slice(&hash))),
+        final_number: number("final_number"),
+    }
 }
 
 async fn cursor(db: &Db, chain_id: u64) -> i64 {
