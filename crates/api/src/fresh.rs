@@ -47,6 +47,8 @@ impl FreshnessLimits {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ChainMarks {
     pub(crate) chain_id: u64,
+    /// The first block that is followed. It matters only until a block is covered, so pages do not ask for it and have 0 here.
+    pub(crate) start_block: u64,
     pub(crate) head_number: Option<u64>,
     pub(crate) confirmed_number: Option<u64>,
     pub(crate) final_number: Option<u64>,
@@ -93,8 +95,16 @@ impl FoldMarks {
 impl ChainMarks {
     /// Blocks between the node's head and the journal's.
     pub(crate) fn lag_blocks(&self) -> Option<u64> {
+        self.lag_of(self.head_number)
+    }
+
+    /// Blocks to follow up to the node's head that are not `covered`.
+    fn lag_of(&self, covered: Option<u64>) -> Option<u64> {
         let node = self.node_head_number?;
-        Some(self.head_number.map_or_else(|| node.saturating_add(1), |head| node.saturating_sub(head)))
+        Some(match covered {
+            Some(covered) => node.saturating_sub(covered),
+            None => node.saturating_add(1).saturating_sub(self.start_block),
+        })
     }
 }
 
@@ -135,9 +145,7 @@ pub(crate) fn fresh(chain: &ChainMarks, fold: Option<&FoldMarks>, limits: &Fresh
         let lag_blocks = chain.lag_blocks();
         return Fresh { lag_blocks, lag_records: 0, lag_seconds: Some(0.0), stale: !why.is_empty(), why };
     };
-    let lag_blocks = chain.node_head_number.map(|node| {
-        fold.watermark.map_or_else(|| node.saturating_add(1), |watermark| node.saturating_sub(watermark))
-    });
+    let lag_blocks = chain.lag_of(fold.watermark);
     let mut why = node_reasons(chain, limits);
     ahead(chain, fold.watermark, &mut why);
     work_reasons(chain, fold, limits, &mut why);
@@ -188,6 +196,17 @@ fn node_reasons(chain: &ChainMarks, limits: &FreshLimits) -> Vec<Reason> {
             ),
         )),
         _ => {}
+    }
+    if let (None, Some(node)) = (chain.head_number, chain.node_head_number)
+        && node < chain.start_block
+    {
+        why.push(reason(
+            ReasonCode::ChainNotStarted,
+            format!(
+                "chain {} is followed from block {} on, and its node's head is {node}: it begins when the node is there, or correct `start_block`",
+                chain.chain_id, chain.start_block
+            ),
+        ));
     }
     why
 }
@@ -334,6 +353,24 @@ mod tests {
         let rewound = ChainMarks { head_number: Some(95), node_head_number: Some(95), ..chain() };
         assert_eq!(fold().lag_blocks(&rewound), 0);
         assert_eq!(seconds(-3.0), 0.0);
+    }
+
+    #[test]
+    fn a_chain_that_starts_in_the_future_has_not_started_and_lags_by_nothing() {
+        let waiting = |node| ChainMarks {
+            head_number: None,
+            node_head_number: Some(node),
+            start_block: 500,
+            ..chain()
+        };
+        let told = |marks: &ChainMarks| {
+            let why = chain_reasons(marks, &FreshLimits::default());
+            (marks.lag_blocks(), why.iter().map(|reason| reason.code).collect::<Vec<_>>())
+        };
+        assert_eq!(told(&waiting(100)), (Some(0), vec![ReasonCode::ChainNotStarted]));
+        assert_eq!(told(&waiting(499)), (Some(0), vec![ReasonCode::ChainNotStarted]));
+        assert_eq!(told(&waiting(500)), (Some(1), vec![]));
+        assert_eq!(told(&waiting(502)), (Some(3), vec![ReasonCode::LagBlocks]));
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Row {
     fn standing(self, limits: &FreshnessLimits) -> Result<Standing, RepoError> {
         let marks = ChainMarks {
             chain_id: unsigned("chain id", self.chain_id)?,
+            start_block: unsigned("start block", self.start_block)?,
             head_number: unsigned_or_none("head number", self.head_number)?,
             confirmed_number: unsigned_or_none("confirmed number", self.confirmed_number)?,
             final_number: unsigned_or_none("final number", self.final_number)?,
@@ -140,7 +141,7 @@ impl Row {
             chain_id: marks.chain_id,
             name: self.name,
             genesis_hash: hash("genesis hash", &self.genesis_hash)?,
-            start_block: unsigned("start block", self.start_block)?,
+            start_block: marks.start_block,
             confirmations: unsigned("confirmation depth", self.confirmations)?,
             finality_depth: unsigned("finality depth", self.finality_depth)?,
             state: if marks.halt.is_some() { ChainState::Halted } else { ChainState::Following },

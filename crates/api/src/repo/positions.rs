@@ -224,6 +224,7 @@ impl Row {
     fn take_standing(&mut self, chain_id: u64, limits: &FreshnessLimits) -> Result<Standing, RepoError> {
         let marks = ChainMarks {
             chain_id,
+            start_block: 0,
             head_number: unsigned_or_none("head number", self.head_number)?,
             confirmed_number: unsigned_or_none("confirmed number", self.confirmed_number)?,
             final_number: unsigned_or_none("final number", self.final_number)?,

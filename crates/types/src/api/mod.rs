@@ -108,7 +108,7 @@ pub enum ReasonCode {
     DatabaseUnreachable,
     /// The database's tables are not those that this version knows.
     SchemaMismatch,
-    /// A configured chain has not been followed yet.
+    /// A configured chain has not been followed yet, or starts at a block that its node has not reached.
     ChainNotStarted,
     /// The chain is halted until an operator resumes it.
     ChainHalted,
