@@ -16,6 +16,7 @@ const STOREYS: &[(&str, u8)] = &[
     ("plimsoll-store", 1),
     ("plimsoll-chain", 1),
     ("plimsoll-journal", 2),
+    ("plimsoll-bus", 2),
     ("plimsoll-ingest", 3),
     ("plimsoll-views", 3),
     ("plimsoll-api", 4),

@@ -1,4 +1,4 @@
-//! The words that every crate of Plimsoll speaks: amounts, request ids, addresses as text, the kinds and states that
+//! The words that every crate of Plimsoll speaks: amounts, request ids, the context of a request, addresses as text, the kinds and states that
 //! the journal and the folds write down.
 //!
 //! Pure: no clock, no I/O, no runtime; it compiles to wasm, so that the console and the server share one set of models.
@@ -7,6 +7,7 @@
 
 mod amount;
 pub mod api;
+mod context;
 mod hex;
 mod kinds;
 #[cfg(feature = "postgres")]
@@ -15,6 +16,7 @@ mod request_id;
 
 pub use alloy_primitives::{Address, B256, Bytes, I256, U256};
 pub use amount::{Amount, AmountError};
+pub use context::Context;
 pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
 pub use kinds::{ApplyStatus, BlockState, JournalKind, PushOutcome, UnknownName, ViewKind};
 pub use request_id::RequestId;
