@@ -204,3 +204,35 @@ async fn a_node_that_never_answers_does_not_hold_up_the_end() {
     drop(asked);
     assert_eq!(code, Some(0), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_replaces_nothing_makes_nothing_and_its_restoration_is_fenced_in_plain_words() {
+    let place = Place::new();
+    place.write("plimsoll.toml", &configuration(node_of_chain(CHAIN_ID), ""));
+    place.run(&["backup", "a.backup"]).fails(1, &["no private cluster"]);
+    assert!(!place.path("plimsoll-data").exists() && !place.path("a.backup").exists());
+
+    let running = place.start("the API listens");
+    assert_eq!(place.run(&["backup", "a.backup"]).code, 0);
+    let before = std::fs::read(place.path("a.backup")).unwrap();
+    place.run(&["backup", "a.backup"]).fails(2, &["a.backup is there already", "name another file"]);
+    assert_eq!(std::fs::read(place.path("a.backup")).unwrap(), before);
+    place.run(&["backup", "none/b.backup"]).fails(1, &["none/", "in a directory that exists"]);
+    place
+        .run(&["chain", "resume", "--chain", "7", "--operator", "ada", "--reason", "why not"])
+        .fails(1, &["chain 7 was never followed here"]);
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+
+    place
+        .run(&["restore", "b.backup", "--data-dir", "again"])
+        .fails(1, &["b.backup", "in a directory that exists"]);
+    let restored = place.run(&["restore", "a.backup", "--data-dir", "again"]);
+    assert!(restored.code == 0 && restored.out.contains("it is fenced"), "{restored:#?}");
+    let variables = [("PLIMSOLL_DATABASE__DATA_DIR", "again")];
+    let status = place.run_with(&["fence", "status"], &variables);
+    assert!(status.out.starts_with("fenced since 2") && status.out.contains("Z: restored"), "{status:#?}");
+    let lifted = place.run_with(&["fence", "lift", "--operator", "ada", "--reason", "looked"], &variables);
+    assert_eq!(lifted.code, 0, "{lifted:#?}");
+    assert_eq!(place.run_with(&["fence", "status"], &variables).out, "not fenced\n");
+}

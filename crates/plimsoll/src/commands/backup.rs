@@ -1,8 +1,11 @@
 //! `plimsoll backup` and `plimsoll restore`.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::print;
+use plimsoll_store::{BackupError, Cluster};
+
+use super::{print, when};
 use crate::config::{Config, DatabaseSource};
 use crate::failure::Failure;
 
@@ -13,22 +16,42 @@ pub(crate) async fn backup(config: &Config, file: &Path) -> Result<(), Failure> 
         )
         .remedy("use that server's own backups, or `pg_dump`"));
     };
-    let manifest = plimsoll_store::backup(directory, file).await?;
+    Cluster::urls_of(directory)?; // says so when there is none; a backup must not make one
+    if std::fs::symlink_metadata(file).is_ok() {
+        return Err(Failure::usage(format!(
+            "{} is there already, and a backup replaces nothing",
+            file.display()
+        ))
+        .remedy("name another file, or move this one away"));
+    }
+    let manifest = plimsoll_store::backup(directory, file).await.map_err(explained)?;
     print(&format!(
         "wrote {}: schema version {}, as of {}, {} bytes\n",
         file.display(),
         manifest.schema_version,
-        manifest.made_at,
+        when(manifest.made_at),
         manifest.archive_bytes
     ))
 }
 
 pub(crate) async fn restore(file: &Path, directory: &Path) -> Result<(), Failure> {
-    let manifest = plimsoll_store::restore(file, directory).await?;
+    let manifest = plimsoll_store::restore(file, directory).await.map_err(explained)?;
     print(&format!(
         "restored {} as of {}, schema version {}\nit is fenced: `plimsoll fence status` says more, `plimsoll fence lift` lifts it\n",
         directory.display(),
-        manifest.made_at,
+        when(manifest.made_at),
         manifest.schema_version
     ))
+}
+
+/// A path that leads nowhere is the commonest mistake with both.
+fn explained(error: BackupError) -> Failure {
+    let leads_nowhere =
+        matches!(&error, BackupError::File { source, .. } if source.kind() == ErrorKind::NotFound);
+    let failure = Failure::from(error);
+    if leads_nowhere {
+        return failure
+            .remedy("name a file in a directory that exists; a relative path starts where you are");
+    }
+    failure
 }

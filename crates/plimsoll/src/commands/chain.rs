@@ -52,6 +52,9 @@ pub(crate) async fn resume(db: &Db, chain_id: u64, decision: &Decision) -> Resul
     if plimsoll_journal::resume(db, chain_id, &decision.operator, &decision.reason).await? {
         return print(&format!("chain {chain_id} resumes; the process that follows it notices by itself\n"));
     }
-    Err(Failure::new(format!("chain {chain_id} has not halted"))
-        .remedy("`plimsoll chain status` shows every chain"))
+    let what = match repo::chains(db.worker(), Some(to_i64(chain_id))).await?.as_slice() {
+        [] => format!("chain {chain_id} was never followed here"),
+        _ => format!("chain {chain_id} has not halted"),
+    };
+    Err(Failure::new(what).remedy("`plimsoll chain status` shows every chain"))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::print;
+use super::{print, when};
 use crate::cli::Decision;
 use crate::config::{Config, DatabaseSource};
 use crate::failure::Failure;
@@ -11,7 +11,9 @@ pub(crate) fn status(config: &Config) -> Result<(), Failure> {
     match plimsoll_store::fence_status(data_dir(config)?)? {
         Some(fence) => print(&format!(
             "fenced since {}: {}\nthe backup was made at {}; lift the fence with `plimsoll fence lift` once you have looked\n",
-            fence.since, fence.reason, fence.backup_made_at
+            when(fence.since),
+            fence.reason,
+            when(fence.backup_made_at)
         )),
         None => print("not fenced\n"),
     }
@@ -19,7 +21,7 @@ pub(crate) fn status(config: &Config) -> Result<(), Failure> {
 
 pub(crate) fn lift(config: &Config, decision: &Decision) -> Result<(), Failure> {
     let fence = plimsoll_store::lift_fence(data_dir(config)?, &decision.operator, &decision.reason)?;
-    print(&format!("the fence of {} is lifted\n", fence.since))
+    print(&format!("the fence of {} is lifted\n", when(fence.since)))
 }
 
 fn data_dir(config: &Config) -> Result<&Path, Failure> {

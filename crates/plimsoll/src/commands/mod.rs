@@ -15,6 +15,9 @@ pub(crate) mod verify;
 
 use std::io::Write as _;
 
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
 use crate::config::{Chain, Config, Loaded};
 use crate::failure::Failure;
 
@@ -69,6 +72,12 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         out.push_str(&line(row.iter().map(String::as_str).collect()));
     }
     out
+}
+
+/// A time, to the second, as RFC 3339 writes it in UTC.
+pub(crate) fn when(time: OffsetDateTime) -> impl std::fmt::Display {
+    let time = time.to_offset(UtcOffset::UTC).truncate_to_second();
+    time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
 }
 
 /// An absent number as a dash.

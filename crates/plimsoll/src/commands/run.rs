@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::when;
 use crate::cli::Role;
 use crate::config::{Config, Loaded};
 use crate::database::{Database, Purpose, named};
@@ -100,7 +101,7 @@ async fn start(loaded: &Loaded, config: &Config, roles: &[Role]) -> Result<Start
         "starts"
     );
     if let Some(Some(fence)) = database.cluster().map(plimsoll_store::Cluster::fence).transpose()? {
-        tracing::warn!(since = %fence.since, reason = fence.reason, "this database was restored and is fenced: `plimsoll fence status`");
+        tracing::warn!(since = %when(fence.since), reason = fence.reason, "this database was restored and is fenced: `plimsoll fence status`");
     }
     match start_roles(loaded, config, roles, &database, prometheus, listener).await {
         Ok((supervisor, leases)) => Ok(Started { database, supervisor, leases }),
