@@ -31,7 +31,8 @@ use crate::state::ApiState;
 )]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<Readiness>) {
     let limit = Duration::from_millis(PROBE_TIMEOUT_MS);
-    let seen = match tokio::time::timeout(limit, look(&state)).await {
+    let (seen, leases) = tokio::join!(tokio::time::timeout(limit, look(&state)), leases(&state));
+    let seen = match seen {
         Ok(Ok(seen)) => seen,
         Ok(Err(error)) => Seen { why: vec![database_reason(&error)], ..Seen::default() },
         Err(_) => {
@@ -40,7 +41,7 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<R
         }
     };
     let holder_of = |name: &str| {
-        let lease = seen.leases.iter().find(|lease| lease.name == name && lease.is_held());
+        let lease = leases.iter().find(|lease| lease.name == name && lease.is_held());
         lease.map(|lease| lease.holder.as_str())
     };
     let roles = state.roles().seen_from(holder_of);
@@ -55,7 +56,6 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<R
 struct Seen {
     why: Vec<Reason>,
     chains: Vec<Chain>,
-    leases: Vec<LeaseStanding>,
 }
 
 async fn look(state: &ApiState) -> Result<Seen, RepoError> {
@@ -67,11 +67,25 @@ async fn look(state: &ApiState) -> Result<Seen, RepoError> {
         why.push(reason(ReasonCode::SchemaMismatch, text));
     }
     let standings = chains::standings(state.app(), None, &state.options().freshness).await?;
-    let leases = match state.operations() {
-        Some(pool) => operations::leases(pool).await?,
-        None => Vec::new(),
-    };
-    Ok(Seen { why, chains: standings.into_iter().map(|standing| standing.chain).collect(), leases })
+    Ok(Seen { why, chains: standings.into_iter().map(|standing| standing.chain).collect() })
+}
+
+/// Who holds which lease. It only tells standing by from running, and both are ready: a worker pool that is busy must not make
+/// the process unready, so what cannot be read in time is left out.
+async fn leases(state: &ApiState) -> Vec<LeaseStanding> {
+    let Some(pool) = state.operations() else { return Vec::new() };
+    let limit = Duration::from_millis(PROBE_TIMEOUT_MS);
+    match tokio::time::timeout(limit, operations::leases(pool)).await {
+        Ok(Ok(leases)) => leases,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the readiness check cannot read the leases");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::debug!(limit_ms = PROBE_TIMEOUT_MS, "the leases were not read in time");
+            Vec::new()
+        }
+    }
 }
 
 /// A small file, read at each probe: an operator lifts the fence while this process runs.

@@ -70,6 +70,8 @@ async fn a_role_whose_lease_another_process_holds_stands_by_and_names_it() {
         .run("UPDATE leases SET holder = 'elsewhere:7', expires_at = now() - interval '1 s' WHERE name = 'ingest:' || $1")
         .await;
     assert_eq!(role().await["state"], "running", "it has expired");
+    api.db.worker().close().await;
+    assert_eq!(role().await["state"], "running", "not knowing who holds it is no reason to be unready");
 }
 
 #[tokio::test]
