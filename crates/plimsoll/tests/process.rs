@@ -112,6 +112,16 @@ fn a_database_that_refuses_connections_is_named_with_the_true_cause_and_waited_f
     assert!(code == Some(0) && log.contains("Connection refused"), "{log}");
 }
 
+#[test]
+fn a_node_that_is_away_is_a_finding_with_one_remedy() {
+    let place = Place::new();
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    place.write("plimsoll.toml", &configuration(away, ""));
+    let ended = place.run(&["config", "check", "--online"]);
+    ended.fails(1, &["plimsoll.toml:10:7: eth_chainId at", "remedy: check that the node runs"]);
+    assert!(!ended.err.contains("What to do"), "{ended:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_and_their_contracts_are_written_as_configured() {
     const ABI: &str = r#"[{"type":"event","name":"Ping","anonymous":false,"inputs":[]}]"#;

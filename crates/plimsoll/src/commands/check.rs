@@ -1,6 +1,6 @@
 //! `plimsoll config`: everything that is wrong, at once.
 
-use plimsoll_chain::ErrorClass;
+use plimsoll_chain::{ErrorClass, RpcError};
 use plimsoll_types::address_text;
 
 use super::{configured, print};
@@ -59,11 +59,8 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
     let found = match rpc.chain_id().await {
         Ok(found) => found,
         Err(error) => {
-            return problems.add(
-                chain.rpc_origin.clone(),
-                chain_of(&error),
-                "start the node, or correct the URL",
-            );
+            let (what, remedy) = of_node(&error);
+            return problems.add(chain.rpc_origin.clone(), what, remedy);
         }
     };
     if found != chain.chain_id {
@@ -75,7 +72,10 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
     }
     let head = match rpc.head().await {
         Ok(head) => head,
-        Err(error) => return problems.add(chain.rpc_origin.clone(), chain_of(&error), "look at the node"),
+        Err(error) => {
+            let (what, remedy) = of_node(&error);
+            return problems.add(chain.rpc_origin.clone(), what, remedy);
+        }
     };
     for contract in &chain.contracts {
         let address = address_text(&contract.address);
@@ -99,7 +99,19 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
             Ok(_) => {}
             Err(error)
                 if matches!(error.class(), ErrorClass::BlockUnknown | ErrorClass::StateUnavailable) => {}
-            Err(error) => problems.add(contract.origin.clone(), chain_of(&error), "look at the node"),
+            Err(error) => {
+                let (what, remedy) = of_node(&error);
+                problems.add(contract.origin.clone(), what, remedy);
+            }
         }
+    }
+}
+
+/// What a node's error is, and what to do about it: its text has both.
+fn of_node(error: &RpcError) -> (String, String) {
+    let text = chain_of(error);
+    match text.split_once(". What to do: ") {
+        Some((what, remedy)) => (what.to_owned(), remedy.to_owned()),
+        None => (text, "look at the node".to_owned()),
     }
 }
