@@ -96,7 +96,8 @@ impl Client {
         let params = self.params(method, params)?;
         let mut retry = 0;
         loop {
-            let error = match self.attempt(method, std::slice::from_ref(&params)).await {
+            let request = self.request(method, &params)?;
+            let error = match self.attempt(method, vec![request]).await {
                 Ok(mut members) => match members.pop().expect("one answer for one request") {
                     Ok(result) => return Ok(result),
                     Err(refusal) => self.refused(method, &refusal),
@@ -125,7 +126,9 @@ impl Client {
         let mut asked = params.clone();
         let mut retry = 0;
         while !open.is_empty() {
-            let (error, whole) = match self.attempt(method, &asked).await {
+            let requests =
+                asked.iter().map(|params| self.request(method, params)).collect::<Result<Vec<_>, _>>()?;
+            let (error, whole) = match self.attempt(method, requests).await {
                 Ok(members) => {
                     for (&place, member) in open.iter().zip(members) {
                         answers[place] = Some(member);
@@ -149,6 +152,36 @@ impl Client {
         Ok(answers.into_iter().map(|answer| answer.expect("every member was answered")).collect())
     }
 
+    /// Asks two questions in one batch, in this order: behind an address with several nodes they go to one of them. The second is what the
+    /// batch is for: errors and figures are its. Either is asked again with the other.
+    pub(crate) async fn ask_both(
+        &self,
+        first: (&Method, Box<RawValue>),
+        second: (&Method, Box<RawValue>),
+        on_timeout: OnTimeout,
+    ) -> Result<[Box<RawValue>; 2], RpcError> {
+        let mut retry = 0;
+        loop {
+            let requests = vec![self.request(first.0, &first.1)?, self.request(second.0, &second.1)?];
+            let error = match self.attempt(second.0, requests).await {
+                Ok(members) => {
+                    match <[Member; 2]>::try_from(members).expect("two answers for two requests") {
+                        [Ok(first), Ok(second)] => return Ok([first, second]),
+                        [_, Err(refusal)] => self.refused(second.0, &refusal),
+                        [Err(refusal), Ok(_)] => self.refused(first.0, &refusal),
+                    }
+                }
+                Err(error) => error,
+            };
+            let give_up = on_timeout == OnTimeout::Return && error.is_timeout();
+            match self.delay(error.class(), retry) {
+                Some(delay) if !give_up => self.pause(&error, delay).await,
+                _ => return Err(error.after_attempts(retry + 1)),
+            }
+            retry += 1;
+        }
+    }
+
     pub(crate) fn params(&self, method: &Method, params: &impl Serialize) -> Result<Box<RawValue>, RpcError> {
         to_raw_value(params).map_err(|error| {
             self.error(
@@ -170,11 +203,13 @@ impl Client {
         })
     }
 
-    /// One attempt. The members are in the order of the parameters, one for each.
-    async fn attempt(&self, method: &Method, params: &[Box<RawValue>]) -> Result<Vec<Member>, RpcError> {
+    /// One attempt. The members are in the order of the requests, one for each.
+    async fn attempt(
+        &self,
+        method: &Method,
+        mut requests: Vec<SerializedRequest>,
+    ) -> Result<Vec<Member>, RpcError> {
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        let mut requests =
-            params.iter().map(|params| self.request(method, params)).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<Id> = requests.iter().map(|request| request.id().clone()).collect();
         let packet = match requests.pop() {
             Some(only) if requests.is_empty() => RequestPacket::Single(only),

@@ -179,6 +179,30 @@ impl Rpc {
         self.client.decode_with(&LOGS, raw, decode).await
     }
 
+    /// The logs of [`Rpc::logs_in_range`] with the header of block `to`, asked in one batch. A node that is behind the range answers it
+    /// with the logs that it has, and no error: only if that very node knows the last block are the logs whole. None when it does not.
+    ///
+    /// # Errors
+    /// As [`Rpc::logs_in_range`].
+    pub async fn range(
+        &self,
+        from: u64,
+        to: u64,
+        filter: &LogFilter,
+    ) -> Result<Option<(Vec<Log>, Header)>, RpcError> {
+        let on_timeout = if from < to { OnTimeout::Return } else { OnTimeout::Retry };
+        // The header first: what a node has then it also has when it comes to the logs.
+        let header = (&BLOCK_BY_NUMBER, self.client.params(&BLOCK_BY_NUMBER, &(U256::from(to), false))?);
+        let logs = (&LOGS, self.client.params(&LOGS, &[filter.in_range(from, to)])?);
+        let [header, logs] = self.client.ask_both(header, logs, on_timeout).await?;
+        let header: Option<Header> = self.client.decode(&BLOCK_BY_NUMBER, header).await?;
+        let Some(header) = self.expect_number(to, header)? else { return Ok(None) };
+        let filter = filter.clone();
+        let decode =
+            move |text: &str| checked_logs(text, &filter, |log| (from..=to).contains(&log.block_number));
+        Ok(Some((self.client.decode_with(&LOGS, logs, decode).await?, header)))
+    }
+
     /// The logs of one block by its hash (EIP-234), sorted by log index. An empty answer is believed only from
     /// a node that has the block.
     ///

@@ -113,14 +113,11 @@ impl Session<'_> {
 
 async fn fetch(rpc: Rpc, wanted: Arc<Wanted>, from: u64, to: u64) -> Result<Fetched, IngestError> {
     let started = Instant::now();
-    let logs = async {
-        if wanted.filter.addresses.is_empty() {
-            Ok(Vec::new())
-        } else {
-            rpc.logs_in_range(from, to, &wanted.filter).await
-        }
+    let (logs, end) = if wanted.filter.addresses.is_empty() {
+        (Vec::new(), rpc.header_by_number(to).await?)
+    } else {
+        rpc.range(from, to, &wanted.filter).await?.map_or((Vec::new(), None), |(logs, end)| (logs, Some(end)))
     };
-    let (logs, end) = tokio::try_join!(logs, rpc.header_by_number(to))?;
     let elapsed = started.elapsed();
     let inconsistent = |what: String| IngestError::Inconsistent { chain_id: wanted.chain_id, what };
     let end = end.ok_or_else(|| {
