@@ -6,11 +6,12 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use alloy_json_rpc::{RequestPacket, ResponsePacket};
 use alloy_primitives::{Address, B256};
-use alloy_transport::Transport;
+use alloy_transport::{BoxTransport, Transport, TransportError, TransportFut};
 use futures::future::select_all;
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Rpc};
@@ -24,6 +25,7 @@ use sqlx::{PgConnection, Row};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tower::Service;
 
 use super::world::contracts;
 
@@ -126,12 +128,41 @@ impl Running {
     }
 }
 
+/// One address with two nodes behind it. What is asked in one batch goes to one of them.
+#[derive(Clone)]
+struct TwoNodes {
+    chain: ModelChain,
+    lag_blocks: u64,
+    turn: Arc<tokio::sync::Mutex<u64>>,
+}
+
+impl Service<RequestPacket> for TwoNodes {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+        let mut nodes = self.clone();
+        Box::pin(async move {
+            let mut turn = nodes.turn.lock().await;
+            // As if by chance (Knuth's MMIX generator), or the same questions would go to the same node each time.
+            *turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            nodes.chain.lag(if *turn >> 63 == 0 { nodes.lag_blocks } else { 0 });
+            nodes.chain.call(packet).await
+        })
+    }
+}
+
 /// The node.
 pub struct Follower {
     pub db: Db,
     pub chain_id: u64,
     pub settings: Settings,
-    chain: ModelChain,
+    transport: BoxTransport,
     leases: Leases,
     tail: Tail,
     committed: watch::Sender<()>,
@@ -155,7 +186,7 @@ impl Follower {
             db: db.clone(),
             chain_id,
             settings,
-            chain: chain.clone(),
+            transport: chain.clone().boxed(),
             leases: leases.clone(),
             tail: Tail::default(),
             committed: watch::Sender::new(()),
@@ -164,13 +195,19 @@ impl Follower {
         }
     }
 
+    /// Its requests go to either of two nodes, of which one is so many blocks behind.
+    pub fn behind_two_nodes(mut self, chain: &ModelChain, lag_blocks: u64) -> Self {
+        self.transport = TwoNodes { chain: chain.clone(), lag_blocks, turn: Arc::default() }.boxed();
+        self
+    }
+
     pub fn start_ingest(&mut self) {
         if self.ingest.is_some() {
             return;
         }
         // What fails is not tried again within a request: the ingest ends and is started anew, which is the harder case.
         let endpoint = EndpointConfig { max_retries: 0, ..EndpointConfig::new("http://model") };
-        let rpc = Rpc::over(self.chain.clone().boxed(), &endpoint);
+        let rpc = Rpc::over(self.transport.clone(), &endpoint);
         let Settings { start_block, confirmations, finality_depth, ranges_in_flight, range_blocks, .. } =
             self.settings;
         let config = IngestConfig {
