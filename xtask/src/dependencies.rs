@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 
-/// One line for each entry of `[workspace.dependencies]` that no package takes, and for each dependency of a package whose
+/// One line for each entry of `[workspace.dependencies]` from elsewhere that no package takes, and for each dependency of a package whose
 /// sources do not name it.
 pub(crate) fn unused(workspace: &Workspace, sources: &[(String, String)]) -> Result<Vec<String>> {
     let path = workspace.root.join("Cargo.toml");
@@ -23,7 +23,8 @@ pub(crate) fn unused(workspace: &Workspace, sources: &[(String, String)]) -> Res
         .flat_map(|package| &package.dependencies)
         .map(|dependency| dependency.name.as_str())
         .collect();
-    let untaken = offered.into_iter().filter(|name| !taken.contains(name));
+    let own = |name: &str| workspace.packages.iter().any(|package| package.name == name);
+    let untaken = offered.into_iter().filter(|name| !taken.contains(name) && !own(name));
     let mut faults: Vec<String> = untaken
         .map(|name| format!("Cargo.toml: no package takes {name} from [workspace.dependencies]"))
         .collect();
