@@ -242,27 +242,30 @@ async fn a_backfill_waits_for_a_node_that_fell_behind_what_it_had_shown_as_final
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backfill_misses_nothing_where_requests_go_to_two_nodes_of_which_one_is_far_behind() {
-    let (db, mut world) = (plimsoll_store::testing::db().await, World::new(1, 1));
+    let db = plimsoll_store::testing::db().await;
     let leases = leases(&db).await;
-    world.extend(vec![vec![plan()]; 40]);
-    let settings = Settings {
-        start_block: 1,
-        confirmations: 0,
-        finality_depth: 1,
-        watched: Vec::new(),
-        ranges_in_flight: 2,
-        range_blocks: 3,
-        step_records: None,
-    };
-    let node = Follower::new(&db, &leases, 1, &world.chain, settings).await;
-    let mut node = node.behind_two_nodes(&world.chain, 20);
-    node.start_ingest();
-    let tip = world.visible_head();
-    node.settle(|journal| journal.head == Some(tip)).await.unwrap();
-    node.end().await;
-    let mut conn = db.worker().acquire().await.unwrap();
-    let found = live_truth(&mut conn, 1).await.unwrap();
-    assert_eq!(truth::differences(&world.true_events(1), &found), [] as [String; 0]);
+    for chain_id in 1..=8 {
+        let mut world = World::new(chain_id, 1);
+        world.extend(vec![vec![plan()]; 40]);
+        let settings = Settings {
+            start_block: 1,
+            confirmations: 0,
+            finality_depth: 1,
+            watched: Vec::new(),
+            ranges_in_flight: 2,
+            range_blocks: 3,
+            step_records: None,
+        };
+        let node = Follower::new(&db, &leases, chain_id, &world.chain, settings).await;
+        let mut node = node.behind_two_nodes(&world.chain, 20);
+        node.start_ingest();
+        let tip = world.visible_head();
+        node.settle(|journal| journal.head == Some(tip)).await.unwrap();
+        node.end().await;
+        let mut conn = db.worker().acquire().await.unwrap();
+        let found = live_truth(&mut conn, chain_id).await.unwrap();
+        assert_eq!(truth::differences(&world.true_events(1), &found), [] as [String; 0], "chain {chain_id}");
+    }
 }
 
 fn plan() -> Plan {

@@ -151,7 +151,7 @@ impl Service<RequestPacket> for TwoNodes {
             let mut turn = nodes.turn.lock().await;
             // As if by chance (Knuth's MMIX generator), or the same questions would go to the same node each time.
             *turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            nodes.chain.lag(if *turn >> 63 == 0 { nodes.lag_blocks } else { 0 });
+            nodes.chain.lag(if *turn >> 40 & 1 == 0 { nodes.lag_blocks } else { 0 });
             nodes.chain.call(packet).await
         })
     }
@@ -197,7 +197,8 @@ impl Follower {
 
     /// Its requests go to either of two nodes, of which one is so many blocks behind.
     pub fn behind_two_nodes(mut self, chain: &ModelChain, lag_blocks: u64) -> Self {
-        self.transport = TwoNodes { chain: chain.clone(), lag_blocks, turn: Arc::default() }.boxed();
+        let turn = Arc::new(tokio::sync::Mutex::new(self.chain_id));
+        self.transport = TwoNodes { chain: chain.clone(), lag_blocks, turn }.boxed();
         self
     }
 
