@@ -179,7 +179,7 @@ impl Follower {
         settings: Settings,
     ) -> Self {
         let mut partitions = Partitions::default();
-        for table in ["view_apply_log", "view_trail", "position_push_links"] {
+        for table in ["view_apply_entries", "view_trail", "position_push_links"] {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
         }
         Self {
