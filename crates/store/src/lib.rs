@@ -12,6 +12,7 @@
 //! - **A dropped future harms nobody.** A [`Tx`] that is given up at any point never hands its connection back with a transaction open or an
 //!   answer unread; what it wrote is gone.
 //! - **Bulk is cheap.** [`CopyBuffer`] encodes rows for binary COPY as they are produced; [`Partitions`] has their partitions made ahead.
+//! - **What many write gets one order.** A [`sequencer`] numbers what their transactions have left in a queue: dense, nothing skipped, nothing twice.
 //! - **A restored database holds still.** [`restore`] puts up a fence that only an operator lifts, and raises every token.
 //!
 //! # Why three roles
@@ -35,11 +36,13 @@ pub mod cluster;
 mod copy;
 mod db;
 mod fence;
+pub mod idempotency;
 pub mod lease;
 mod migrate;
 pub mod partitions;
 mod repo;
 mod roles;
+pub mod sequencer;
 mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -56,5 +59,6 @@ pub use lease::{DEFAULT_TERM, Lease, LeaseError, Leases};
 pub use migrate::{MigrateError, MigrationReport, latest_version, migrate};
 pub use partitions::{Partitions, RetentionError, drop_expired};
 pub use roles::{APP, OWNER, RolePasswords, RolesError, WORKER, administrator_sql, prepare_roles};
+pub use sequencer::{Sequencer, SequencerError, Stream};
 pub use tx::Tx;
 pub use urls::{DatabaseUrls, IDLE_IN_TRANSACTION_TIMEOUT_MS, SCHEMA, STATEMENT_TIMEOUT_MS, UrlError};

@@ -37,7 +37,7 @@ pub(crate) struct Expired {
 }
 
 /// What may be dropped now. A partition is old when the first block or record *after* it is older than the retention, so that all of
-/// it is; and it is done with when every fold has passed it, and its blocks are final.
+/// it is; and it is done with when every fold or reader has passed it, and its blocks are final.
 pub(crate) async fn expired(conn: &mut PgConnection) -> Result<Vec<Expired>, sqlx::Error> {
     sqlx::query_as!(
         Expired,
@@ -50,9 +50,20 @@ pub(crate) async fn expired(conn: &mut PgConnection) -> Result<Vec<Expired>, sql
             JOIN pg_class child ON child.relnamespace = 'plimsoll'::regnamespace AND child.relkind = 'r'
             CROSS JOIN LATERAL regexp_match(child.relname, '^' || policy.parent || '_(\d+)_(\d+)$') AS bound
             LEFT JOIN pg_inherits link ON link.inhrelid = child.oid
-            WHERE policy.retention IS NOT NULL AND bound IS NOT NULL
+            WHERE policy.retention IS NOT NULL AND bound IS NOT NULL AND policy.unit <> 'sequence'
+        ), streams AS (
+            SELECT policy.parent, policy.retention, child.relname::text AS child,
+                   COALESCE(link.inhdetachpending, false) AS is_pending, link.inhrelid IS NULL AS is_detached,
+                   bound[1]::bigint + policy.width AS upper
+            FROM partition_policies policy
+            JOIN pg_class child ON child.relnamespace = 'plimsoll'::regnamespace AND child.relkind = 'r'
+            CROSS JOIN LATERAL regexp_match(child.relname, '^' || policy.parent || '_(\d+)$') AS bound
+            LEFT JOIN pg_inherits link ON link.inhrelid = child.oid
+            WHERE policy.retention IS NOT NULL AND bound IS NOT NULL AND policy.unit = 'sequence'
         )
         SELECT parent AS "parent!", child AS "child!", is_pending AS "is_pending!", is_detached AS "is_detached!"
+        FROM (
+        SELECT parent, child, is_pending, is_detached, chain_id, upper
         FROM children
         JOIN chains USING (chain_id)
         WHERE CASE unit
@@ -67,6 +78,12 @@ pub(crate) async fn expired(conn: &mut PgConnection) -> Result<Vec<Expired>, sql
                     AND (SELECT j.recorded_at FROM journal j WHERE j.chain_id = children.chain_id AND j.seq >= upper
                          ORDER BY j.seq LIMIT 1) < now() - retention
               END
+        UNION ALL
+        SELECT parent, child, is_pending, is_detached, 0, upper
+        FROM streams
+        WHERE NOT EXISTS (SELECT FROM outbox_cursors c WHERE c.stream = streams.parent AND c.sequence < upper - 1)
+          AND stream_is_older(parent, upper, retention)
+        ) AS expired
         ORDER BY parent, chain_id, upper"#
     )
     .fetch_all(conn)

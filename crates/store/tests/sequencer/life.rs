@@ -1,0 +1,97 @@
+use plimsoll_store::sequencer::head;
+use plimsoll_store::{Db, Sequencer, drop_expired, testing};
+use tokio_util::sync::CancellationToken;
+
+use super::{NOTES, TABLES, database, drain_all, leases, patient_session, run, stage, stream, take};
+
+#[tokio::test]
+async fn what_is_staged_is_numbered_as_it_comes_until_it_is_told_to_end() {
+    let db = database().await;
+    let leases = leases(&db, "one").await;
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn({
+        let (db, cancel) = (db.clone(), cancel.clone());
+        async move { Sequencer::new(&NOTES, db, leases).run(&cancel).await }
+    });
+    let mut numbered = NOTES.subscribe_numbered();
+    for round in 1..=3 {
+        let mut tx = db.begin_worker().await.unwrap();
+        stage(&mut tx, 1, round * 10..round * 10 + 5).await;
+        tx.commit().await.unwrap();
+        NOTES.announce_staged();
+        let mut conn = db.worker().acquire().await.unwrap();
+        while head(&mut conn, &NOTES).await.unwrap().sequence < i64::from(round) * 5 {
+            numbered.changed().await.unwrap();
+        }
+    }
+    cancel.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(stream(&db).await.len(), 15);
+}
+
+#[tokio::test]
+async fn a_transaction_left_open_and_an_old_snapshot_hold_nobody_back() {
+    let db = database().await;
+    let leases = leases(&db, "one").await;
+    let lease = take(&leases).await;
+    let mut sequencer = Sequencer::new(&NOTES, db.clone(), leases).with_max_batch_rows(100);
+    let (mut open, mut snapshot, mut other) =
+        (patient_session(&db).await, patient_session(&db).await, patient_session(&db).await);
+    sqlx::raw_sql("BEGIN").execute(&mut open).await.unwrap();
+    stage(&mut open, 1, 0..1).await;
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM notes_staging")
+        .execute(&mut snapshot)
+        .await
+        .unwrap();
+    for round in 0..4 {
+        stage(&mut other, 2, round * 100..round * 100 + 100).await;
+        sequencer.raise_floor().await.unwrap();
+        assert_eq!(drain_all(&mut sequencer, &lease).await.unwrap(), 100);
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut open).await.unwrap();
+    sequencer.raise_floor().await.unwrap();
+    assert_eq!(drain_all(&mut sequencer, &lease).await.unwrap(), 1, "committed late, under the lowest id");
+    assert_eq!(stream(&db).await.last().map(|note| (note.sequence, note.writer)), Some((401, 1)));
+    sqlx::raw_sql("COMMIT").execute(&mut snapshot).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_without_a_digest_stops_its_linked_stream_with_the_reason() {
+    let db = database().await;
+    let leases = leases(&db, "one").await;
+    let lease = take(&leases).await;
+    sqlx::raw_sql("INSERT INTO notes_staging (writer, place) VALUES (1, 1)")
+        .execute(db.worker())
+        .await
+        .unwrap();
+    let error = Sequencer::new(&NOTES, db.clone(), leases).drain(&lease).await.unwrap_err().to_string();
+    assert!(error.contains("row 1 of notes_staging has no digest"), "{error}");
+}
+
+#[tokio::test]
+async fn partitions_are_made_ahead_and_dropped_when_old_and_read_by_all() {
+    let urls = testing::database().await;
+    run(&urls.owner, TABLES).await;
+    run(&urls.owner, "UPDATE plimsoll.partition_policies SET width = 20000, retention = interval '30 days' WHERE parent = 'notes'").await;
+    let db = Db::connect(&urls).await.unwrap();
+    let leases = leases(&db, "one").await;
+    let lease = take(&leases).await;
+    let mut sequencer = Sequencer::new(&NOTES, db.clone(), leases);
+    run(
+        &urls.worker,
+        "INSERT INTO notes_staging (writer, place, digest, recorded_at)
+         SELECT 1, n, sha256(int4send(n)), now() - (50000 - n) * interval '0.0015 days' FROM generate_series(1, 45000) n",
+    )
+    .await;
+    assert_eq!(drain_all(&mut sequencer, &lease).await.unwrap(), 45_000);
+    Db::connect(&urls).await.expect("partitions of a stream are protected too");
+    assert_eq!(stream(&db).await.len(), 45_000);
+
+    sqlx::query("INSERT INTO outbox_cursors (reader, stream, sequence) VALUES ('slow', 'notes', 10)")
+        .execute(db.worker())
+        .await
+        .unwrap();
+    assert_eq!(drop_expired(&urls.owner).await.unwrap(), [""; 0], "a reader has yet to read them");
+    sqlx::query("UPDATE outbox_cursors SET sequence = 45000").execute(db.worker()).await.unwrap();
+    assert_eq!(drop_expired(&urls.owner).await.unwrap(), ["notes_0"], "the next one is still wanted");
+}
