@@ -25,8 +25,12 @@ use crate::state::ApiState;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// Request extension: the request's id, as its answers and problems give it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// The outermost layer.
-pub(crate) async fn around(request: Request, next: Next) -> Response {
+pub(crate) async fn around(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
     let method = method_label(request.method());
@@ -34,6 +38,7 @@ pub(crate) async fn around(request: Request, next: Next) -> Response {
     let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let path = request.uri().path().to_owned();
     let span = tracing::info_span!("request", request_id, method, route);
+    request.extensions_mut().insert(RequestId(request_id.clone()));
 
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -157,11 +162,17 @@ fn method_label(method: &Method) -> &'static str {
 fn status_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         200 => "200",
+        201 => "201",
+        202 => "202",
+        204 => "204",
         304 => "304",
         400 => "400",
         404 => "404",
         405 => "405",
+        409 => "409",
+        410 => "410",
         413 => "413",
+        422 => "422",
         500 => "500",
         503 => "503",
         _ => "other",

@@ -11,6 +11,7 @@
 //!   a problem's body, so no path can forget the request's id.
 //! - *A request costs a bounded amount*: of time, of rows looked at ([`limits`]), of connections and of bytes read.
 //! - *Pages are stable*: a cursor is a key, not an offset. While rows are added, a walk sees each row that was there once.
+//! - *A write that is sent again is not done again*: [`idempotency`].
 //!
 //! **Why no route can cross tenants.** Routes get the app role's pool alone, under forced row-level security; what they read today is
 //! declared public. The worker's pool, where a process has one, is seen by [`metrics::Collector`] only.
@@ -24,6 +25,7 @@ mod context;
 mod cursor;
 mod docs;
 mod fresh;
+pub mod idempotency;
 pub mod limits;
 pub mod metrics;
 mod openapi;

@@ -29,6 +29,11 @@ pub(crate) enum ProblemKind {
     SchemaMismatch,
     TimedOut,
     Overloaded,
+    MissingIdempotencyKey,
+    InvalidIdempotencyKey,
+    IdempotencyKeyReused,
+    RequestInFlight,
+    ResponseWithheld,
 }
 
 impl ProblemKind {
@@ -47,6 +52,11 @@ impl ProblemKind {
         Self::SchemaMismatch,
         Self::TimedOut,
         Self::Overloaded,
+        Self::MissingIdempotencyKey,
+        Self::InvalidIdempotencyKey,
+        Self::IdempotencyKeyReused,
+        Self::RequestInFlight,
+        Self::ResponseWithheld,
     ];
 
     pub(crate) fn slug(self) -> &'static str {
@@ -65,6 +75,11 @@ impl ProblemKind {
             Self::SchemaMismatch => "schema-mismatch",
             Self::TimedOut => "timed-out",
             Self::Overloaded => "overloaded",
+            Self::MissingIdempotencyKey => "missing-idempotency-key",
+            Self::InvalidIdempotencyKey => "invalid-idempotency-key",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::RequestInFlight => "request-in-flight",
+            Self::ResponseWithheld => "response-withheld",
         }
     }
 
@@ -84,6 +99,11 @@ impl ProblemKind {
             Self::SchemaMismatch => "The database has another schema than this version knows",
             Self::TimedOut => "The request took too long",
             Self::Overloaded => "Too many requests are being worked on",
+            Self::MissingIdempotencyKey => "The request has no idempotency key",
+            Self::InvalidIdempotencyKey => "The idempotency key cannot be used",
+            Self::IdempotencyKeyReused => "The idempotency key belongs to another request",
+            Self::RequestInFlight => "The request is being worked on",
+            Self::ResponseWithheld => "The answer was given once and not kept",
         }
     }
 
@@ -92,7 +112,12 @@ impl ProblemKind {
             Self::UnknownParameter
             | Self::InvalidParameter
             | Self::MissingParameter
-            | Self::InvalidCursor => StatusCode::BAD_REQUEST,
+            | Self::InvalidCursor
+            | Self::MissingIdempotencyKey
+            | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
+            Self::RequestInFlight => StatusCode::CONFLICT,
+            Self::ResponseWithheld => StatusCode::GONE,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound | Self::UnknownChain => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -130,6 +155,19 @@ impl ProblemKind {
                 "ask for less: fewer blocks, a smaller limit, or an indexed filter (event_name, request_id, tx_hash)"
             }
             Self::Overloaded => "try again soon, with fewer requests at a time",
+            Self::MissingIdempotencyKey => {
+                "send an `Idempotency-Key` that is new for each new request, and the same when you send one again"
+            }
+            Self::InvalidIdempotencyKey => {
+                "send 1 to 255 printable ASCII characters, in double quotes or without white space, commas and quotes"
+            }
+            Self::IdempotencyKeyReused => {
+                "use a new key for a new request; to send one again, send it as it was the first time"
+            }
+            Self::RequestInFlight => "send the same request with the same key again, later",
+            Self::ResponseWithheld => {
+                "look at what was created; if the secret is lost, revoke it and ask for another with a new key"
+            }
         }
     }
 
@@ -139,7 +177,14 @@ impl ProblemKind {
     }
 
     fn is_worth_a_retry(self) -> bool {
-        matches!(self, Self::NotSynced | Self::DatabaseUnavailable | Self::TimedOut | Self::Overloaded)
+        matches!(
+            self,
+            Self::NotSynced
+                | Self::DatabaseUnavailable
+                | Self::TimedOut
+                | Self::Overloaded
+                | Self::RequestInFlight
+        )
     }
 }
 

@@ -15,6 +15,15 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     // HTTP.
     (Counter, "http_requests_total", Unit::Count, "Requests, by route, method and status"),
     (Histogram, "http_request_seconds", Unit::Seconds, "Time from a request's head to its answer, by route and method"),
+    // Idempotency.
+    (Counter, "idempotency_hits_total", Unit::Count, "Requests that were answered with the first answer to their key, by route"),
+    (Counter, "idempotency_conflicts_total", Unit::Count, "Requests that used a key of another request, by route"),
+    (Counter, "idempotency_in_flight_rejections_total", Unit::Count, "Requests whose first one was still being worked on after the wait, by route"),
+    (Histogram, "idempotency_entry_seconds", Unit::Seconds, "Time to claim a key, or to wait for its answer, by route"),
+    (Counter, "idempotency_takeovers_total", Unit::Count, "Unfinished requests that another attempt went on with"),
+    (Counter, "idempotency_fenced_total", Unit::Count, "Commits that were refused because another attempt had taken over"),
+    (Counter, "idempotency_swept_total", Unit::Count, "Keys that were deleted because their time was over"),
+    (Counter, "idempotency_invalidations_total", Unit::Count, "Keys that an operator took out"),
     // Chain and journal: read at the scrape, as are the folds' lags, the anomalies and the leases' terms.
     (Gauge, "database_up", Unit::Count, "1 when the database answered this scrape; what is read from it is current only then"),
     (Gauge, "chain_head_number", Unit::Count, "The last block that the journal covers"),

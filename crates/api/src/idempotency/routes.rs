@@ -1,0 +1,238 @@
+//! The only way to a route that changes something, and what every request to one passes.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, Request};
+use axum::extract::State;
+use axum::handler::Handler;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, on};
+use metrics::{counter, histogram};
+use plimsoll_store::idempotency::{self, Asked, Entered, Fingerprint, Key, Keys, Replay, Scope};
+use plimsoll_types::Context;
+use tracing::Instrument;
+
+use super::declaration::{Declaration, KeyPolicy};
+use super::execution::Execution;
+use super::header;
+use super::reply::{self, Answered};
+use crate::context::RequestId;
+use crate::limits::BODY_MAX_BYTES;
+use crate::problem::{Problem, ProblemKind};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// The version of routes under `/api/v1`, unless the request has an [`ApiVersion`].
+const DEFAULT_API_VERSION: &str = "v1";
+
+/// Request extension: which version of the API was asked, where a header can choose it.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiVersion(pub &'static str);
+
+/// Response extension: the route has a declaration.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared;
+
+/// Routes that change something, each with its declaration.
+#[derive(Debug)]
+pub struct WriteRoutes<S> {
+    keys: Keys,
+    router: Router<S>,
+    declarations: Vec<Declaration>,
+}
+
+impl<S: Clone + Send + Sync + 'static> WriteRoutes<S> {
+    /// None yet.
+    #[must_use]
+    pub fn new(keys: Keys) -> Self {
+        Self { keys, router: Router::new(), declarations: Vec::new() }
+    }
+
+    /// Adds a route. What `E` extracts (one extractor, or a tuple of them) is looked at before the key is claimed: a request that it
+    /// refuses was not executed. The caller is the request extension [`Context`], which authentication puts there; without one every
+    /// request is refused.
+    #[must_use]
+    pub fn route<E, F, Fut, R>(self, declaration: Declaration, handler: F) -> Self
+    where
+        E: FromRequest<S> + Send + 'static,
+        F: Fn(Execution, E) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Answered, R>> + Send + 'static,
+        R: IntoResponse + Send + 'static,
+    {
+        let keys = self.keys.clone();
+        let answer = move |State(state): State<S>, request: Request| {
+            let (keys, handler) = (keys.clone(), handler.clone());
+            async move {
+                let answer = answer(&keys, &declaration, &handler, &state, request).await;
+                declared(answer.unwrap_or_else(|refusal| refusal))
+            }
+        };
+        let method = on(declaration.method.filter(), answer);
+        self.add(declaration, method)
+    }
+
+    /// Adds a route that looks at no key, and says why.
+    #[must_use]
+    pub fn exempt<H, T>(
+        self,
+        method: super::WriteMethod,
+        path: &'static str,
+        why: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        let declaration = Declaration { method, path, key: KeyPolicy::Exempt(why), is_secret: false };
+        let method = on(method.filter(), handler)
+            .layer(axum::middleware::map_response(async |response: Response| declared(response)));
+        self.add(declaration, method)
+    }
+
+    fn add(mut self, declaration: Declaration, method: MethodRouter<S>) -> Self {
+        self.router = self.router.route(declaration.path, method);
+        self.declarations.push(declaration);
+        self
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub fn declarations(&self) -> &[Declaration] {
+        &self.declarations
+    }
+
+    /// The routes, to be merged with those that only read.
+    #[must_use]
+    pub fn into_router(self) -> Router<S> {
+        self.router
+    }
+}
+
+fn declared(mut response: Response) -> Response {
+    response.extensions_mut().insert(Declared);
+    response
+}
+
+/// From the request to its answer. The error is a refusal: nothing was executed under the key.
+async fn answer<S, E, F, Fut, R>(
+    keys: &Keys,
+    declaration: &Declaration,
+    handler: &F,
+    state: &S,
+    request: Request,
+) -> Result<Response, Response>
+where
+    E: FromRequest<S>,
+    F: Fn(Execution, E) -> Fut,
+    Fut: Future<Output = Result<Answered, R>>,
+    R: IntoResponse,
+    S: Send + Sync,
+{
+    let (parts, body) = request.into_parts();
+    let scope = scope(declaration, &parts).map_err(Problem::into_response)?;
+    let chosen = header::key(&parts.headers).map_err(Problem::into_response)?;
+    if chosen.is_none() && declaration.key == KeyPolicy::Required {
+        let detail = "this path moves value, and the request has no `Idempotency-Key`";
+        return Err(Problem::new(ProblemKind::MissingIdempotencyKey, detail).into_response());
+    }
+    let body = to_bytes(body, BODY_MAX_BYTES).await.map_err(|error| {
+        let detail = format!("the body cannot be read: {error}; it may have {BODY_MAX_BYTES} bytes");
+        Problem::new(ProblemKind::BodyTooLarge, detail).with_remedy("send a smaller body").into_response()
+    })?;
+    let fingerprint = fingerprint(&parts, &body);
+    let key = chosen.unwrap_or_else(|| Key::automatic(&fingerprint));
+    let request_id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+    let instance = parts.uri.path().to_owned();
+    let extracted = E::from_request(Request::from_parts(parts, Body::from(body)), state)
+        .await
+        .map_err(IntoResponse::into_response)?;
+
+    let span = tracing::info_span!(
+        "idempotent",
+        idempotency_key = key.as_str(),
+        principal = scope.principal,
+        tenant_id = scope.tenant_id.map(tracing::field::display),
+    );
+    let work = async {
+        let arrived = Instant::now();
+        let entered = keys.enter(idempotency::Request { scope, key, fingerprint }).await;
+        histogram!("idempotency_entry_seconds", "route" => declaration.path)
+            .record(arrived.elapsed().as_secs_f64());
+        let mut claim = match entered.map_err(|error| Problem::from(error).into_response())? {
+            Entered::Claimed(claim) => claim,
+            Entered::Replay(replay) => {
+                counter!("idempotency_hits_total", "route" => declaration.path).increment(1);
+                return Ok(replayed(&replay));
+            }
+            Entered::Mismatch => {
+                counter!("idempotency_conflicts_total", "route" => declaration.path).increment(1);
+                let detail = "the key was used for a request with another path, query or body";
+                return Err(Problem::new(ProblemKind::IdempotencyKeyReused, detail).into_response());
+            }
+            Entered::InFlight => {
+                counter!("idempotency_in_flight_rejections_total", "route" => declaration.path).increment(1);
+                let detail = "a request with this key is still being worked on";
+                return Err(Problem::new(ProblemKind::RequestInFlight, detail).into_response());
+            }
+        };
+        if declaration.is_secret {
+            claim.withhold_response();
+        }
+        match handler(Execution::new(claim, instance, request_id), extracted).await {
+            Ok(answered) => Ok(answered.into_response()),
+            Err(refusal) => Err(refusal.into_response()),
+        }
+    };
+    work.instrument(span).await
+}
+
+fn scope(declaration: &Declaration, parts: &Parts) -> Result<Scope, Problem> {
+    let Some(caller) = parts.extensions.get::<Context>() else {
+        tracing::error!(route = declaration.path, "a write without a caller: no authentication is in front of it");
+        return Err(Problem::new(ProblemKind::Internal, "nobody is known to ask for this"));
+    };
+    Ok(Scope {
+        tenant_id: caller.tenant_id,
+        principal: caller.actor.clone(),
+        method: declaration.method.http().to_string(),
+        route: declaration.path.to_owned(),
+    })
+}
+
+fn fingerprint(parts: &Parts, body: &Bytes) -> Fingerprint {
+    let query: Vec<(String, String)> =
+        form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let version = parts.extensions.get::<ApiVersion>().map_or(DEFAULT_API_VERSION, |version| version.0);
+    Fingerprint::of(&Asked {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: &query,
+        is_json: is_json(&parts.headers),
+        body,
+        api_version: version,
+    })
+}
+
+/// `application/json`, or any type that is written in JSON (RFC 6838 §4.2.8).
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn replayed(replay: &Replay) -> Response {
+    let mut response = match replay {
+        Replay::Response(response) => reply::response(response),
+        Replay::Withheld { status } => {
+            let detail = format!("the request was executed and answered with {status}; the answer carried a secret and was not kept");
+            Problem::new(ProblemKind::ResponseWithheld, detail).into_response()
+        }
+    };
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}

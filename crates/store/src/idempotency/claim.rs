@@ -1,0 +1,249 @@
+//! The right to answer for a key, held from before the work begins until its answer is committed.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use super::flights::Landing;
+use super::key::{Key, Scope};
+use super::keys::Keys;
+use super::response::{Replay, Response};
+use super::{IdempotencyError, repo};
+use crate::tx::Tx;
+
+/// How far the work under a key was committed, and what it needs to go on from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoveryPoint {
+    /// Its name.
+    pub name: String,
+    /// What was known then.
+    pub data: Value,
+}
+
+/// A key that the caller works on, and nobody else.
+///
+/// Ends in [`Claim::committed`]. Dropped before, it is given up: what was committed under it stays a recovery point, and
+/// otherwise the key is as if it had never been used.
+#[derive(Debug)]
+#[must_use = "a claim that is dropped is given up"]
+pub struct Claim {
+    /// `None` only once it has ended.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    keys: Keys,
+    scope: Scope,
+    key: Key,
+    entry_id: i64,
+    token: Uuid,
+    recovery_point: Option<RecoveryPoint>,
+    keeps_response: bool,
+    /// Where it is given up, wherever it is dropped.
+    runtime: Handle,
+}
+
+/// An answer that is committed, together with its key and all its effects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    response: Response,
+}
+
+impl Settled {
+    /// What to answer.
+    #[must_use]
+    pub fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+impl Claim {
+    pub(super) fn new(
+        keys: Keys,
+        scope: Scope,
+        key: Key,
+        entry_id: i64,
+        token: Uuid,
+        recovery_point: Option<RecoveryPoint>,
+    ) -> Self {
+        let held = Held {
+            keys,
+            scope,
+            key,
+            entry_id,
+            token,
+            recovery_point,
+            keeps_response: true,
+            runtime: Handle::current(),
+        };
+        Self { held: Some(held) }
+    }
+
+    fn held(&self) -> &Held {
+        self.held.as_ref().expect("only a claim that has ended is not held")
+    }
+
+    /// Whose key it is, and where it counts. Transactions under the claim name [`Scope::tenant`].
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.held().scope
+    }
+
+    /// Which key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.held().key
+    }
+
+    /// Where to go on from: somebody before came so far and no further.
+    #[must_use]
+    pub fn recovery_point(&self) -> Option<&RecoveryPoint> {
+        self.held().recovery_point.as_ref()
+    }
+
+    /// The answer will carry a secret: only its status is kept, and whoever asks again is told so.
+    pub fn withhold_response(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.keeps_response = false;
+        }
+    }
+
+    /// A transaction for the effects: confined to the tenant, with the claim proved and locked.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::Fenced`] when another has taken over; else the database's.
+    pub async fn begin(&self) -> Result<Tx, IdempotencyError> {
+        let held = self.held();
+        let mut tx = held.keys.db().tenant_tx(&[held.scope.tenant()]).await?;
+        self.lock(&mut tx).await?;
+        Ok(tx)
+    }
+
+    /// Proves, in the caller's transaction and until its end, that the claim is held. Before the first write, in each transaction.
+    ///
+    /// # Errors
+    /// As [`Claim::begin`].
+    pub async fn lock(&self, conn: &mut PgConnection) -> Result<(), IdempotencyError> {
+        match lock_all(conn, &[self]).await?.as_slice() {
+            [true] => Ok(()),
+            _ => Err(self.fenced()),
+        }
+    }
+
+    /// Sets a recovery point in the caller's transaction, and gives the claim its whole term again. Call [`Claim::advanced`] once that
+    /// is committed.
+    ///
+    /// # Errors
+    /// As [`Claim::begin`].
+    pub async fn advance(
+        &self,
+        conn: &mut PgConnection,
+        point: &RecoveryPoint,
+    ) -> Result<(), IdempotencyError> {
+        let held = self.held();
+        let (term_ms, ttl_ms) = (held.keys.claim_term_ms(), held.keys.ttl_ms());
+        let row = (held.entry_id, held.token);
+        if repo::advance(conn, row, (&point.name, &point.data), term_ms, ttl_ms).await? {
+            Ok(())
+        } else {
+            Err(self.fenced())
+        }
+    }
+
+    /// The recovery point is committed.
+    pub fn advanced(&mut self, point: RecoveryPoint) {
+        if let Some(held) = &mut self.held {
+            held.recovery_point = Some(point);
+        }
+    }
+
+    /// Writes the answer in the caller's transaction. Call [`Claim::committed`] once that is committed, and only then.
+    ///
+    /// # Errors
+    /// As [`Claim::begin`].
+    pub async fn write(&self, conn: &mut PgConnection, response: &Response) -> Result<(), IdempotencyError> {
+        write_all(conn, &[(self, response)]).await
+    }
+
+    /// The answer is committed: those who wait in this process get it, and the claim ends.
+    pub fn committed(mut self, response: Response) -> Settled {
+        if let Some(held) = self.held.take() {
+            let replay = if held.keeps_response {
+                Replay::Response(response.clone())
+            } else {
+                Replay::Withheld { status: response.status() }
+            };
+            held.keys.flights().land(held.token, Landing::Done(Arc::new(replay)));
+        }
+        Settled { response }
+    }
+
+    fn fenced(&self) -> IdempotencyError {
+        metrics::counter!("idempotency_fenced_total").increment(1);
+        IdempotencyError::Fenced { key: self.key().to_string() }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            let runtime = held.runtime.clone();
+            runtime.spawn(held.release());
+        }
+    }
+}
+
+impl Held {
+    async fn release(self) {
+        let release = async {
+            let mut tx = self.keys.db().tenant_tx(&[self.scope.tenant()]).await?;
+            repo::release(&mut tx, self.entry_id, self.token).await?;
+            tx.commit().await
+        };
+        if let Err(error) = release.await {
+            tracing::warn!(key = %self.key, %error, "a key was not given up, and is free once its claim has expired");
+        }
+        self.keys.flights().land(self.token, Landing::Released);
+    }
+}
+
+/// Proves several claims in the caller's transaction, until its end, and says which of them are held. A batch leaves out what is
+/// not: its effect belongs to another now. The transaction names the tenants of all of them.
+///
+/// # Errors
+/// The database's.
+pub async fn lock_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<Vec<bool>, IdempotencyError> {
+    let entries: Vec<i64> = claims.iter().map(|claim| claim.held().entry_id).collect();
+    let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.held().token).collect();
+    let locked = repo::lock(conn, &entries, &tokens).await?;
+    Ok(entries.iter().map(|entry| locked.contains(entry)).collect())
+}
+
+/// Writes several answers in one statement of the caller's transaction, which has locked their claims ([`lock_all`]).
+///
+/// # Errors
+/// [`IdempotencyError::Fenced`] for the first claim that is not held: the transaction must be rolled back. Else the database's.
+pub async fn write_all(
+    conn: &mut PgConnection,
+    answers: &[(&Claim, &Response)],
+) -> Result<(), IdempotencyError> {
+    let mut rows = repo::Answers::default();
+    for (claim, response) in answers {
+        let held = claim.held();
+        rows.entries.push(held.entry_id);
+        rows.claims.push(held.token);
+        // At most 499, as every `Response` is.
+        rows.statuses.push(i16::try_from(response.status()).unwrap_or(i16::MAX));
+        rows.headers.push(held.keeps_response.then(|| response.headers_json()));
+        rows.bodies.push(held.keeps_response.then(|| response.body().to_vec()));
+    }
+    let written = repo::complete(conn, &rows).await?;
+    match answers.iter().find(|(claim, _)| !written.contains(&claim.held().entry_id)) {
+        None => Ok(()),
+        Some((claim, _)) => Err(claim.fenced()),
+    }
+}

@@ -1,0 +1,339 @@
+//! Coming with a key: the first one works, the others wait for its answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::claim::{Claim, RecoveryPoint};
+use super::decision::{Found, Next, decide};
+use super::fingerprint::Fingerprint;
+use super::flights::{Flights, Landing};
+use super::key::{Key, Scope};
+use super::response::{Replay, Response};
+use super::{IdempotencyError, repo};
+use crate::db::Db;
+use crate::tx::Tx;
+
+/// The most items that one batch may bring keys for.
+pub const ITEMS_MAX: usize = 1_000;
+/// Between two looks at an answer that another process works out: at first, and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LAST_LOOK: Duration = Duration::from_millis(500);
+
+/// How long things last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyOptions {
+    /// For how long an answer is given again, from the first request on.
+    pub ttl: Duration,
+    /// For how long a duplicate waits for the first one's answer.
+    pub wait: Duration,
+    /// After how long a claim whose holder is not heard of may be taken over. Above the longest that a request may take.
+    pub claim_term: Duration,
+}
+
+impl Default for KeyOptions {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(24 * 60 * 60),
+            wait: Duration::from_secs(10),
+            claim_term: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The idempotency keys, as one process works with them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    holder: String,
+    options: KeyOptions,
+    flights: Flights,
+}
+
+/// Somebody comes with a key.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where the key counts.
+    pub scope: Scope,
+    /// The key.
+    pub key: Key,
+    /// What is asked under it.
+    pub fingerprint: Fingerprint,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Entered {
+    /// It is the caller's to work on.
+    Claimed(Claim),
+    /// It was done before: this is the answer.
+    Replay(Arc<Replay>),
+    /// The key was used for something else.
+    Mismatch,
+    /// Another works on it, and for longer than a duplicate waits.
+    InFlight,
+}
+
+/// What becomes of an item of a batch.
+#[derive(Debug)]
+pub enum Item {
+    /// As for a request of its own. An item that another works on is not waited for: two batches could wait for each other.
+    Entered(Entered),
+    /// The same as the item at this index, which is before it: it has that one's answer.
+    SameAs(usize),
+}
+
+enum Look {
+    Entered(Entered),
+    /// Under this claim.
+    Held(Uuid),
+    /// It went between two statements.
+    Gone,
+}
+
+impl Keys {
+    /// `holder` names this process to people.
+    #[must_use]
+    pub fn new(db: Db, holder: impl Into<String>, options: KeyOptions) -> Self {
+        let inner = Inner { db, holder: holder.into(), options, flights: Flights::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    pub(super) fn flights(&self) -> &Flights {
+        &self.inner.flights
+    }
+
+    pub(super) fn claim_term_ms(&self) -> i64 {
+        in_ms(self.inner.options.claim_term)
+    }
+
+    pub(super) fn ttl_ms(&self) -> i64 {
+        in_ms(self.inner.options.ttl)
+    }
+
+    /// A derived key lives as long as its first request may take, and as long as its duplicates may wait.
+    fn ttl_ms_of(&self, key: &Key) -> i64 {
+        let KeyOptions { wait, claim_term, .. } = self.inner.options;
+        if key.is_automatic() { in_ms(wait + claim_term) } else { self.ttl_ms() }
+    }
+
+    /// Claims the key, or finds out why not. A duplicate of what is in flight waits, without a connection, for as long as the options say.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn enter(&self, request: Request) -> Result<Entered, IdempotencyError> {
+        let deadline = Instant::now() + self.inner.options.wait;
+        let mut pause = FIRST_LOOK;
+        let mut is_waiting = false;
+        loop {
+            let items = vec![(request.key.clone(), request.fingerprint)];
+            let found = self.look(request.scope.clone(), items, is_waiting).await?.pop();
+            let landing = match found.unwrap_or(Look::Gone) {
+                Look::Entered(entered) => return Ok(entered),
+                Look::Held(claim) => {
+                    is_waiting = true;
+                    self.flights().expect(claim)
+                }
+                Look::Gone => None,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Entered::InFlight);
+            }
+            match landing {
+                Some(mut landing) => {
+                    let landed = async {
+                        let landed = landing.wait_for(Option::is_some).await;
+                        landed.ok().and_then(|landed| landed.clone())
+                    };
+                    if let Ok(Some(Landing::Done(replay))) =
+                        tokio::time::timeout(left.min(LAST_LOOK), landed).await
+                    {
+                        return Ok(Entered::Replay(replay));
+                    }
+                }
+                None => {
+                    tokio::time::sleep(left.min(pause)).await;
+                    pause = (pause * 2).min(LAST_LOOK);
+                }
+            }
+        }
+    }
+
+    /// Claims a key for each item of a batch, in one transaction. Items come back in the order in which they were given.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::TooManyItems`]; else the database's.
+    pub async fn enter_all(
+        &self,
+        scope: &Scope,
+        items: &[(Key, Fingerprint)],
+    ) -> Result<Vec<Item>, IdempotencyError> {
+        if items.len() > ITEMS_MAX {
+            return Err(IdempotencyError::TooManyItems { items: items.len() });
+        }
+        let mut first_at: HashMap<&Key, usize> = HashMap::new();
+        let firsts: Vec<usize> =
+            items.iter().enumerate().map(|(at, (key, _))| *first_at.entry(key).or_insert(at)).collect();
+        let distinct: Vec<usize> =
+            firsts.iter().enumerate().filter(|(at, first)| at == *first).map(|(at, _)| at).collect();
+        let asked = distinct.iter().map(|at| items[*at].clone()).collect();
+        let mut looks: HashMap<usize, Look> =
+            distinct.into_iter().zip(self.look(scope.clone(), asked, false).await?).collect();
+        let item = |(at, (_, fingerprint)): (usize, &(Key, Fingerprint))| match firsts[at] {
+            first if first != at && items[first].1 == *fingerprint => Item::SameAs(first),
+            first if first != at => Item::Entered(Entered::Mismatch),
+            _ => match looks.remove(&at) {
+                Some(Look::Entered(entered)) => Item::Entered(entered),
+                _ => Item::Entered(Entered::InFlight),
+            },
+        };
+        Ok(items.iter().enumerate().map(item).collect())
+    }
+
+    /// In a task of its own: a caller that is dropped half way must not leave a claim behind that nobody holds.
+    async fn look(
+        &self,
+        scope: Scope,
+        items: Vec<(Key, Fingerprint)>,
+        is_waiting: bool,
+    ) -> Result<Vec<Look>, IdempotencyError> {
+        let keys = self.clone();
+        let looking = tokio::spawn(async move { keys.look_now(scope, items, is_waiting).await });
+        looking.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn look_now(
+        self,
+        scope: Scope,
+        items: Vec<(Key, Fingerprint)>,
+        is_waiting: bool,
+    ) -> Result<Vec<Look>, IdempotencyError> {
+        let mut tx = Tx::begin(self.db().app()).await?;
+        repo::prepare_claiming(&mut tx, scope.tenant()).await?;
+        let claims: Vec<Uuid> = items.iter().map(|_| Uuid::new_v4()).collect();
+        let new = repo::New {
+            scope: &scope,
+            keys: items.iter().map(|(key, _)| key.as_str().to_owned()).collect(),
+            fingerprints: items.iter().map(|(_, fingerprint)| fingerprint.as_bytes().to_vec()).collect(),
+            claims: claims.clone(),
+            ttls_ms: items.iter().map(|(key, _)| self.ttl_ms_of(key)).collect(),
+            claimed_by: &self.inner.holder,
+            claim_term_ms: self.claim_term_ms(),
+        };
+        let inserted: HashMap<Uuid, i64> = repo::insert(&mut tx, &new).await?.into_iter().collect();
+        let mut found: HashMap<String, repo::Row> = if inserted.len() == items.len() {
+            HashMap::new()
+        } else {
+            repo::find(&mut tx, &scope, &new.keys)
+                .await?
+                .into_iter()
+                .map(|row| (row.key.clone(), row))
+                .collect()
+        };
+        let mut looks = Vec::with_capacity(items.len());
+        // A claim is announced before anyone can see it, and is given up if this goes wrong from here on.
+        for ((key, fingerprint), token) in items.into_iter().zip(claims) {
+            let look = if let Some(entry_id) = inserted.get(&token) {
+                Look::Entered(Entered::Claimed(self.claimed(&scope, key, *entry_id, token, None)))
+            } else if let Some(row) = found.remove(key.as_str()) {
+                self.meet(&mut tx, &scope, key, fingerprint, token, row, is_waiting).await?
+            } else {
+                Look::Gone
+            };
+            looks.push(look);
+        }
+        tx.commit().await?;
+        Ok(looks)
+    }
+
+    /// There is an entry under the key.
+    #[allow(clippy::too_many_arguments, reason = "one item of one look")]
+    async fn meet(
+        &self,
+        tx: &mut Tx,
+        scope: &Scope,
+        key: Key,
+        fingerprint: Fingerprint,
+        token: Uuid,
+        row: repo::Row,
+        is_waiting: bool,
+    ) -> Result<Look, IdempotencyError> {
+        let malformed = || IdempotencyError::Malformed { entry_id: row.entry_id };
+        let found = Found {
+            state: row.state,
+            fingerprint: Fingerprint::from_bytes(
+                row.fingerprint.as_slice().try_into().map_err(|_| malformed())?,
+            ),
+            is_claim_expired: row.is_claim_expired,
+            is_expired: row.is_expired,
+        };
+        let next = decide(&found, &fingerprint, key.is_automatic(), is_waiting);
+        let renews = match next {
+            Next::Renew => true,
+            Next::Resume => false,
+            Next::Wait => return Ok(Look::Held(row.claim)),
+            Next::Mismatch => return Ok(Look::Entered(Entered::Mismatch)),
+            Next::Replay => {
+                let status = row.result_status.ok_or_else(malformed)?;
+                let replay = match row.result_headers.clone().zip(row.result.clone()) {
+                    Some((headers, body)) => {
+                        Replay::Response(Response::from_row(status, headers, body).ok_or_else(malformed)?)
+                    }
+                    None => Replay::Withheld { status: u16::try_from(status).map_err(|_| malformed())? },
+                };
+                return Ok(Look::Entered(Entered::Replay(Arc::new(replay))));
+            }
+        };
+        let taking = repo::Taking {
+            entry_id: row.entry_id,
+            seen_claim: row.claim,
+            seen_state: row.state,
+            renews,
+            fingerprint: fingerprint.as_bytes(),
+            claim: token,
+            claimed_by: &self.inner.holder,
+            claim_term_ms: self.claim_term_ms(),
+            ttl_ms: self.ttl_ms_of(&key),
+        };
+        let Some(point) = repo::take(tx, &taking).await? else {
+            return Ok(Look::Held(row.claim));
+        };
+        if !renews {
+            metrics::counter!("idempotency_takeovers_total").increment(1);
+            tracing::info!(key = %key, route = scope.route, "an unfinished request is taken over");
+        }
+        let point = point.map(|(name, data)| RecoveryPoint { name, data });
+        Ok(Look::Entered(Entered::Claimed(self.claimed(scope, key, row.entry_id, token, point))))
+    }
+
+    fn claimed(
+        &self,
+        scope: &Scope,
+        key: Key,
+        entry_id: i64,
+        token: Uuid,
+        point: Option<RecoveryPoint>,
+    ) -> Claim {
+        self.flights().take_off(token);
+        Claim::new(self.clone(), scope.clone(), key, entry_id, token, point)
+    }
+}
+
+fn in_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,286 @@
+//! The statements.
+//!
+//! Claiming takes no lock that anyone waits for: an insert that gives way to a row that is there, then a read without a lock, and where
+//! that says that the row may be taken, an update that skips a row whose holder is committing just now. So nobody who waits for an
+//! answer waits within the database. Several rows are locked in the order of their ids.
+
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::decision::State;
+use super::key::Scope;
+
+/// Names the tenant, and lets COMMIT return before the log is on disk: a claim that a crash of the server forgets is one under which
+/// nothing was committed, and nothing can be.
+pub(super) async fn prepare_claiming(conn: &mut PgConnection, tenant: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT set_config('plimsoll.tenants', $1, true) AS tenants, set_config('synchronous_commit', 'off', true) AS durability",
+        tenant.to_string()
+    )
+    .fetch_one(conn)
+    .await
+    .map(drop)
+}
+
+/// New entries, one for each index of the vectors.
+pub(super) struct New<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) keys: Vec<String>,
+    pub(super) fingerprints: Vec<Vec<u8>>,
+    pub(super) claims: Vec<Uuid>,
+    pub(super) ttls_ms: Vec<i64>,
+    pub(super) claimed_by: &'a str,
+    pub(super) claim_term_ms: i64,
+}
+
+/// Writes those whose keys are free, and returns their claims and ids.
+pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "INSERT INTO idempotency_cache
+            (tenant_id, principal, method, route, key, fingerprint, claim, claimed_by, claim_expires_at, created_at, expires_at)
+         SELECT $1::uuid, $2, $3, $4, new.key, new.fingerprint, new.claim, $9,
+                clock_timestamp() + $10::bigint * interval '1 millisecond', clock_timestamp(),
+                clock_timestamp() + new.ttl_ms * interval '1 millisecond'
+         FROM unnest($5::text[], $6::bytea[], $7::uuid[], $8::bigint[]) AS new(key, fingerprint, claim, ttl_ms)
+         ORDER BY new.key
+         ON CONFLICT (key, principal, route, method, tenant_id) DO NOTHING
+         RETURNING claim, entry_id",
+        new.scope.tenant_id,
+        new.scope.principal,
+        new.scope.method,
+        new.scope.route,
+        &new.keys,
+        &new.fingerprints,
+        &new.claims,
+        &new.ttls_ms,
+        new.claimed_by,
+        new.claim_term_ms
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.claim, row.entry_id)).collect())
+}
+
+/// An entry that was there before.
+pub(super) struct Row {
+    pub(super) entry_id: i64,
+    pub(super) key: String,
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) state: State,
+    pub(super) claim: Uuid,
+    pub(super) is_claim_expired: bool,
+    pub(super) is_expired: bool,
+    pub(super) result_status: Option<i16>,
+    pub(super) result_headers: Option<Value>,
+    pub(super) result: Option<Vec<u8>>,
+}
+
+pub(super) async fn find(
+    conn: &mut PgConnection,
+    scope: &Scope,
+    keys: &[String],
+) -> Result<Vec<Row>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT entry_id, key, fingerprint, state AS "state: State", claim,
+                  claim_expires_at <= clock_timestamp() AS "is_claim_expired!", expires_at <= clock_timestamp() AS "is_expired!",
+                  result_status, result_headers, result
+           FROM idempotency_cache
+           WHERE key = ANY ($5) AND principal = $2 AND route = $4 AND method = $3 AND tenant_id IS NOT DISTINCT FROM $1"#,
+        scope.tenant_id,
+        scope.principal,
+        scope.method,
+        scope.route,
+        keys
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What a taker writes over what it saw.
+pub(super) struct Taking<'a> {
+    pub(super) entry_id: i64,
+    pub(super) seen_claim: Uuid,
+    pub(super) seen_state: State,
+    /// The key is used anew: its recovery point goes, and its age begins now.
+    pub(super) renews: bool,
+    pub(super) fingerprint: &'a [u8],
+    pub(super) claim: Uuid,
+    pub(super) claimed_by: &'a str,
+    pub(super) claim_term_ms: i64,
+    pub(super) ttl_ms: i64,
+}
+
+/// Takes the entry if it still is as it was seen, its claim is not held, and nobody has it locked. Returns its recovery point.
+pub(super) async fn take(
+    conn: &mut PgConnection,
+    taking: &Taking<'_>,
+) -> Result<Option<Option<(String, Value)>>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"UPDATE idempotency_cache
+           SET state = 'in_flight', claim = $5, claimed_by = $6, fingerprint = $7,
+               claim_expires_at = clock_timestamp() + $8::bigint * interval '1 millisecond',
+               expires_at = CASE WHEN $4 THEN clock_timestamp() + $9::bigint * interval '1 millisecond' ELSE expires_at END,
+               created_at = CASE WHEN $4 THEN clock_timestamp() ELSE created_at END,
+               recovery_point = CASE WHEN NOT $4 THEN recovery_point END, recovery_data = CASE WHEN NOT $4 THEN recovery_data END,
+               result_status = NULL, result_headers = NULL, result = NULL
+           WHERE ctid = (SELECT ctid FROM idempotency_cache
+                         WHERE entry_id = $1 AND claim = $2 AND state = $3
+                           AND (state <> 'in_flight' OR claim_expires_at <= clock_timestamp())
+                         FOR UPDATE SKIP LOCKED)
+           RETURNING recovery_point, recovery_data"#,
+        taking.entry_id,
+        taking.seen_claim,
+        taking.seen_state as State,
+        taking.renews,
+        taking.claim,
+        taking.claimed_by,
+        taking.fingerprint,
+        taking.claim_term_ms,
+        taking.ttl_ms
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| row.recovery_point.zip(row.recovery_data)))
+}
+
+/// Locks those that are still held under these claims until the transaction ends, and returns their ids.
+pub(super) async fn lock(
+    conn: &mut PgConnection,
+    entries: &[i64],
+    claims: &[Uuid],
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT entry.entry_id
+         FROM idempotency_cache AS entry
+         JOIN unnest($1::bigint[], $2::uuid[]) AS held(entry_id, claim) ON entry.entry_id = held.entry_id AND entry.claim = held.claim
+         WHERE entry.state = 'in_flight'
+         ORDER BY entry.entry_id
+         FOR NO KEY UPDATE OF entry",
+        entries,
+        claims
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Sets a recovery point, and gives the claim its whole term again. `false`: the claim is not held any more.
+pub(super) async fn advance(
+    conn: &mut PgConnection,
+    (entry_id, claim): (i64, Uuid),
+    (name, data): (&str, &Value),
+    claim_term_ms: i64,
+    ttl_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
+        "UPDATE idempotency_cache
+         SET recovery_point = $3, recovery_data = $4, claim_expires_at = clock_timestamp() + $5::bigint * interval '1 millisecond',
+             expires_at = GREATEST(expires_at, clock_timestamp() + $6::bigint * interval '1 millisecond')
+         WHERE entry_id = $1 AND claim = $2 AND state = 'in_flight'",
+        entry_id,
+        claim,
+        name,
+        data,
+        claim_term_ms,
+        ttl_ms
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Answers, one for each index of the vectors.
+#[derive(Default)]
+pub(super) struct Answers {
+    pub(super) entries: Vec<i64>,
+    pub(super) claims: Vec<Uuid>,
+    pub(super) statuses: Vec<i16>,
+    pub(super) headers: Vec<Option<Value>>,
+    pub(super) bodies: Vec<Option<Vec<u8>>>,
+}
+
+/// Completes those that are still held under these claims, and returns their ids.
+pub(super) async fn complete(conn: &mut PgConnection, answers: &Answers) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "UPDATE idempotency_cache AS entry
+         SET state = 'done', result_status = done.status, result_headers = done.headers, result = done.body,
+             recovery_point = NULL, recovery_data = NULL
+         FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::jsonb[], $5::bytea[]) AS done(entry_id, claim, status, headers, body)
+         WHERE entry.entry_id = done.entry_id AND entry.claim = done.claim AND entry.state = 'in_flight'
+         RETURNING entry.entry_id",
+        &answers.entries,
+        &answers.claims,
+        &answers.statuses,
+        &answers.headers as &[Option<Value>],
+        &answers.bodies as &[Option<Vec<u8>>]
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Gives an entry up: it goes, or where it has a recovery point it stays there for the next one. Two statements, because the first may
+/// wait for the holder's own transaction to end, and the second must see how that ended.
+pub(super) async fn release(conn: &mut PgConnection, entry_id: i64, claim: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM idempotency_cache WHERE entry_id = $1 AND claim = $2 AND state = 'in_flight' AND recovery_point IS NULL",
+        entry_id,
+        claim
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE idempotency_cache SET state = 'recoverable'
+         WHERE entry_id = $1 AND claim = $2 AND state = 'in_flight' AND recovery_point IS NOT NULL",
+        entry_id,
+        claim
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Deletes up to `limit` entries whose time is over and that nobody works on.
+pub(super) async fn sweep(conn: &mut PgConnection, limit: i64) -> Result<u64, sqlx::Error> {
+    let result = sqlx::query!(
+        "DELETE FROM idempotency_cache WHERE entry_id IN (
+             SELECT entry_id FROM idempotency_cache
+             WHERE expires_at <= clock_timestamp() AND (state <> 'in_flight' OR claim_expires_at <= clock_timestamp())
+             ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        limit
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected())
+}
+
+/// Deletes an entry, and puts on record what it was. Returns its state and the status that was answered.
+pub(super) async fn invalidate(
+    conn: &mut PgConnection,
+    scope: &Scope,
+    key: &str,
+    operator: &str,
+    reason: &str,
+) -> Result<Option<(State, Option<i16>)>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"WITH gone AS (
+               DELETE FROM idempotency_cache
+               WHERE key = $5 AND principal = $2 AND route = $4 AND method = $3 AND tenant_id IS NOT DISTINCT FROM $1
+               RETURNING *
+           )
+           INSERT INTO idempotency_invalidations
+               (tenant_id, principal, method, route, key, fingerprint, state, recovery_point, result_status, created_at, operator, reason)
+           SELECT tenant_id, principal, method, route, key, fingerprint, state, recovery_point, result_status, created_at, $6, $7 FROM gone
+           RETURNING state AS "state: State", result_status"#,
+        scope.tenant_id,
+        scope.principal,
+        scope.method,
+        scope.route,
+        key,
+        operator,
+        reason
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.state, row.result_status)))
+}
