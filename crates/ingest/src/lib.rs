@@ -39,6 +39,12 @@ use crate::plan::Patience;
 /// How often a halted chain looks whether an operator lifted the halt.
 const HALT_RECHECK: Duration = Duration::from_secs(2);
 
+/// The lease that a chain's ingest holds.
+#[must_use]
+pub fn lease_name(chain_id: u64) -> String {
+    format!("ingest:{chain_id}")
+}
+
 /// Follows one chain into its journal.
 pub struct Ingest {
     config: IngestConfig,
@@ -86,7 +92,7 @@ impl Ingest {
             confirmations: self.config.confirmations,
             finality_depth: self.config.finality_depth,
         };
-        let name = format!("ingest:{}", self.config.chain_id);
+        let name = lease_name(self.config.chain_id);
         while !cancel.is_cancelled() {
             let lease = match self.leases.acquire_wait(&name, cancel).await {
                 Ok(lease) => lease,
@@ -117,6 +123,10 @@ impl Ingest {
         let genesis =
             self.rpc.header_by_number(0).await?.ok_or(IngestError::NoGenesis { chain_id: found })?;
         let head = self.rpc.head().await?;
+        let first = self.contracts.start_block();
+        if first > head.number {
+            tracing::info!(chain_id = found, first, head = head.number, "the first block of interest lies ahead");
+        }
         for contract in self.contracts.iter().filter(|c| c.start_block <= head.number) {
             match self.rpc.code_at(contract.address, head.hash).await {
                 Ok(code) if code.is_empty() => {

@@ -24,7 +24,7 @@ mod writer;
 
 pub use fold::{Fold, FoldError, Undone};
 pub use record::{Block, Body, Event, Record, Transaction};
-pub use runner::{FoldRunner, SkipError, listen, retry, skip};
+pub use runner::{FoldRunner, SkipError, lease_name, listen, retry, skip};
 pub use step::{Step, StepOn, StepOptions, step};
 pub use tail::Tail;
 pub use writer::{ChainIdentity, Content, Decoding, NewBlock, NewEvent, WriteError, Writer, resume};

@@ -26,6 +26,12 @@ const BULK_QUIET: Duration = Duration::from_millis(150);
 /// A wake-up that was lost (another process's, while the listener reconnected) is made up for after this long.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The lease that a fold's runner holds.
+#[must_use]
+pub fn lease_name(fold: &str, chain_id: u64) -> String {
+    format!("fold:{fold}:{chain_id}")
+}
+
 /// Keeps one fold of one chain in step with the journal.
 #[derive(Debug)]
 pub struct FoldRunner<F> {
@@ -45,7 +51,7 @@ impl<F: Fold> FoldRunner<F> {
     /// Runs until `cancel`. Returns an error that a restart may heal (the database is gone); a poisoned record does not end it: the
     /// fold's row says `stopped`, and the runner waits for an operator.
     pub async fn run(&mut self, cancel: &CancellationToken) -> Result<(), FoldError> {
-        let name = format!("fold:{}:{}", self.fold.name(), self.chain_id);
+        let name = lease_name(self.fold.name(), self.chain_id);
         while !cancel.is_cancelled() {
             let lease = match self.leases.acquire_wait(&name, cancel).await {
                 Ok(lease) => lease,

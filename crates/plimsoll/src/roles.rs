@@ -64,7 +64,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let place = loaded.problems.place(&chain.origin);
         if has(Role::Ingest) {
             let (on_chain, options) = (on_chain.clone(), wiring::ingest(chain));
-            let lease = format!("ingest:{}", chain.chain_id);
+            let lease = plimsoll_ingest::lease_name(chain.chain_id);
             supervisor.spawn_leased("ingest", Some(chain.chain_id), lease, move |cancel| {
                 let (on_chain, options, place) = (on_chain.clone(), options.clone(), place.clone());
                 async move {
@@ -76,7 +76,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         }
         if has(Role::Views) {
             let on_chain = on_chain.clone();
-            let lease = format!("fold:views:{}", chain.chain_id);
+            let lease = plimsoll_journal::lease_name(plimsoll_views::FOLD_NAME, chain.chain_id);
             supervisor.spawn_leased("views", Some(chain.chain_id), lease, move |cancel| {
                 on_chain.clone().fold(cancel)
             });
@@ -84,7 +84,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         if has(Role::Verify) {
             let options =
                 VerifierOptions { rows_per_s: config.verify_rows_per_second, ..VerifierOptions::default() };
-            let lease = format!("verify:views:{}", chain.chain_id);
+            let lease = plimsoll_views::verify::lease_name(chain.chain_id);
             supervisor.spawn_leased("verify", Some(chain.chain_id), lease, move |cancel| {
                 on_chain.clone().verify(options, cancel)
             });

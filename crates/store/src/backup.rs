@@ -55,7 +55,7 @@ pub struct Manifest {
     pub archive_sha256: String,
 }
 
-/// Backs up the cluster in `data_dir` into `target`, whether a process runs it or not. An existing `target` is replaced when all is done.
+/// Backs up the cluster in `data_dir` into `target`, whether a process runs it or not. An existing `target` is never replaced.
 ///
 /// # Errors
 /// [`BackupError`]; `target` is as it was then.

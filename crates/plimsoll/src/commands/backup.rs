@@ -17,13 +17,6 @@ pub(crate) async fn backup(config: &Config, file: &Path) -> Result<(), Failure> 
         .remedy("use that server's own backups, or `pg_dump`"));
     };
     Cluster::urls_of(directory)?; // says so when there is none; a backup must not make one
-    if std::fs::symlink_metadata(file).is_ok() {
-        return Err(Failure::usage(format!(
-            "{} is there already, and a backup replaces nothing",
-            file.display()
-        ))
-        .remedy("name another file, or move this one away"));
-    }
     let manifest = plimsoll_store::backup(directory, file).await.map_err(explained)?;
     print(&format!(
         "wrote {}: schema version {}, as of {}, {} bytes\n",
@@ -44,8 +37,11 @@ pub(crate) async fn restore(file: &Path, directory: &Path) -> Result<(), Failure
     ))
 }
 
-/// A path that leads nowhere is the commonest mistake with both.
+/// Paths are the commonest mistakes with both.
 fn explained(error: BackupError) -> Failure {
+    if let BackupError::Exists { .. } = &error {
+        return Failure::usage(error.to_string()).remedy("name another file, or move this one away");
+    }
     let leads_nowhere =
         matches!(&error, BackupError::File { source, .. } if source.kind() == ErrorKind::NotFound);
     let failure = Failure::from(error);

@@ -30,6 +30,9 @@ impl ArchiveWriter {
     /// Writes beside the target, under a name of its own, readable by its owner alone.
     pub(super) fn create(target: &Path) -> Result<Self, BackupError> {
         let target = std::path::absolute(target).map_err(file("reading", target))?;
+        if fs::symlink_metadata(&target).is_ok() {
+            return Err(BackupError::Exists { target });
+        }
         let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let partial = target.with_file_name(format!(".{name}.{}.partial", std::process::id()));
         let file = fs::OpenOptions::new()
@@ -69,7 +72,12 @@ impl ArchiveWriter {
             self.file.sync_all()
         };
         write().map_err(file("writing", &self.partial))?;
-        fs::rename(&self.partial, &self.target).map_err(file("renaming the backup to", &self.target))?;
+        // A link, unlike a rename, never takes another file's place.
+        fs::hard_link(&self.partial, &self.target).map_err(|source| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => BackupError::Exists { target: self.target.clone() },
+            _ => file("naming the finished backup", &self.target)(source),
+        })?;
+        fs::remove_file(&self.partial).map_err(file("removing the working name", &self.partial))?;
         self.is_finished = true;
         sync_parent(&self.target)?;
         Ok(manifest)

@@ -25,6 +25,12 @@ pub enum BackupError {
         /// The directory.
         data_dir: PathBuf,
     },
+    /// The target of a backup is there.
+    #[error("{target} is there already, and a backup replaces nothing")]
+    Exists {
+        /// The file.
+        target: PathBuf,
+    },
     /// Nothing to back up.
     #[error("the cluster in {data_dir} has no Plimsoll schema yet: there is nothing to back up")]
     Empty {

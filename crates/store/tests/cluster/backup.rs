@@ -76,6 +76,10 @@ async fn a_stopped_cluster_can_be_backed_up_and_an_empty_one_has_nothing_to_back
     cluster.stop().await.unwrap();
     backup(&from, &file).await.unwrap();
     assert_eq!(names(dir.path()), ["a.backup", "from"], "nothing unfinished is left");
+
+    let first = fs::read(&file).unwrap();
+    assert!(matches!(backup(&from, &file).await, Err(BackupError::Exists { .. })));
+    assert_eq!(fs::read(&file).unwrap(), first, "a backup takes no other's place");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use plimsoll_types::{address_text, hash_text};
 
 use self::getter::Getters;
 pub use self::report::{Difference, MAX_LISTED_ROWS, Mismatch, Unverified, VerifyReport};
-pub use self::role::{Verifier, VerifierOptions};
+pub use self::role::{Verifier, VerifierOptions, lease_name};
 use crate::declarations::DECLARATIONS;
 use crate::repo::read::{self, MirroredRow, Page, Place, Watermark};
 

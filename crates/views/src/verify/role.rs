@@ -37,6 +37,12 @@ impl Default for VerifierOptions {
     }
 }
 
+/// The lease that a chain's verifier holds.
+#[must_use]
+pub fn lease_name(chain_id: u64) -> String {
+    format!("verify:views:{chain_id}")
+}
+
 /// Compares the chain's mirrors with its contracts for ever, in one process at a time.
 pub struct Verifier {
     walk: Walk,
@@ -63,7 +69,7 @@ impl Verifier {
     /// # Errors
     /// When the database fails: a restart may heal it. A node that does not answer is waited for.
     pub async fn run(&mut self, cancel: &CancellationToken) -> Result<(), VerifyError> {
-        let name = format!("verify:views:{}", self.walk.chain_id);
+        let name = lease_name(self.walk.chain_id);
         while !cancel.is_cancelled() {
             let lease = match self.leases.acquire_wait(&name, cancel).await {
                 Ok(lease) => lease,
