@@ -20,6 +20,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "idempotency_conflicts_total", Unit::Count, "Requests that used a key of another request, by route"),
     (Counter, "idempotency_in_flight_rejections_total", Unit::Count, "Requests whose first one was still being worked on after the wait, by route"),
     (Histogram, "idempotency_entry_seconds", Unit::Seconds, "Time to claim a key, or to wait for its answer, by route"),
+    (Gauge, "idempotency_waiting", Unit::Count, "Duplicates that wait in this process for an answer that is being worked out"),
     (Counter, "idempotency_takeovers_total", Unit::Count, "Unfinished requests that another attempt went on with"),
     (Counter, "idempotency_fenced_total", Unit::Count, "Commits that were refused because another attempt had taken over"),
     (Counter, "idempotency_swept_total", Unit::Count, "Keys that were deleted because their time was over"),

@@ -2,6 +2,7 @@
 
 mod chains;
 mod events;
+mod idempotency;
 mod operations;
 mod positions;
 mod problems;

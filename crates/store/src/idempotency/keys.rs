@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -56,6 +57,25 @@ struct Inner {
     holder: String,
     options: KeyOptions,
     flights: Flights,
+    waiting: AtomicUsize,
+}
+
+/// One more duplicate that waits, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!("idempotency_waiting").increment(1.0);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("idempotency_waiting").decrement(1.0);
+    }
 }
 
 /// Somebody comes with a key.
@@ -103,7 +123,8 @@ impl Keys {
     /// `holder` names this process to people.
     #[must_use]
     pub fn new(db: Db, holder: impl Into<String>, options: KeyOptions) -> Self {
-        let inner = Inner { db, holder: holder.into(), options, flights: Flights::default() };
+        let (flights, waiting) = (Flights::default(), AtomicUsize::new(0));
+        let inner = Inner { db, holder: holder.into(), options, flights, waiting };
         Self { inner: Arc::new(inner) }
     }
 
@@ -111,6 +132,12 @@ impl Keys {
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    /// How many duplicates wait in this process, just now, for an answer that is being worked out.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn flights(&self) -> &Flights {
@@ -138,15 +165,16 @@ impl Keys {
     pub async fn enter(&self, request: Request) -> Result<Entered, IdempotencyError> {
         let deadline = Instant::now() + self.inner.options.wait;
         let mut pause = FIRST_LOOK;
-        let mut is_waiting = false;
+        let mut waiting = None;
         loop {
             let items = vec![(request.key.clone(), request.fingerprint)];
-            let found = self.look(request.scope.clone(), items, is_waiting).await?.pop();
+            let found = self.look(request.scope.clone(), items, waiting.is_some()).await?.pop();
             let landing = match found.unwrap_or(Look::Gone) {
                 Look::Entered(entered) => return Ok(entered),
                 Look::Held(claim) => {
-                    is_waiting = true;
-                    self.flights().expect(claim)
+                    let landing = self.flights().expect(claim);
+                    waiting.get_or_insert_with(|| Waiting::begin(&self.inner.waiting));
+                    landing
                 }
                 Look::Gone => None,
             };

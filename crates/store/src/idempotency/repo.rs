@@ -34,7 +34,8 @@ pub(super) struct New<'a> {
     pub(super) claim_term_ms: i64,
 }
 
-/// Writes those whose keys are free, and returns their claims and ids.
+/// Writes those whose keys are free, and returns their claims and ids. The row that is there is looked for first: an insert that meets
+/// one whose answer is being committed just now would wait for that.
 pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
     let rows = sqlx::query!(
         "INSERT INTO idempotency_cache
@@ -43,6 +44,9 @@ pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec
                 clock_timestamp() + $10::bigint * interval '1 millisecond', clock_timestamp(),
                 clock_timestamp() + new.ttl_ms * interval '1 millisecond'
          FROM unnest($5::text[], $6::bytea[], $7::uuid[], $8::bigint[]) AS new(key, fingerprint, claim, ttl_ms)
+         WHERE NOT EXISTS (SELECT FROM idempotency_cache AS old
+                           WHERE old.key = new.key AND old.principal = $2 AND old.route = $4 AND old.method = $3
+                             AND old.tenant_id IS NOT DISTINCT FROM $1::uuid)
          ORDER BY new.key
          ON CONFLICT (key, principal, route, method, tenant_id) DO NOTHING
          RETURNING claim, entry_id",
