@@ -8,6 +8,7 @@
 mod amount;
 pub mod api;
 mod context;
+mod envelope;
 mod hex;
 mod kinds;
 #[cfg(feature = "postgres")]
@@ -17,6 +18,7 @@ mod request_id;
 pub use alloy_primitives::{Address, B256, Bytes, I256, U256};
 pub use amount::{Amount, AmountError};
 pub use context::Context;
+pub use envelope::{CloudEvent, ContentType, SpecVersion};
 pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
 pub use kinds::{ApplyStatus, BlockState, JournalKind, PushOutcome, UnknownName, ViewKind};
 pub use request_id::RequestId;

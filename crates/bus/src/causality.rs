@@ -1,0 +1,89 @@
+//! A story as a graph: which event caused which (spec 4, "event tracing").
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::keys::Sight;
+use crate::repo::events as repo;
+
+/// The most events of one story that a graph shows, the earliest first.
+pub const MAX_NODES: usize = 10_000;
+
+/// The events of one story and what caused what among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Causality {
+    /// The story.
+    pub correlation_id: String,
+    /// Its events, in the order of the stream.
+    pub nodes: Vec<Node>,
+    /// From each cause to its effect, in the order of the effects.
+    pub edges: Vec<Edge>,
+    /// Whether the story has more events than [`MAX_NODES`].
+    pub is_truncated: bool,
+}
+
+/// An event of a story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Its number.
+    pub sequence: i64,
+    /// Its id.
+    pub event_id: String,
+    /// Whose it is.
+    pub tenant_id: Option<Uuid>,
+    /// Who said so.
+    pub source: String,
+    /// What happened.
+    pub event_type: String,
+    /// To what.
+    pub subject: Option<String>,
+    /// Who acted.
+    pub actor_id: String,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub timestamp: OffsetDateTime,
+    /// Its cause; where no edge leads here, that is an event that the reader may not see, or that is not in the story.
+    pub causation_id: Option<String>,
+}
+
+/// What caused what, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Edge {
+    /// The cause.
+    pub cause: i64,
+    /// The effect.
+    pub effect: i64,
+}
+
+/// The graph of the story `correlation_id`, as far as it may be seen. A story that nobody has heard of is an empty one.
+///
+/// # Errors
+/// The database's.
+pub async fn causality(
+    conn: &mut PgConnection,
+    sight: &Sight,
+    correlation_id: &str,
+) -> Result<Causality, sqlx::Error> {
+    let limit = i64::try_from(MAX_NODES).unwrap_or(i64::MAX) + 1;
+    let mut nodes = repo::story(conn, correlation_id, sight.tenants(), limit).await?;
+    let is_truncated = nodes.len() > MAX_NODES;
+    nodes.truncate(MAX_NODES);
+    let edges = edges(&nodes);
+    Ok(Causality { correlation_id: correlation_id.to_owned(), nodes, edges, is_truncated })
+}
+
+/// Ids are unique in their tenant only: a cause is looked for in the effect's own tenant, then among the platform's own events.
+fn edges(nodes: &[Node]) -> Vec<Edge> {
+    let numbers: HashMap<(Option<Uuid>, &str), i64> =
+        nodes.iter().map(|node| ((node.tenant_id, &*node.event_id), node.sequence)).collect();
+    let edge = |node: &Node| {
+        let cause_id = node.causation_id.as_deref()?;
+        let cause = numbers.get(&(node.tenant_id, cause_id)).or_else(|| numbers.get(&(None, cause_id)))?;
+        Some(Edge { cause: *cause, effect: node.sequence })
+    };
+    nodes.iter().filter_map(edge).collect()
+}
