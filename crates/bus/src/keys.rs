@@ -79,3 +79,80 @@ impl Keys {
         Ok(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{
+        Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    };
+
+    use super::*;
+
+    /// Notes each count with its labels.
+    #[derive(Clone, Default)]
+    struct Counts(Arc<Mutex<Vec<String>>>);
+
+    struct Noted(String, Counts);
+
+    impl CounterFn for Noted {
+        fn increment(&self, by: u64) {
+            self.1.0.lock().unwrap().push(format!("{} {by}", self.0));
+        }
+
+        fn absolute(&self, _value: u64) {}
+    }
+
+    impl Recorder for Counts {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels: Vec<String> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            Counter::from_arc(Arc::new(Noted(
+                format!("{}{{{}}}", key.name(), labels.join(",")),
+                self.clone(),
+            )))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_named_and_counted() {
+        let (request, tenant, user) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let nobody = Context::new(request, "test");
+        let nobodys_user = Context { user_id: Some(user), ..nobody.clone() };
+        let of_tenant = nobody.clone().on_behalf_of(tenant, None);
+        let of_user = nobody.clone().on_behalf_of(tenant, Some(user));
+        let counts = Counts::default();
+        metrics::with_local_recorder(&counts, || {
+            for (keys, context, missing) in [
+                (Keys::Platform, None, Some("request_id")),
+                (Keys::Platform, Some(&nobody), None),
+                (Keys::Platform, Some(&nobodys_user), Some("tenant_id")),
+                (Keys::Tenant, Some(&nobody), Some("tenant_id")),
+                (Keys::Tenant, Some(&of_tenant), None),
+                (Keys::User, Some(&of_tenant), Some("user_id")),
+                (Keys::User, Some(&of_user), None),
+            ] {
+                let resolved = keys.resolve(context.cloned(), "events");
+                assert_eq!(resolved.as_ref().err().map(|error| error.key), missing, "{keys:?} {context:?}");
+            }
+        });
+        let counted = |key| format!("missing_keys_total{{table=events,key={key}}} 1");
+        assert_eq!(
+            *counts.0.lock().unwrap(),
+            ["request_id", "tenant_id", "tenant_id", "user_id"].map(counted)
+        );
+    }
+}

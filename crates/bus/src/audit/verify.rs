@@ -3,7 +3,7 @@
 use std::fmt;
 
 use plimsoll_store::Db;
-use plimsoll_store::sequencer::{BrokenLink, Hash, LinkCheck, SequencerError, head};
+use plimsoll_store::sequencer::{Hash, LinkCheck, SequencerError, head};
 use serde::Serialize;
 
 use super::AUDIT_LOG;
@@ -117,15 +117,16 @@ fn judge(check: &mut LinkCheck<'_>, numbered: &repo::Numbered) -> Option<Break> 
         Ok(digest) => digest,
         Err(error) => return broken(format!("what it says {error}")),
     };
-    match check.next(sequence, &computed, &numbered.prev_hash, &numbered.hash) {
-        Ok(()) if numbered.digest == computed => None,
-        Ok(()) => broken("its digest was changed".into()),
-        Err(BrokenLink::Gap { expected, .. }) => Some(missing(expected)),
-        Err(BrokenLink::Hash { .. }) if numbered.digest != computed => {
-            broken("what it says is not what was recorded: its digest differs".into())
-        }
-        Err(error) => broken(error.to_string()),
+    if sequence != check.expected() {
+        return Some(missing(check.expected()));
     }
+    if numbered.digest != computed {
+        return broken("what it says is not what its digest was made of".into());
+    }
+    check
+        .next(sequence, &computed, &numbered.prev_hash, &numbered.hash)
+        .err()
+        .and_then(|error| broken(error.to_string()))
 }
 
 fn missing(sequence: i64) -> Break {

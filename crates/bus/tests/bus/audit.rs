@@ -1,0 +1,135 @@
+use plimsoll_bus::audit::{AUDIT_LOG, AuditReport, Entry, VerifyError, record, verify};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+use super::*;
+
+/// As the cluster's superuser, whom no policy binds.
+async fn tamper(db: &Db, sql: &str) {
+    let mut conn = db.urls().owner.connect().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+}
+
+async fn with_entries(count: usize) -> House {
+    let mut house = House::new(&AUDIT_LOG).await;
+    let mut tx = house.db.tenant_tx(&[ONE]).await.unwrap();
+    for number in 0..count {
+        let before = json!({ "status": "active", "limit": 1.5, "large": u64::MAX, "small": 5e-324, "whole": 1e16, "zero": -0.0 });
+        let after = json!({ "text": "a\u{e9}\"\\\n\u{1}\u{1f600}", "list": [1, [], {}, null], "third": 1.0 / 3.0, "number": number });
+        let entry = Entry::new("user.suspend", "user", number.to_string())
+            .with_change((number % 2 == 0).then_some(before), Some(after))
+            .with_reason("ticket 42")
+            .in_context(of(ONE));
+        record(&mut tx, entry).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    house.number_all().await;
+    house
+}
+
+fn broken(report: &AuditReport) -> (i64, &str) {
+    let broken = report.broken.as_ref().unwrap_or_else(|| panic!("nothing is broken: {report}"));
+    assert_eq!(report.rows, broken.sequence - report.from, "{report}");
+    (broken.sequence, &broken.what)
+}
+
+#[tokio::test]
+async fn an_untouched_log_holds_whatever_was_recorded() {
+    let house = with_entries(0).await;
+    let report = verify(&house.db, None, None).await.unwrap();
+    assert_eq!((report.rows, report.head_hash, report.broken), (0, None, None));
+    let house = with_entries(50).await;
+    let report = verify(&house.db, None, None).await.unwrap();
+    assert_eq!((report.from, report.to, report.rows, &report.broken), (1, 50, 50, &None));
+    let part = verify(&house.db, Some(20), Some(30)).await.unwrap();
+    assert_eq!((part.rows, part.broken), (11, None));
+    assert_eq!(verify(&house.db, Some(20), None).await.unwrap().head_hash, report.head_hash);
+    for (from, to) in [(Some(0), None), (None, Some(51)), (Some(30), Some(20))] {
+        assert!(matches!(verify(&house.db, from, to).await, Err(VerifyError::Range { .. })));
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_touched_is_found_at_its_row() {
+    let house = with_entries(9).await;
+    // Each with what takes it back, so that the next is found on its own.
+    for (touch, undo, row, word) in [
+        (
+            "UPDATE plimsoll.audit_log SET reason = 'none' WHERE sequence = 4",
+            "UPDATE plimsoll.audit_log SET reason = 'ticket 42' WHERE sequence = 4",
+            4,
+            "not what its digest",
+        ),
+        (
+            "UPDATE plimsoll.audit_log SET after = after || '{\"number\": 99}' WHERE sequence = 5",
+            "UPDATE plimsoll.audit_log SET after = after || '{\"number\": 4}' WHERE sequence = 5",
+            5,
+            "not what its digest",
+        ),
+        (
+            "CREATE TABLE public.kept AS SELECT * FROM plimsoll.audit_log WHERE sequence = 6; DELETE FROM plimsoll.audit_log WHERE sequence = 6",
+            "INSERT INTO plimsoll.audit_log SELECT * FROM public.kept; DROP TABLE public.kept",
+            6,
+            "missing",
+        ),
+        (
+            "UPDATE plimsoll.audit_log SET sequence = sequence + 100 WHERE sequence = 1",
+            "UPDATE plimsoll.audit_log SET sequence = 1 WHERE sequence = 101",
+            1,
+            "missing",
+        ),
+        (
+            "CREATE TABLE public.kept AS SELECT * FROM plimsoll.audit_log WHERE sequence = 9; DELETE FROM plimsoll.audit_log WHERE sequence = 9",
+            "INSERT INTO plimsoll.audit_log SELECT * FROM public.kept; DROP TABLE public.kept",
+            9,
+            "missing",
+        ),
+        (
+            "UPDATE plimsoll.audit_log SET hash = sha256(hash) WHERE sequence = 7; CREATE TABLE public.kept AS SELECT hash FROM plimsoll.audit_log WHERE sequence = 8;",
+            "UPDATE plimsoll.audit_log l SET hash = n.prev_hash FROM plimsoll.audit_log n WHERE l.sequence = 7 AND n.sequence = 8; DROP TABLE public.kept",
+            7,
+            "hash of row 7",
+        ),
+    ] {
+        tamper(&house.db, touch).await;
+        let report = verify(&house.db, None, None).await.unwrap();
+        let (sequence, what) = broken(&report);
+        assert!(sequence == row && what.contains(word), "{touch}: {report}");
+        tamper(&house.db, undo).await;
+        assert_eq!(verify(&house.db, None, None).await.unwrap().broken, None, "{undo}");
+    }
+}
+
+#[tokio::test]
+async fn a_last_row_that_is_not_the_one_that_the_sequencer_noted_is_found() {
+    let house = with_entries(3).await;
+    // As after a rewriting of every row, each link right in itself: the noted head knows better.
+    tamper(
+        &house.db,
+        "UPDATE plimsoll.sequences SET head_hash = sha256(head_hash) WHERE stream = 'audit_log'",
+    )
+    .await;
+    let report = verify(&house.db, None, None).await.unwrap();
+    assert_eq!(report.broken.as_ref().map(|broken| broken.sequence), Some(3), "{report}");
+}
+
+#[tokio::test]
+async fn a_tenant_reads_its_own_entries_and_nobody_changes_any() {
+    let house = with_entries(2).await;
+    let visible = async |tenants: &[Uuid]| {
+        let mut tx = house.db.tenant_tx(tenants).await.unwrap();
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM audit_log").fetch_one(&mut *tx).await.unwrap()
+    };
+    assert_eq!((visible(&[ONE]).await, visible(&[TWO]).await, visible(&[]).await), (2, 0, 0));
+    for pool in [house.db.app(), house.db.worker()] {
+        for sql in [
+            "UPDATE audit_log SET reason = ''",
+            "DELETE FROM audit_log",
+            "TRUNCATE audit_log",
+            "UPDATE events SET payload = 'null'",
+        ] {
+            let error = sqlx::raw_sql(sql).execute(pool).await.unwrap_err().to_string();
+            assert!(error.contains("permission denied"), "{sql}: {error}");
+        }
+    }
+}

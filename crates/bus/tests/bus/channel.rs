@@ -1,0 +1,54 @@
+use plimsoll_bus::{BufferChannel, ChannelError, Feed, Sight};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+async fn numbers(channel: &mut BufferChannel, count: usize) -> Vec<i64> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        numbers.push(channel.next().await.unwrap().sequence.unwrap());
+    }
+    numbers
+}
+
+#[tokio::test]
+async fn a_reader_that_sleeps_stalls_nobody_and_then_misses_nothing() {
+    let mut house = House::new(&EVENTS).await;
+    house.say(ONE, "before", 10).await;
+    house.number_all().await;
+    // Far smaller than what comes.
+    let feed = Feed::with_capacity(16);
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn({
+        let (feed, db, cancel) = (feed.clone(), house.db.clone(), cancel.clone());
+        async move { feed.run(&db, &cancel).await }
+    });
+    let everything = Sight::Everything;
+    let mut from_the_start = feed.subscribe(&house.db, everything.clone(), Some(0)).await.unwrap();
+    let mut sleeper = feed.subscribe(&house.db, everything.clone(), None).await.unwrap();
+    let mut live = feed.subscribe(&house.db, everything.clone(), None).await.unwrap();
+    let mut of_two = feed.subscribe(&house.db, Sight::Tenants(vec![TWO]), Some(0)).await.unwrap();
+    for round in 0..20_i64 {
+        house.say(ONE, &format!("one-{round}-"), 30).await;
+        house.say(TWO, &format!("two-{round}-"), 1).await;
+        house.number_all().await;
+        let first = 11 + round * 31;
+        assert_eq!(
+            numbers(&mut live, 31).await,
+            (first..first + 31).collect::<Vec<_>>(),
+            "nobody waits for the sleeper"
+        );
+    }
+    assert_eq!(numbers(&mut sleeper, 620).await, (11..=630).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut from_the_start, 630).await, (1..=630).collect::<Vec<_>>());
+    assert_eq!(numbers(&mut of_two, 20).await, (1..=20).map(|round| 10 + round * 31).collect::<Vec<_>>());
+    assert_eq!(sleeper.cursor(), 630);
+
+    let mut resumed = feed.subscribe(&house.db, everything.clone(), Some(600)).await.unwrap();
+    assert_eq!(numbers(&mut resumed, 30).await, (601..=630).collect::<Vec<_>>());
+    let beyond = feed.subscribe(&house.db, everything, Some(631)).await;
+    assert!(matches!(beyond, Err(ChannelError::BeyondEnd { after: 631, head: 630 })));
+    cancel.cancel();
+    running.await.unwrap().unwrap();
+    assert!(matches!(resumed.next().await, Err(ChannelError::Closed)));
+}
