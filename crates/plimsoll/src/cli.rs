@@ -50,7 +50,7 @@ Roles:
   views      folds the journal into the mirrors; one process at a time for each chain, by lease
   verify     compares mirror rows with the chain all the time, at a low rate
   api        answers HTTP
-  retention  drops partitions whose retention has passed
+  retention  drops partitions whose retention has passed, and sweeps idempotency keys whose time is over
 
 SIGINT or SIGTERM ends it within 5 seconds; a second one at once.
 

@@ -1,7 +1,7 @@
 //! The roles of this process, each given to the supervisor with what its errors mean.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use plimsoll_api::{ApiState, Roles};
@@ -9,7 +9,7 @@ use plimsoll_chain::Rpc;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Tail};
-use plimsoll_store::{Db, LeaseError, Leases, drop_expired};
+use plimsoll_store::{Db, LeaseError, Leases, drop_expired, idempotency};
 use plimsoll_views::ViewFold;
 use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
 use tokio::net::TcpListener;
@@ -24,6 +24,8 @@ use crate::wiring;
 
 /// How often expired partitions are looked for.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// How often idempotency keys are looked for whose time is over.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const RETENTION_LEASE: &str = "retention";
 
 /// What the roles share.
@@ -164,19 +166,26 @@ fn may_pass(error: &dyn std::error::Error) -> End {
     End::MayPass(chain_of(error))
 }
 
-/// Drops what is past its retention, in one process at a time.
+/// Drops what is past its retention, and sweeps idempotency keys, in one process at a time.
 async fn retain(db: Db, leases: Leases, cancel: CancellationToken) -> Result<(), End> {
     let lease = match leases.acquire_wait(RETENTION_LEASE, &cancel).await {
         Ok(lease) => lease,
         Err(LeaseError::Cancelled { .. }) => return Ok(()),
         Err(error) => return Err(may_pass(&error)),
     };
+    let mut dropped: Option<Instant> = None;
     let outcome = loop {
-        if let Err(error) = drop_expired(&db.urls().owner).await {
+        if dropped.is_none_or(|at| at.elapsed() >= RETENTION_INTERVAL) {
+            if let Err(error) = drop_expired(&db.urls().owner).await {
+                break Err(may_pass(&error));
+            }
+            dropped = Some(Instant::now());
+        }
+        if let Err(error) = idempotency::sweep(&db, &lease, &cancel).await {
             break Err(may_pass(&error));
         }
         tokio::select! {
-            () = tokio::time::sleep(RETENTION_INTERVAL) => {}
+            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
             () = cancel.cancelled() => break Ok(()),
             () = lease.lost().cancelled() => break Ok(()),
         }

@@ -46,7 +46,7 @@ pub use fingerprint::{Asked, Fingerprint, canonical_json};
 pub use key::{AUTOMATIC_PREFIX, KEY_MAX_CHARS, Key, KeyError, PLATFORM, Scope};
 pub use keys::{Entered, ITEMS_MAX, Item, KeyOptions, Keys, Request};
 pub use response::{RESPONSE_MAX_BYTES, Replay, Response};
-pub use sweep::{Invalidated, SWEEP_LEASE, invalidate, run_sweeper, sweep};
+pub use sweep::{Invalidated, invalidate, sweep};
 
 /// Why a key could not be worked with.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,5 @@
 //! Entries whose time is over go, a batch at a time; an operator takes one out on record.
 
-use std::time::Duration;
-
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
@@ -9,44 +7,11 @@ use super::decision::State;
 use super::key::{Key, Scope};
 use super::{IdempotencyError, repo};
 use crate::db::Db;
-use crate::lease::{Lease, Leases};
+use crate::lease::Lease;
 
-/// The lease under which one process at a time sweeps.
-pub const SWEEP_LEASE: &str = "idempotency:sweep";
 /// Entries that one transaction deletes.
 const SWEEP_BATCH: i64 = 1_000;
-/// Between two looks for entries whose time is over.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Sweeps, in one process at a time, until `cancel` or until the lease is lost.
-///
-/// # Errors
-/// The database's, or the lease's.
-pub async fn run_sweeper(
-    db: &Db,
-    leases: &Leases,
-    cancel: &CancellationToken,
-) -> Result<(), IdempotencyError> {
-    let lease = match leases.acquire_wait(SWEEP_LEASE, cancel).await {
-        Ok(lease) => lease,
-        Err(crate::LeaseError::Cancelled { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let outcome = loop {
-        if let Err(error) = sweep(db, &lease, cancel).await {
-            break Err(error);
-        }
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP_INTERVAL) => {}
-            () = cancel.cancelled() => break Ok(()),
-            () = lease.lost().cancelled() => break Ok(()),
-        }
-    };
-    lease.release().await?;
-    outcome
-}
-
-/// Deletes everything whose time is over, and returns how much that was. Ends, since each batch but the last is full and what is
+/// Deletes everything whose time is over, under a lease that one process at a time has, and returns how much that was. Ends, since each batch but the last is full and what is
 /// deleted does not come back in time.
 ///
 /// # Errors

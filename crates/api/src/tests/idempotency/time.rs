@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plimsoll_store::Leases;
-use plimsoll_store::idempotency::{Key, KeyOptions, Scope, State, SWEEP_LEASE, invalidate, sweep};
+use plimsoll_store::idempotency::{Key, KeyOptions, Scope, State, invalidate, sweep};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,7 @@ async fn line_10_keys_whose_time_is_over_are_swept_in_batches_and_no_others() {
         sqlx::raw_sql(statement).execute(&mut owner).await.unwrap();
     }
     let leases = Leases::connect(&house.db, "here:1", plimsoll_store::DEFAULT_TERM).await.unwrap();
-    let lease = leases.acquire(SWEEP_LEASE).await.unwrap().unwrap();
+    let lease = leases.acquire("retention").await.unwrap().unwrap();
     assert_eq!(sweep(&house.db, &lease, &CancellationToken::new()).await.unwrap(), 2_501);
     assert_eq!(house.entries().await, 2, "one is young, and one is being worked on");
     lease.clone().release().await.unwrap();
