@@ -49,6 +49,7 @@ Roles:
   ingest     reads the chains into the journal; one process at a time for each chain, by lease
   views      folds the journal into the mirrors; one process at a time for each chain, by lease
   verify     compares mirror rows with the chain all the time, at a low rate
+  sequencer  numbers events and audit entries; one process at a time for each of the two, by lease
   api        answers HTTP
   retention  drops partitions whose retention has passed, and sweeps idempotency keys whose time is over
 
@@ -62,7 +63,7 @@ Examples:
     /// Bring the database to this version's schema; makes the roles where they are missing
     Migrate,
 
-    /// Compare what was derived with the chain itself
+    /// Compare what was derived with the chain itself, or the audit log with its own hashes
     #[command(subcommand)]
     Verify(Verify),
 
@@ -138,6 +139,8 @@ pub(crate) enum Role {
     Views,
     /// Compares the mirrors with the chain
     Verify,
+    /// Numbers events and audit entries
+    Sequencer,
     /// Answers HTTP
     Api,
     /// Drops what is past its retention
@@ -159,6 +162,30 @@ Examples:
   plimsoll verify views --limit 1000
   plimsoll verify views --chain 1 --json")]
     Views(VerifyViews),
+    /// Each row of the audit log with its digest, and with the hash of the row before it
+    #[command(after_help = "\
+Exit codes: 0 every row holds; 1 a row was changed, removed or added: the first one is named.
+
+The last row's hash is printed. Whoever can rewrite the whole log can give it other hashes that hold; keep the last one \
+elsewhere, and compare: `--to` with that row's number prints it again.
+
+Examples:
+  plimsoll verify audit
+  plimsoll verify audit --from 100000 --to 200000 --json")]
+    Audit(VerifyAudit),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyAudit {
+    /// The first row [default: the first that is kept]
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) from: Option<i64>,
+    /// The last row [default: the last there is]
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) to: Option<i64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -305,7 +332,8 @@ pub(crate) enum Config {
 
 impl Role {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Ingest, Self::Views, Self::Verify, Self::Api, Self::Retention];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Ingest, Self::Views, Self::Verify, Self::Sequencer, Self::Api, Self::Retention];
 
     /// Its name on the command line, in logs and in metrics.
     pub(crate) fn as_str(self) -> &'static str {
@@ -313,6 +341,7 @@ impl Role {
             Self::Ingest => "ingest",
             Self::Views => "views",
             Self::Verify => "verify",
+            Self::Sequencer => "sequencer",
             Self::Api => "api",
             Self::Retention => "retention",
         }

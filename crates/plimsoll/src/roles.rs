@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use plimsoll_api::{ApiState, Roles};
+use plimsoll_bus::EVENTS;
+use plimsoll_bus::audit::AUDIT_LOG;
 use plimsoll_chain::Rpc;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Tail};
-use plimsoll_store::{Db, LeaseError, Leases, drop_expired, idempotency};
+use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency};
 use plimsoll_views::ViewFold;
 use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
 use tokio::net::TcpListener;
@@ -89,6 +91,15 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             let lease = plimsoll_views::verify::lease_name(chain.chain_id);
             supervisor.spawn_leased("verify", Some(chain.chain_id), lease, move |cancel| {
                 on_chain.clone().verify(options, cancel)
+            });
+        }
+    }
+    if has(Role::Sequencer) {
+        for (role, stream) in [("sequencer:events", &EVENTS), ("sequencer:audit_log", &AUDIT_LOG)] {
+            let (db, leases) = (db.clone(), leases.clone());
+            supervisor.spawn_leased(role, None, Sequencer::lease_name(stream), move |cancel| {
+                let mut sequencer = Sequencer::new(stream, db.clone(), leases.clone());
+                async move { sequencer.run(&cancel).await.map_err(|error| may_pass(&error)) }
             });
         }
     }

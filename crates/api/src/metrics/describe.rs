@@ -59,6 +59,12 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "mirror_verify_mismatch_total", Unit::Count, "Mirror rows that differ from the contract"),
     (Counter, "mirror_verify_unverified_total", Unit::Count, "Mirror rows that the node could not answer for"),
     (Counter, "anomalies_total", Unit::Count, "What should not have happened, by chain, source and kind"),
+    // The bus and its sequencers.
+    (Counter, "sequencer_rows_total", Unit::Count, "Rows that were numbered, by stream"),
+    (Gauge, "sequencer_lag_rows", Unit::Count, "Rows that wait for their number, by stream; counted up to a million"),
+    (Gauge, "sequencer_lag_seconds", Unit::Seconds, "Age of the oldest row that waits for its number; 0 when none does"),
+    (Counter, "missing_keys_total", Unit::Count, "Writes that were refused because a key was missing, by table and key"),
+    (Counter, "bus_catch_up_pages_total", Unit::Count, "Pages that subscriptions read from the database because memory no longer had them"),
     // Leases, roles and the database.
     (Gauge, "lease_held", Unit::Count, "1 while this process has the lease"),
     (Gauge, "lease_holder", Unit::Count, "1 for the process that has the lease, 0 for those that had it"),

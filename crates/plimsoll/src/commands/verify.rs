@@ -1,11 +1,12 @@
 //! `plimsoll verify`.
 
+use plimsoll_bus::audit;
 use plimsoll_store::Db;
 use plimsoll_views::verify::{VerifyOptions, VerifyReport, verify};
 
 use super::progress::Progress;
-use super::{chosen, print, print_json};
-use crate::cli::VerifyViews;
+use super::{chosen, or_dash, print, print_json, table};
+use crate::cli::{VerifyAudit, VerifyViews};
 use crate::config::{Config, Loaded};
 use crate::failure::{FAILED, Failure, UNVERIFIED};
 use crate::wiring;
@@ -70,4 +71,34 @@ pub(crate) async fn views(
         .remedy("raise `--limit`, or leave it away to check every row"));
     }
     Ok(())
+}
+
+pub(crate) async fn audit(db: &Db, asked: &VerifyAudit) -> Result<(), Failure> {
+    let report = match audit::verify(db, asked.from, asked.to).await {
+        Err(error @ audit::VerifyError::Range { .. }) => return Err(Failure::usage(error.to_string())),
+        other => other?,
+    };
+    if asked.json {
+        print_json(&report)?;
+    } else {
+        let row = vec![
+            report.from.to_string(),
+            report.to.to_string(),
+            report.rows.to_string(),
+            or_dash(report.broken.as_ref().map(|broken| broken.sequence)),
+            or_dash(report.head_hash.as_ref()),
+        ];
+        print(&table(
+            &["from", "to", "rows that hold", "first broken", "hash of the last that holds"],
+            &[row],
+        ))?;
+    }
+    match report.broken {
+        None => Ok(()),
+        Some(broken) => Err(Failure::found(
+            format!("row {} of the audit log does not hold: {}", broken.sequence, broken.what),
+            FAILED,
+        )
+        .remedy("somebody wrote past the application: keep the report and the database as they are, and compare with a backup from before (`plimsoll restore` makes a second database)")),
+    }
 }
