@@ -75,6 +75,12 @@ impl Declaration {
         Event::parse(self.event).expect("the table of declarations is tested: every event in it parses")
     }
 
+    /// The names of its value's fields: the parameters that are not its key.
+    pub(crate) fn value_fields(&'static self) -> Vec<String> {
+        let names = self.parsed().inputs.into_iter().map(|input| input.name);
+        names.filter(|name| !self.key.contains(&name.as_str())).collect()
+    }
+
     /// Its getters, parsed.
     pub(crate) fn functions(&self) -> Vec<Function> {
         let parse = |text| {

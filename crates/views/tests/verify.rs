@@ -192,6 +192,24 @@ async fn every_mirror_of_a_real_chain_is_proved_by_its_contracts_and_a_changed_r
 }
 
 #[tokio::test]
+async fn a_row_that_lacks_a_field_is_no_equal_row() {
+    let mut stage = Stage::new().await;
+    stage.act_it_all().await;
+    stage.follow().await;
+    for (lost, statement) in [
+        (1, "UPDATE view_mirror SET value = value - 'failures' WHERE view = 'module_health_check'"),
+        (8, "UPDATE view_mirror SET value = '{}'"),
+    ] {
+        sqlx::query(statement).execute(stage.db.worker()).await.unwrap();
+        let report = stage.verify(&stage.contracts).await.unwrap();
+        assert_eq!((report.equal, report.mismatched_rows), (9 - lost, lost), "{report}");
+        assert!(
+            report.mismatches.iter().flat_map(|row| &row.differences).all(|field| field.mirror.is_null())
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_compared_is_unverified_and_never_equal() {
     let mut stage = Stage::new().await;
     stage.act_it_all().await;

@@ -24,6 +24,8 @@ struct Proof {
     address: Address,
     declaration: &'static Declaration,
     functions: Vec<Function>,
+    /// The names of the value's fields. A row that lacks one of them is compared all the same, and differs.
+    fields: Vec<String>,
     /// A getter that the contract's ABI does not have.
     missing: Option<String>,
 }
@@ -32,6 +34,7 @@ struct Proof {
 #[derive(Clone, Debug)]
 pub(super) struct Question<'a> {
     function: &'a Function,
+    fields: &'a [String],
     pub(super) to: Address,
     pub(super) data: Bytes,
 }
@@ -52,7 +55,8 @@ impl Getters {
                     contract.abi.functions().any(|own| own.selector() == getter.selector())
                 };
                 let missing = functions.iter().find(|getter| !has(getter)).map(Function::signature);
-                let proof = Proof { address: contract.address, declaration, functions, missing };
+                let fields = declaration.value_fields();
+                let proof = Proof { address: contract.address, declaration, functions, fields, missing };
                 by_view.insert(declaration.view, proof);
             }
         }
@@ -76,7 +80,7 @@ impl Getters {
         }
         let question = |function| {
             let data = encode(function, names, &parts)?;
-            Ok(Question { function, to: proof.address, data: data.into() })
+            Ok(Question { function, fields: &proof.fields, to: proof.address, data: data.into() })
         };
         proof.functions.iter().map(question).collect()
     }
@@ -106,7 +110,10 @@ impl Question<'_> {
         })?;
         let mut differences = Vec::new();
         for (output, value) in self.function.outputs.iter().zip(outputs) {
-            let Some(mirror) = row.value.get(&output.name) else { continue };
+            if !self.fields.contains(&output.name) {
+                continue;
+            }
+            let mirror = row.value.get(&output.name).unwrap_or(&Value::Null);
             let mut chain = Vec::new();
             write_json_value(&value, &mut chain);
             let chain: Value = serde_json::from_slice(&chain).map_err(|error| error.to_string())?;
