@@ -77,7 +77,6 @@ impl Execution {
 
     /// Hands the claim to a batch writer, which commits key, effects and answer ([`plimsoll_store::idempotency::write_all`]). The handler
     /// awaits its [`plimsoll_store::idempotency::Settled`], and holds nothing meanwhile.
-    #[must_use]
     pub fn hand_over(self) -> Claim {
         self.claim
     }

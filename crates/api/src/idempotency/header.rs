@@ -89,7 +89,9 @@ mod tests {
     #[test]
     fn a_malformed_key_is_refused() {
         let long = "x".repeat(256);
-        for value in ["", "\"\"", "\"a", "a\"", "\"a\"b", "\"a\";p=1", "\"a\\n\"", "a b", "a,b", "é", "auto:1", &long] {
+        for value in
+            ["", "\"\"", "\"a", "a\"", "\"a\"b", "\"a\";p=1", "\"a\\n\"", "a b", "a,b", "é", "auto:1", &long]
+        {
             assert!(read(&[(NAMES[0], value)]).is_err(), "{value}");
         }
         assert!(read(&[(NAMES[0], "a"), (NAMES[1], "b")]).unwrap_err().contains("twice"));

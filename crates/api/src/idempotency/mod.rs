@@ -37,10 +37,15 @@ impl From<IdempotencyError> for Problem {
             IdempotencyError::Fenced { .. } => {
                 Self::new(ProblemKind::RequestInFlight, "another attempt at this request has taken over")
             }
-            IdempotencyError::TooManyItems { .. } => Self::new(ProblemKind::InvalidParameter, error.to_string()),
+            IdempotencyError::TooManyItems { .. } => {
+                Self::new(ProblemKind::InvalidParameter, error.to_string())
+            }
             error => {
                 tracing::error!(%error, "a request could not be completed under its key");
-                Self::new(ProblemKind::Internal, "the answer could not be kept, so the request was not executed")
+                Self::new(
+                    ProblemKind::Internal,
+                    "the answer could not be kept, so the request was not executed",
+                )
             }
         }
     }

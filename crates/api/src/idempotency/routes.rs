@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{FromRequest, Request};
 use axum::extract::State;
+use axum::extract::{FromRequest, Request};
 use axum::handler::Handler;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -107,7 +107,6 @@ impl<S: Clone + Send + Sync + 'static> WriteRoutes<S> {
     }
 
     /// The routes, to be merged with those that only read.
-    #[must_use]
     pub fn into_router(self) -> Router<S> {
         self.router
     }
@@ -193,7 +192,10 @@ where
 
 fn scope(declaration: &Declaration, parts: &Parts) -> Result<Scope, Problem> {
     let Some(caller) = parts.extensions.get::<Context>() else {
-        tracing::error!(route = declaration.path, "a write without a caller: no authentication is in front of it");
+        tracing::error!(
+            route = declaration.path,
+            "a write without a caller: no authentication is in front of it"
+        );
         return Err(Problem::new(ProblemKind::Internal, "nobody is known to ask for this"));
     };
     Ok(Scope {
@@ -229,7 +231,9 @@ fn replayed(replay: &Replay) -> Response {
     let mut response = match replay {
         Replay::Response(response) => reply::response(response),
         Replay::Withheld { status } => {
-            let detail = format!("the request was executed and answered with {status}; the answer carried a secret and was not kept");
+            let detail = format!(
+                "the request was executed and answered with {status}; the answer carried a secret and was not kept"
+            );
             Problem::new(ProblemKind::ResponseWithheld, detail).into_response()
         }
     };

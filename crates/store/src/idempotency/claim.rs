@@ -31,7 +31,7 @@ pub struct RecoveryPoint {
 #[must_use = "a claim that is dropped is given up"]
 pub struct Claim {
     /// `None` only once it has ended.
-    held: Option<Held>,
+    held: Option<Box<Held>>,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Claim {
             keeps_response: true,
             runtime: Handle::current(),
         };
-        Self { held: Some(held) }
+        Self { held: Some(Box::new(held)) }
     }
 
     fn held(&self) -> &Held {
@@ -128,10 +128,8 @@ impl Claim {
     /// # Errors
     /// As [`Claim::begin`].
     pub async fn lock(&self, conn: &mut PgConnection) -> Result<(), IdempotencyError> {
-        match lock_all(conn, &[self]).await?.as_slice() {
-            [true] => Ok(()),
-            _ => Err(self.fenced()),
-        }
+        let held = self.held();
+        if repo::lock(conn, held.entry_id, held.token).await? { Ok(()) } else { Err(self.fenced()) }
     }
 
     /// Sets a recovery point in the caller's transaction, and gives the claim its whole term again. Call [`Claim::advanced`] once that
@@ -166,7 +164,15 @@ impl Claim {
     /// # Errors
     /// As [`Claim::begin`].
     pub async fn write(&self, conn: &mut PgConnection, response: &Response) -> Result<(), IdempotencyError> {
-        write_all(conn, &[(self, response)]).await
+        let held = self.held();
+        let headers = held.keeps_response.then(|| response.headers_json());
+        let body = held.keeps_response.then(|| response.body());
+        let answer = (response.status_column(), headers.as_ref(), body);
+        if repo::complete(conn, (held.entry_id, held.token), answer).await? {
+            Ok(())
+        } else {
+            Err(self.fenced())
+        }
     }
 
     /// The answer is committed: those who wait in this process get it, and the claim ends.
@@ -219,7 +225,7 @@ impl Held {
 pub async fn lock_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<Vec<bool>, IdempotencyError> {
     let entries: Vec<i64> = claims.iter().map(|claim| claim.held().entry_id).collect();
     let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.held().token).collect();
-    let locked = repo::lock(conn, &entries, &tokens).await?;
+    let locked = repo::lock_all(conn, &entries, &tokens).await?;
     Ok(entries.iter().map(|entry| locked.contains(entry)).collect())
 }
 
@@ -236,12 +242,11 @@ pub async fn write_all(
         let held = claim.held();
         rows.entries.push(held.entry_id);
         rows.claims.push(held.token);
-        // At most 499, as every `Response` is.
-        rows.statuses.push(i16::try_from(response.status()).unwrap_or(i16::MAX));
+        rows.statuses.push(response.status_column());
         rows.headers.push(held.keeps_response.then(|| response.headers_json()));
         rows.bodies.push(held.keeps_response.then(|| response.body().to_vec()));
     }
-    let written = repo::complete(conn, &rows).await?;
+    let written = repo::complete_all(conn, &rows).await?;
     match answers.iter().find(|(claim, _)| !written.contains(&claim.held().entry_id)) {
         None => Ok(()),
         Some((claim, _)) => Err(claim.fenced()),

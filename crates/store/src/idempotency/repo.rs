@@ -3,6 +3,9 @@
 //! Claiming takes no lock that anyone waits for: an insert that gives way to a row that is there, then a read without a lock, and where
 //! that says that the row may be taken, an update that skips a row whose holder is committing just now. So nobody who waits for an
 //! answer waits within the database. Several rows are locked in the order of their ids.
+//!
+//! A connection keeps the plan that it made for a statement, perhaps when the table was all but empty; a plan that reads all of it would be
+//! kept while it grows. So one row is asked for by its key alone, and where there are several, scans are ruled out.
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -15,7 +18,8 @@ use super::key::Scope;
 /// nothing was committed, and nothing can be.
 pub(super) async fn prepare_claiming(conn: &mut PgConnection, tenant: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "SELECT set_config('plimsoll.tenants', $1, true) AS tenants, set_config('synchronous_commit', 'off', true) AS durability",
+        "SELECT set_config('plimsoll.tenants', $1, true) AS tenants, set_config('synchronous_commit', 'off', true) AS durability,
+                set_config('enable_seqscan', 'off', true) AS scans",
         tenant.to_string()
     )
     .fetch_one(conn)
@@ -44,9 +48,9 @@ pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec
                 clock_timestamp() + $10::bigint * interval '1 millisecond', clock_timestamp(),
                 clock_timestamp() + new.ttl_ms * interval '1 millisecond'
          FROM unnest($5::text[], $6::bytea[], $7::uuid[], $8::bigint[]) AS new(key, fingerprint, claim, ttl_ms)
-         WHERE NOT EXISTS (SELECT FROM idempotency_cache AS old
-                           WHERE old.key = new.key AND old.principal = $2 AND old.route = $4 AND old.method = $3
-                             AND old.tenant_id IS NOT DISTINCT FROM $1::uuid)
+         WHERE (SELECT true FROM idempotency_cache AS old
+                WHERE old.key = new.key AND old.principal = $2 AND old.route = $4 AND old.method = $3
+                  AND old.tenant_id IS NOT DISTINCT FROM $1::uuid) IS NULL
          ORDER BY new.key
          ON CONFLICT (key, principal, route, method, tenant_id) DO NOTHING
          RETURNING claim, entry_id",
@@ -149,24 +153,49 @@ pub(super) async fn take(
     Ok(row.map(|row| row.recovery_point.zip(row.recovery_data)))
 }
 
-/// Locks those that are still held under these claims until the transaction ends, and returns their ids.
-pub(super) async fn lock(
+/// Rules scans of whole tables in or out until the transaction ends, and returns how it was.
+async fn set_scans(conn: &mut PgConnection, are_allowed: &str) -> Result<String, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT current_setting('enable_seqscan') AS "before!", set_config('enable_seqscan', $1, true) AS after"#,
+        are_allowed
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(row.before)
+}
+
+/// Locks an entry that is still held under this claim until the transaction ends.
+pub(super) async fn lock(conn: &mut PgConnection, entry_id: i64, claim: Uuid) -> Result<bool, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT true AS "held!" FROM idempotency_cache
+           WHERE entry_id = $1 AND claim = $2 AND state = 'in_flight' FOR NO KEY UPDATE"#,
+        entry_id,
+        claim
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Locks those that are still held under these claims, and returns their ids. A claim is random: it belongs to one entry.
+pub(super) async fn lock_all(
     conn: &mut PgConnection,
     entries: &[i64],
     claims: &[Uuid],
 ) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "SELECT entry.entry_id
-         FROM idempotency_cache AS entry
-         JOIN unnest($1::bigint[], $2::uuid[]) AS held(entry_id, claim) ON entry.entry_id = held.entry_id AND entry.claim = held.claim
-         WHERE entry.state = 'in_flight'
-         ORDER BY entry.entry_id
-         FOR NO KEY UPDATE OF entry",
+    let scans = set_scans(conn, "off").await?;
+    let locked = sqlx::query_scalar!(
+        "SELECT entry_id FROM idempotency_cache
+         WHERE entry_id = ANY ($1) AND claim = ANY ($2) AND state = 'in_flight'
+         ORDER BY entry_id
+         FOR NO KEY UPDATE",
         entries,
         claims
     )
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *conn)
+    .await?;
+    set_scans(conn, &scans).await?;
+    Ok(locked)
 }
 
 /// Sets a recovery point, and gives the claim its whole term again. `false`: the claim is not held any more.
@@ -204,14 +233,41 @@ pub(super) struct Answers {
     pub(super) bodies: Vec<Option<Vec<u8>>>,
 }
 
+/// Completes an entry that is still held under this claim.
+pub(super) async fn complete(
+    conn: &mut PgConnection,
+    (entry_id, claim): (i64, Uuid),
+    (status, headers, body): (i16, Option<&Value>, Option<&[u8]>),
+) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
+        "UPDATE idempotency_cache
+         SET state = 'done', result_status = $3, result_headers = $4, result = $5, recovery_point = NULL, recovery_data = NULL
+         WHERE entry_id = $1 AND claim = $2 AND state = 'in_flight'",
+        entry_id,
+        claim,
+        status,
+        headers,
+        body
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
 /// Completes those that are still held under these claims, and returns their ids.
-pub(super) async fn complete(conn: &mut PgConnection, answers: &Answers) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar!(
+pub(super) async fn complete_all(
+    conn: &mut PgConnection,
+    answers: &Answers,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let scans = set_scans(conn, "off").await?;
+    let completed = sqlx::query_scalar!(
         "UPDATE idempotency_cache AS entry
-         SET state = 'done', result_status = done.status, result_headers = done.headers, result = done.body,
-             recovery_point = NULL, recovery_data = NULL
-         FROM unnest($1::bigint[], $2::uuid[], $3::smallint[], $4::jsonb[], $5::bytea[]) AS done(entry_id, claim, status, headers, body)
-         WHERE entry.entry_id = done.entry_id AND entry.claim = done.claim AND entry.state = 'in_flight'
+         SET state = 'done', recovery_point = NULL, recovery_data = NULL,
+             (result_status, result_headers, result) = (
+                 SELECT done.status, done.headers, done.body
+                 FROM unnest($1::bigint[], $3::smallint[], $4::jsonb[], $5::bytea[]) AS done(entry_id, status, headers, body)
+                 WHERE done.entry_id = entry.entry_id)
+         WHERE entry.entry_id = ANY ($1) AND entry.claim = ANY ($2) AND entry.state = 'in_flight'
          RETURNING entry.entry_id",
         &answers.entries,
         &answers.claims,
@@ -219,8 +275,10 @@ pub(super) async fn complete(conn: &mut PgConnection, answers: &Answers) -> Resu
         &answers.headers as &[Option<Value>],
         &answers.bodies as &[Option<Vec<u8>>]
     )
-    .fetch_all(conn)
-    .await
+    .fetch_all(&mut *conn)
+    .await?;
+    set_scans(conn, &scans).await?;
+    Ok(completed)
 }
 
 /// Gives an entry up: it goes, or where it has a recovery point it stays there for the next one. Two statements, because the first may

@@ -61,6 +61,10 @@ impl Response {
         &self.body
     }
 
+    pub(super) fn status_column(&self) -> i16 {
+        i16::try_from(self.status).expect("an answer's status is at most 499")
+    }
+
     pub(super) fn headers_json(&self) -> Value {
         self.headers.iter().map(|(name, value)| Value::from(vec![name.as_str(), value.as_str()])).collect()
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Json;
 use axum::http::StatusCode;
-use plimsoll_store::idempotency::{Entered, Fingerprint, Key, KeyOptions, Keys, RecoveryPoint, Request, Scope};
+use plimsoll_store::idempotency::{
+    Entered, Fingerprint, Key, KeyOptions, Keys, RecoveryPoint, Request, Scope,
+};
 use plimsoll_store::{DatabaseUrls, PoolSizes};
 use serde_json::{Value, json};
 
@@ -25,7 +27,11 @@ const STEPS_MAX: usize = 500;
 const POLLS_MAX: usize = 100_000_000;
 
 /// Reserves, sends, and books: two transactions with an effect outside the database between them.
-async fn transfer(probe: Arc<Probe>, execution: Execution, Json(_): Json<Value>) -> Result<Answered, Problem> {
+async fn transfer(
+    probe: Arc<Probe>,
+    execution: Execution,
+    Json(_): Json<Value>,
+) -> Result<Answered, Problem> {
     probe.pass().await;
     let execution = match execution.recovery_point() {
         Some(_) => execution,
@@ -122,12 +128,12 @@ async fn line_8_a_request_that_is_dropped_at_any_await_has_one_effect_and_one_an
 
 /// Runs a request for so many steps in a process of its own, as far as a test can: a runtime with its pools, of which nothing is
 /// left after that, not even a task that would clean up. Its claims are free at once.
-fn killed_after(polls: usize, urls: DatabaseUrls, probe: Arc<Probe>, key: String) -> Option<(u16, Vec<u8>)> {
+fn killed_after(polls: usize, urls: &DatabaseUrls, probe: Arc<Probe>, key: &str) -> Option<(u16, Vec<u8>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {
         let options = KeyOptions { claim_term: Duration::ZERO, ..KeyOptions::default() };
-        let house = House::on(&urls, options, POOLS, probe).await;
-        let request = post(TRANSFERS, &key, &json!({"key": key}));
+        let house = House::on(urls, options, POOLS, probe).await;
+        let request = post(TRANSFERS, key, &json!({"key": key}));
         drop_after(polls, true, super::answer(transfers(&house), request)).await
     });
     runtime.shutdown_background();
@@ -142,7 +148,8 @@ async fn line_8_a_process_that_is_killed_at_any_step_leaves_one_effect_and_one_a
     while polls < POLLS_MAX {
         let key = format!("killed-{polls}");
         let (urls, probe, name) = (house.urls.clone(), house.probe.clone(), key.clone());
-        let first = tokio::task::spawn_blocking(move || killed_after(polls, urls, probe, name)).await.unwrap();
+        let first =
+            tokio::task::spawn_blocking(move || killed_after(polls, &urls, probe, &name)).await.unwrap();
         let is_whole = first.is_some();
         has_one_effect_and_one_answer(&house, &router, &key, None).await;
         if let Some((status, body)) = first {

@@ -15,7 +15,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Json;
 use axum::http::{HeaderMap, Request, StatusCode};
 use plimsoll_store::idempotency::{KeyOptions, Keys};
-use plimsoll_store::{Db, DatabaseUrls, PoolSizes, testing};
+use plimsoll_store::{DatabaseUrls, Db, PoolSizes, testing};
 use plimsoll_types::Context;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgConnection};
@@ -24,7 +24,9 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::recorder;
-use crate::idempotency::{Answered, ContentHeader, Declaration, Effect, Execution, Reply, WriteMethod, WriteRoutes};
+use crate::idempotency::{
+    Answered, ContentHeader, Declaration, Effect, Execution, Reply, WriteMethod, WriteRoutes,
+};
 use crate::problem::{Problem, ProblemKind};
 use crate::repo::RepoError;
 use crate::routes::router_with;
@@ -145,7 +147,11 @@ impl House {
     async fn on(urls: &DatabaseUrls, options: KeyOptions, pools: PoolSizes, probe: Arc<Probe>) -> Self {
         let db = Db::connect_with(urls, pools).await.unwrap();
         let keys = Keys::new(db.clone(), "here:1", options);
-        let api = ApiOptions { request_timeout_ms: 120_000, max_concurrent_requests: 1_024, ..ApiOptions::default() };
+        let api = ApiOptions {
+            request_timeout_ms: 120_000,
+            max_concurrent_requests: 1_024,
+            ..ApiOptions::default()
+        };
         let state = ApiState::new(db.app().clone(), None, recorder(), Roles::of("here:1"), api);
         let router = router_with(state.clone(), routes(&keys, &probe).into_router());
         Self { urls: urls.clone(), db, keys, probe, state, router }
@@ -172,7 +178,10 @@ impl House {
     }
 
     async fn entries(&self) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM idempotency_cache").fetch_one(self.db.worker()).await.unwrap()
+        sqlx::query_scalar("SELECT count(*) FROM idempotency_cache")
+            .fetch_one(self.db.worker())
+            .await
+            .unwrap()
     }
 }
 

@@ -291,6 +291,7 @@ async fn line_13_hits_conflicts_and_rejections_are_counted() {
 #[tokio::test]
 async fn a_key_is_not_looked_at_where_nothing_is_written() {
     let house = House::start().await;
-    let request = Request::get("/api/v1/chains").header("idempotency-key", "\"open").body(Body::empty()).unwrap();
+    let request =
+        Request::get("/api/v1/chains").header("idempotency-key", "\"open").body(Body::empty()).unwrap();
     assert_eq!(house.send(request).await.status.as_u16(), 200);
 }

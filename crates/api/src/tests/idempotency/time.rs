@@ -24,11 +24,12 @@ fn scope() -> Scope {
 async fn line_10_a_key_lives_for_24_hours_unless_configured() {
     let house = House::start().await;
     house.post(THINGS, "k", &json!({})).await;
-    let hours: i32 =
-        sqlx::query_scalar("SELECT (extract(epoch FROM expires_at - created_at) / 3600)::int FROM idempotency_cache")
-            .fetch_one(house.db.worker())
-            .await
-            .unwrap();
+    let hours: i32 = sqlx::query_scalar(
+        "SELECT (extract(epoch FROM expires_at - created_at) / 3600)::int FROM idempotency_cache",
+    )
+    .fetch_one(house.db.worker())
+    .await
+    .unwrap();
     assert_eq!(hours, 24);
 
     let house = House::start_with(KeyOptions { ttl: Duration::ZERO, ..KeyOptions::default() }).await;
@@ -78,7 +79,8 @@ async fn line_13_an_operator_takes_a_key_out_on_record() {
     let mut tx = house.db.begin_worker().await.unwrap();
     let unsigned = invalidate(&mut tx, &scope(), &key, " ", "because").await.unwrap_err();
     assert!(unsigned.to_string().contains("on record"));
-    let gone = invalidate(&mut tx, &scope(), &key, "ada@example.org", "sent by mistake").await.unwrap().unwrap();
+    let gone =
+        invalidate(&mut tx, &scope(), &key, "ada@example.org", "sent by mistake").await.unwrap().unwrap();
     assert_eq!((gone.state, gone.status), (State::Done, Some(201)));
     assert_eq!(invalidate(&mut tx, &scope(), &key, "ada@example.org", "again").await.unwrap(), None);
     tx.commit().await.unwrap();
@@ -135,7 +137,8 @@ async fn line_13_the_table_is_unique_over_the_whole_scope_and_shows_a_tenant_its
         let seen: i64 =
             sqlx::query_scalar("SELECT count(*) FROM idempotency_cache").fetch_one(&mut *tx).await.unwrap();
         assert_eq!(seen, sees, "{tenants:?}");
-        let strange = sqlx::raw_sql(insert(&format!("'{}'", Uuid::from_u128(9)), "s")).execute(&mut *tx).await;
+        let strange =
+            sqlx::raw_sql(insert(&format!("'{}'", Uuid::from_u128(9)), "s")).execute(&mut *tx).await;
         assert!(strange.is_err(), "another tenant's entry cannot be written");
     }
 }

@@ -52,7 +52,8 @@ async fn the_walk_finds_a_route_without_a_declaration() {
         "changes nothing",
         async || "done",
     );
-    let more = super::routes(&house.keys, &house.probe).into_router().merge(exempt.into_router()).merge(stray);
+    let more =
+        super::routes(&house.keys, &house.probe).into_router().merge(exempt.into_router()).merge(stray);
     let router = router_with(house.state.clone(), more);
     let paths = [THINGS, NOTES, TOKENS, "/api/v1/exempt", "/api/v1/stray", "/api/v1/chains/{chain_id}"];
     assert_eq!(undeclared(&router, &paths).await, ["POST /api/v1/stray"]);
