@@ -234,7 +234,7 @@ CREATE TABLE approvals (
     tenant_id      uuid  NOT NULL,
     action         text  COLLATE "C" NOT NULL REFERENCES permissions,
     action_digest  bytea NOT NULL CHECK (octet_length(action_digest) = 32),
-    summary        jsonb NOT NULL,
+    body           jsonb NOT NULL,
     requested_by   uuid  NOT NULL,
     requested_at   timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,
