@@ -77,6 +77,19 @@ pub enum FoldError {
         /// Its id.
         reference: i64,
     },
+    /// A record is missing: every reader counts on there being no hole, so what would follow it is not applied.
+    #[error(
+        "the journal of chain {chain_id} lacks record {missing}: after it comes {found}. Something else than its writer removed it; \
+         bring it back from a backup, or build the chain's tables anew"
+    )]
+    Hole {
+        /// The chain.
+        chain_id: u64,
+        /// The first record that is missing.
+        missing: i64,
+        /// The record that is there instead.
+        found: i64,
+    },
     /// A row that cannot be read back.
     #[error("the journal of chain {chain_id} holds a row that cannot be read: {what}")]
     Malformed {

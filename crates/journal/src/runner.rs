@@ -116,6 +116,7 @@ impl<F: Fold> FoldRunner<F> {
                     error @ (FoldError::Poisoned { .. }
                     | FoldError::UndoOrder { .. }
                     | FoldError::Dangling { .. }
+                    | FoldError::Hole { .. }
                     | FoldError::Malformed { .. }),
                 ) => {
                     self.stop(lease, &error).await?;

@@ -170,6 +170,10 @@ async fn take<F: Fold>(
         return Ok(Step { records: 0, cursor: cursor.seq, stopped: false, settled: false });
     };
     let retracts = first.kind == JournalKind::Retract;
+    if let Some((missing, record)) = (cursor.seq + 1..).zip(&records).find(|(seq, record)| record.seq != *seq)
+    {
+        return Err(FoldError::Hole { chain_id, missing, found: record.seq }.into());
+    }
     let run =
         records.iter().position(|r| (r.kind == JournalKind::Retract) != retracts).unwrap_or(records.len());
     records.truncate(run);
