@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::permission::Permission;
-use crate::principal::{Denied, Principal, UserKind, text_enum};
+use crate::principal::{Denied, Principal, UserKind, stored_enum};
 use crate::repo::approvals as repo;
 use crate::secret;
 
@@ -42,7 +42,7 @@ pub enum Decision {
     Rejected,
 }
 
-text_enum!(Decision { Approved = "approved", Rejected = "rejected", });
+stored_enum!(Decision { Approved = "approved", Rejected = "rejected", });
 
 /// A request for approval, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,7 +115,9 @@ pub enum ApprovalError {
     #[error("an approval waits for more than nothing and at most {} days", MAX_TERM.as_secs() / 86_400)]
     Term,
     /// The body or the reason is too long.
-    #[error("the body of a request has at most {MAX_BODY_BYTES} bytes, a reason at most {MAX_REASON_CHARS} characters, and neither a NUL")]
+    #[error(
+        "the body of a request has at most {MAX_BODY_BYTES} bytes, a reason at most {MAX_REASON_CHARS} characters, and neither a NUL"
+    )]
     TooLong,
     /// The database's.
     #[error("the approval could not be read or written: {0}")]
@@ -241,8 +243,9 @@ pub async fn decide(
     if reason.chars().count() > MAX_REASON_CHARS || reason.contains('\0') {
         return Err(ApprovalError::TooLong);
     }
-    let approval =
-        repo::lock(conn, principal.tenant_id, approval_id).await?.ok_or(ApprovalError::Unknown(approval_id))?;
+    let approval = repo::lock(conn, principal.tenant_id, approval_id)
+        .await?
+        .ok_or(ApprovalError::Unknown(approval_id))?;
     if approval.requested_by == principal.user_id {
         return Err(ApprovalError::OwnRequest);
     }
@@ -260,7 +263,10 @@ pub async fn decide(
 ///
 /// # Errors
 /// [`ApprovalError::Denied`], or the database's.
-pub async fn open_requests(conn: &mut PgConnection, principal: &Principal) -> Result<Vec<Approval>, ApprovalError> {
+pub async fn open_requests(
+    conn: &mut PgConnection,
+    principal: &Principal,
+) -> Result<Vec<Approval>, ApprovalError> {
     principal.require(Permission::ApprovalsRead)?;
     Ok(repo::open_requests(conn, principal.tenant_id, MAX_LISTED).await?)
 }

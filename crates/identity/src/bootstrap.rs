@@ -61,7 +61,11 @@ pub async fn bootstrap(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Secre
 ///
 /// # Errors
 /// [`BootstrapError`] says why not; the transaction is to be rolled back then.
-pub async fn redeem(conn: &mut PgConnection, token: &SecretString, display_name: &str) -> Result<User, BootstrapError> {
+pub async fn redeem(
+    conn: &mut PgConnection,
+    token: &SecretString,
+    display_name: &str,
+) -> Result<User, BootstrapError> {
     let secret =
         token.expose_secret().strip_prefix(PREFIX).and_then(secret::parse).ok_or(BootstrapError::Unknown)?;
     let hash = secret::sha256(secret.as_slice());
@@ -74,7 +78,8 @@ pub async fn redeem(conn: &mut PgConnection, token: &SecretString, display_name:
     }
     require_no_administrator(conn, link.tenant_id).await?;
     let user =
-        directory::create_user(conn, link.tenant_id, UserKind::Person, UserStatus::Active, display_name).await?;
+        directory::create_user(conn, link.tenant_id, UserKind::Person, UserStatus::Active, display_name)
+            .await?;
     directory::assign_role(conn, link.tenant_id, user.user_id, builtin::ADMIN).await?;
     repo::mark_used(conn, &hash, user.user_id).await?;
     Ok(user)

@@ -78,7 +78,9 @@ pub enum DirectoryError {
     #[error("the tenant has a role {0:?} already")]
     RoleExists(String),
     /// The name is not one.
-    #[error("{0:?} is no name for a role: lower-case letters, digits, `-` and `_`, a letter first, at most 64")]
+    #[error(
+        "{0:?} is no name for a role: lower-case letters, digits, `-` and `_`, a letter first, at most 64"
+    )]
     RoleName(String),
     /// Nor this.
     #[error("a display name has 1 to 200 characters")]
@@ -87,7 +89,9 @@ pub enum DirectoryError {
     #[error("the user is an agent, and {0:?} is not an agent's role: an agent can hold nothing that writes")]
     AgentsRole(String),
     /// Another user of this tenant has the address on that chain.
-    #[error("the address {address} on chain {chain_id} belongs to another user of this tenant: it must be removed there first")]
+    #[error(
+        "the address {address} on chain {chain_id} belongs to another user of this tenant: it must be removed there first"
+    )]
     AddressTaken {
         /// The chain.
         chain_id: u64,
@@ -116,7 +120,10 @@ pub async fn create_user(
     status: UserStatus,
     display_name: &str,
 ) -> Result<User, DirectoryError> {
-    if display_name.is_empty() || display_name.chars().count() > DISPLAY_NAME_MAX_CHARS || display_name.contains('\0') {
+    if display_name.is_empty()
+        || display_name.chars().count() > DISPLAY_NAME_MAX_CHARS
+        || display_name.contains('\0')
+    {
         return Err(DirectoryError::DisplayName);
     }
     let user_id = Uuid::now_v7();
@@ -142,7 +149,11 @@ pub async fn set_status(
     user_id: Uuid,
     status: UserStatus,
 ) -> Result<(), DirectoryError> {
-    if repo::set_status(conn, tenant_id, user_id, status).await? { Ok(()) } else { Err(DirectoryError::NoUser(user_id)) }
+    if repo::set_status(conn, tenant_id, user_id, status).await? {
+        Ok(())
+    } else {
+        Err(DirectoryError::NoUser(user_id))
+    }
 }
 
 /// Gives the user an address that it has proved to be its own. Once more is no change.
@@ -242,7 +253,9 @@ pub async fn role_permissions(
     tenant_id: Uuid,
     role: &str,
 ) -> Result<PermissionSet, DirectoryError> {
-    repo::role_permissions(conn, tenant_id, role).await?.ok_or_else(|| DirectoryError::NoRole(role.to_owned()))
+    repo::role_permissions(conn, tenant_id, role)
+        .await?
+        .ok_or_else(|| DirectoryError::NoRole(role.to_owned()))
 }
 
 /// Gives the user a role. Once more is no change.
@@ -284,7 +297,11 @@ pub async fn withdraw_role(
 ///
 /// # Errors
 /// The database's.
-pub async fn roles_of(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<Vec<String>, DirectoryError> {
+pub async fn roles_of(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<Vec<String>, DirectoryError> {
     Ok(repo::roles_of(conn, tenant_id, user_id).await?)
 }
 

@@ -227,7 +227,8 @@ impl Key {
             return Ok(Self { public, private: Some(der) });
         }
         let der = unwrap(pem, "PUBLIC KEY").ok_or_else(no_key)?;
-        let public = der.strip_prefix(&PUBLIC_KEY_PREFIX).and_then(|key| key.try_into().ok()).ok_or_else(no_key)?;
+        let public =
+            der.strip_prefix(&PUBLIC_KEY_PREFIX).and_then(|key| key.try_into().ok()).ok_or_else(no_key)?;
         Ok(Self { public, private: None })
     }
 }

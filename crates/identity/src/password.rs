@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::Argon2;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -45,7 +45,9 @@ pub enum PasswordError {
         source: std::io::Error,
     },
     /// It lies open, or is too long to be one.
-    #[error("the password file {0} can be read by everyone on this machine, or is longer than 1 MiB: chmod 600 it")]
+    #[error(
+        "the password file {0} can be read by everyone on this machine, or is longer than 1 MiB: chmod 600 it"
+    )]
     Exposed(String),
     /// A line is not one. The line is not shown: it may hold a password that was meant to be hashed.
     #[error("line {0} of the password file is not `login:tenant:user:$argon2id$…`")]
@@ -119,13 +121,20 @@ impl PasswordFile {
     ///
     /// # Errors
     /// [`PasswordError::Hash`] when it cannot be told, as for want of memory.
-    pub async fn verify(&self, login: &str, password: SecretString) -> Result<Option<Operator>, PasswordError> {
+    pub async fn verify(
+        &self,
+        login: &str,
+        password: SecretString,
+    ) -> Result<Option<Operator>, PasswordError> {
         if password.expose_secret().len() > MAX_PASSWORD_BYTES {
             return Ok(None);
         }
         let known = self.operators.get(login).cloned();
         let decoy = Arc::clone(&self.decoy);
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|error| PasswordError::Hash(error.to_string()))?;
+        let turn = Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|error| PasswordError::Hash(error.to_string()))?;
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let hash = known.as_ref().map_or(&*decoy, |(_, hash)| hash);
@@ -150,7 +159,8 @@ pub fn hash(password: &SecretString) -> Result<String, PasswordError> {
 }
 
 fn hash_of(password: &[u8]) -> Result<String, PasswordError> {
-    let hash = Argon2::default().hash_password(password).map_err(|error| PasswordError::Hash(error.to_string()))?;
+    let hash =
+        Argon2::default().hash_password(password).map_err(|error| PasswordError::Hash(error.to_string()))?;
     Ok(hash.to_string())
 }
 
@@ -183,7 +193,12 @@ mod tests {
     }
 
     fn line(login: &str) -> String {
-        format!("{login}:{}:{}:{}\n", Uuid::from_u128(1), Uuid::from_u128(2), hash(&secret(PASSWORD)).unwrap())
+        format!(
+            "{login}:{}:{}:{}\n",
+            Uuid::from_u128(1),
+            Uuid::from_u128(2),
+            hash(&secret(PASSWORD)).unwrap()
+        )
     }
 
     #[tokio::test]

@@ -64,7 +64,9 @@ pub enum Denied {
     #[error("{0} changes something, and an agent never does, whatever its roles say")]
     Agent(Permission),
     /// It is sensitive, and only one factor was given.
-    #[error("{0} is sensitive: give a second factor first (a machine: a key that is bound to its client certificate)")]
+    #[error(
+        "{0} is sensitive: give a second factor first (a machine: a key that is bound to its client certificate)"
+    )]
     SecondFactor(Permission),
     /// The user is under review.
     #[error("this user is under review and may not do anything yet")]
@@ -113,6 +115,7 @@ impl Principal {
     }
 }
 
+/// How an enum is stored and shown.
 macro_rules! text_enum {
     ($type:ty { $($variant:ident = $text:literal,)* }) => {
         impl $type {
@@ -121,8 +124,15 @@ macro_rules! text_enum {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
+        }
+    };
+}
+/// As [`text_enum`], for one that is read back too.
+macro_rules! stored_enum {
+    ($type:ty { $($variant:ident = $text:literal,)* }) => {
+        crate::principal::text_enum!($type { $($variant = $text,)* });
 
-            /// From the stored text.
+        impl $type {
             pub(crate) fn stored(text: &str) -> Result<Self, sqlx::Error> {
                 match text {
                     $($text => Ok(Self::$variant),)*
@@ -132,10 +142,10 @@ macro_rules! text_enum {
         }
     };
 }
-pub(crate) use text_enum;
+pub(crate) use {stored_enum, text_enum};
 
-text_enum!(UserKind { Person = "person", Machine = "machine", Agent = "agent", });
-text_enum!(UserStatus { Active = "active", Suspended = "suspended", PendingReview = "pending_review", });
+stored_enum!(UserKind { Person = "person", Machine = "machine", Agent = "agent", });
+stored_enum!(UserStatus { Active = "active", Suspended = "suspended", PendingReview = "pending_review", });
 
 #[cfg(test)]
 mod tests {

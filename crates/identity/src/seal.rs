@@ -20,7 +20,9 @@ pub enum SealError {
     #[error("a sealing key is 32 random bytes in base64 (`openssl rand -base64 32`)")]
     NotAKey,
     /// It was sealed under a key that is not here.
-    #[error("this was sealed under a key that this server does not have: give the former sealing key beside the new one")]
+    #[error(
+        "this was sealed under a key that this server does not have: give the former sealing key beside the new one"
+    )]
     UnknownKey,
     /// It was changed, or belongs to another row.
     #[error("the sealed secret was changed, or was sealed for another user")]
@@ -34,7 +36,8 @@ struct SealingKey {
 
 impl SealingKey {
     fn parse(text: &SecretString) -> Result<Self, SealError> {
-        let bytes = Zeroizing::new(STANDARD.decode(text.expose_secret().trim()).map_err(|_| SealError::NotAKey)?);
+        let bytes =
+            Zeroizing::new(STANDARD.decode(text.expose_secret().trim()).map_err(|_| SealError::NotAKey)?);
         if bytes.len() != KEY_BYTES {
             return Err(SealError::NotAKey);
         }
@@ -75,11 +78,17 @@ impl Sealer {
     pub(crate) fn seal(&self, tenant_id: Uuid, user_id: Uuid, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut body = secret.to_vec();
         let aad = Aad::from(row(tenant_id, user_id));
-        let nonce = self.current.key.seal_in_place_append_tag(aad, &mut body).map_err(|_| SealError::Broken)?;
+        let nonce =
+            self.current.key.seal_in_place_append_tag(aad, &mut body).map_err(|_| SealError::Broken)?;
         Ok([&self.current.id[..], nonce.as_ref(), &body].concat())
     }
 
-    pub(crate) fn open(&self, tenant_id: Uuid, user_id: Uuid, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub(crate) fn open(
+        &self,
+        tenant_id: Uuid,
+        user_id: Uuid,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (id, rest) = sealed.split_at_checked(KEY_ID_BYTES).ok_or(SealError::Broken)?;
         let (nonce, body) = rest.split_at_checked(NONCE_LEN).ok_or(SealError::Broken)?;
         let key = std::iter::once(&self.current)
@@ -133,7 +142,10 @@ mod tests {
         let sealed = Sealer::new(&key(1), &[]).unwrap().seal(TENANT, USER, b"seed").unwrap();
         let rotated = Sealer::new(&key(2), &[key(1)]).unwrap();
         assert_eq!(*rotated.open(TENANT, USER, &sealed).unwrap(), b"seed");
-        assert_eq!(Sealer::new(&key(2), &[]).unwrap().open(TENANT, USER, &sealed), Err(SealError::UnknownKey));
+        assert_eq!(
+            Sealer::new(&key(2), &[]).unwrap().open(TENANT, USER, &sealed),
+            Err(SealError::UnknownKey)
+        );
         assert_eq!(Sealer::new(&SecretString::from("c2hvcnQ="), &[]).unwrap_err(), SealError::NotAKey);
     }
 }

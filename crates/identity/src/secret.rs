@@ -18,7 +18,8 @@ pub(crate) type Secret = Zeroizing<[u8; SECRET_BYTES]>;
 /// Random bytes of the system's source.
 pub(crate) fn random<const N: usize>() -> Zeroizing<[u8; N]> {
     let mut bytes = Zeroizing::new([0; N]);
-    rand::fill(bytes.as_mut_slice()).expect("the library's generator is seeded by the operating system and cannot run dry");
+    rand::fill(bytes.as_mut_slice())
+        .expect("the library's generator is seeded by the operating system and cannot run dry");
     bytes
 }
 

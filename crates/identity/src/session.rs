@@ -98,7 +98,9 @@ pub enum RefreshRefusal {
     #[error("this is not a refresh token of this server")]
     Unknown,
     /// It was used before: the session is over now.
-    #[error("this refresh token was used before; the session has been ended, as either use may have been a thief's. Sign in again")]
+    #[error(
+        "this refresh token was used before; the session has been ended, as either use may have been a thief's. Sign in again"
+    )]
     Reused,
     /// It, or the session, has run out.
     #[error("the session has expired: sign in again")]
@@ -141,7 +143,11 @@ pub async fn open(
 ///
 /// # Errors
 /// [`SessionError`]; a refusal is not one.
-pub async fn refresh(conn: &mut PgConnection, tokens: &Tokens, token: &SecretString) -> Result<Refreshed, SessionError> {
+pub async fn refresh(
+    conn: &mut PgConnection,
+    tokens: &Tokens,
+    token: &SecretString,
+) -> Result<Refreshed, SessionError> {
     let Some(secret) = token.expose_secret().strip_prefix(REFRESH_PREFIX).and_then(secret::parse) else {
         return Ok(Refreshed::Refused(RefreshRefusal::Unknown));
     };
@@ -161,7 +167,9 @@ pub async fn refresh(conn: &mut PgConnection, tokens: &Tokens, token: &SecretStr
     } else if used.status == UserStatus::Suspended {
         RefreshRefusal::Suspended
     } else {
-        return Ok(Refreshed::Issued(pair(conn, tokens, used.tenant_id, used.user_id, used.session_id).await?));
+        return Ok(Refreshed::Issued(
+            pair(conn, tokens, used.tenant_id, used.user_id, used.session_id).await?,
+        ));
     };
     Ok(Refreshed::Refused(refusal))
 }
@@ -223,8 +231,10 @@ async fn pair(
 ) -> Result<TokenPair, SessionError> {
     let secret = secret::random();
     let refresh_expires_at =
-        repo::insert_refresh(conn, &secret::sha256(secret.as_slice()), tenant_id, session_id, REFRESH_TERM).await?;
-    let (access_token, access_expires_at) = tokens.sign(tenant_id, user_id, session_id, OffsetDateTime::now_utc())?;
+        repo::insert_refresh(conn, &secret::sha256(secret.as_slice()), tenant_id, session_id, REFRESH_TERM)
+            .await?;
+    let (access_token, access_expires_at) =
+        tokens.sign(tenant_id, user_id, session_id, OffsetDateTime::now_utc())?;
     let refresh_token = secret::token(REFRESH_PREFIX, &secret);
     Ok(TokenPair { session_id, access_token, access_expires_at, refresh_token, refresh_expires_at })
 }

@@ -72,7 +72,11 @@ pub async fn issue_nonce(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Str
 ///
 /// # Errors
 /// [`SignInError`]; the transaction is to be rolled back then.
-pub async fn sign_in(conn: &mut PgConnection, proven: &Proven, registration: Registration) -> Result<User, SignInError> {
+pub async fn sign_in(
+    conn: &mut PgConnection,
+    proven: &Proven,
+    registration: Registration,
+) -> Result<User, SignInError> {
     let tenant_id = consume(conn, &proven.nonce).await?;
     let found = directory::owner_of(conn, tenant_id, proven.chain_id, proven.address).await?;
     let user = match (found, registration) {
@@ -92,11 +96,16 @@ pub async fn sign_in(conn: &mut PgConnection, proven: &Proven, registration: Reg
 ///
 /// # Errors
 /// As [`sign_in`]; [`DirectoryError::AddressTaken`] when another user of the tenant has the address.
-pub async fn link(conn: &mut PgConnection, proven: &Proven, principal: &Principal) -> Result<(), SignInError> {
+pub async fn link(
+    conn: &mut PgConnection,
+    proven: &Proven,
+    principal: &Principal,
+) -> Result<(), SignInError> {
     if consume(conn, &proven.nonce).await? != principal.tenant_id {
         return Err(SignInError::OtherTenant);
     }
-    directory::link_address(conn, principal.tenant_id, principal.user_id, proven.chain_id, proven.address).await?;
+    directory::link_address(conn, principal.tenant_id, principal.user_id, proven.chain_id, proven.address)
+        .await?;
     Ok(())
 }
 

@@ -35,7 +35,10 @@ fn a_token_is_good_for_its_term() {
     let skew = Duration::from_secs(5);
     assert_eq!(tokens.verify(&token, NOW + ACCESS_TERM + skew).unwrap_err(), TokenError::Expired);
     assert!(tokens.verify(&token, NOW - skew).is_ok());
-    assert_eq!(tokens.verify(&token, NOW - skew - Duration::from_secs(1)).unwrap_err(), TokenError::IssuedInFuture);
+    assert_eq!(
+        tokens.verify(&token, NOW - skew - Duration::from_secs(1)).unwrap_err(),
+        TokenError::IssuedInFuture
+    );
 }
 
 #[test]
@@ -79,14 +82,18 @@ fn a_forged_header_or_body_is_refused() {
     let parts: Vec<&str> = good.split('.').collect();
     let key_id = tokens.keys().current().signing_id().to_owned();
     let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
-    let header = |alg: &str, typ: &str, kid: &str| encode(format!(r#"{{"alg":"{alg}","typ":"{typ}","kid":"{kid}"}}"#));
+    let header =
+        |alg: &str, typ: &str, kid: &str| encode(format!(r#"{{"alg":"{alg}","typ":"{typ}","kid":"{kid}"}}"#));
     let body = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
     let other_user = encode(body.replace(&USER.to_string(), &Uuid::from_u128(9).to_string()));
     for (forged, error) in [
         (format!("{}.{}.", header("none", "at+jwt", &key_id), parts[1]), TokenError::Malformed),
         (format!("{}.{}.{}", header("HS256", "at+jwt", &key_id), parts[1], parts[2]), TokenError::Malformed),
         (format!("{}.{}.{}", header("EdDSA", "JWT", &key_id), parts[1], parts[2]), TokenError::Malformed),
-        (format!("{}.{}.{}", header("EdDSA", "at+jwt", "0000000000000000"), parts[1], parts[2]), TokenError::UnknownKey),
+        (
+            format!("{}.{}.{}", header("EdDSA", "at+jwt", "0000000000000000"), parts[1], parts[2]),
+            TokenError::UnknownKey,
+        ),
         (format!("{}.{}.{}", parts[0], other_user, parts[2]), TokenError::BadSignature),
         (token(&self::tokens()), TokenError::UnknownKey),
         (String::new(), TokenError::Malformed),

@@ -103,7 +103,10 @@ pub async fn enrol(
     }
     let text = base32(seed.as_slice());
     let (issuer, account) = (percent(issuer), percent(account));
-    let uri = format!("otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}&digits={DIGITS}&period={STEP_S}", text.as_str());
+    let uri = format!(
+        "otpauth://totp/{issuer}:{account}?secret={}&issuer={issuer}&digits={DIGITS}&period={STEP_S}",
+        text.as_str()
+    );
     Ok(Enrolment { seed: SecretString::from(text.as_str()), uri: SecretString::from(uri) })
 }
 
@@ -272,7 +275,15 @@ mod tests {
 
     #[test]
     fn base32_is_that_of_rfc_4648() {
-        for (bytes, text) in [("", ""), ("f", "MY"), ("fo", "MZXQ"), ("foo", "MZXW6"), ("foob", "MZXW6YQ"), ("fooba", "MZXW6YTB"), ("foobar", "MZXW6YTBOI")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "MY"),
+            ("fo", "MZXQ"),
+            ("foo", "MZXW6"),
+            ("foob", "MZXW6YQ"),
+            ("fooba", "MZXW6YTB"),
+            ("foobar", "MZXW6YTBOI"),
+        ] {
             assert_eq!(*base32(bytes.as_bytes()), text);
         }
         assert_eq!(percent("Plimsoll: ä"), "Plimsoll%3A%20%C3%A4");

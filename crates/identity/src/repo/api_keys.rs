@@ -28,7 +28,10 @@ pub(crate) struct KeyStanding {
     pub(crate) is_last_used_old: bool,
 }
 
-pub(crate) async fn standing(conn: &mut PgConnection, key_id: &str) -> Result<Option<KeyStanding>, sqlx::Error> {
+pub(crate) async fn standing(
+    conn: &mut PgConnection,
+    key_id: &str,
+) -> Result<Option<KeyStanding>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT k.tenant_id, k.user_id, u.kind, u.status, k.scopes, k.secret_hash, k.certificate_hash,
                   CASE WHEN k.previous_valid_until > now() THEN k.previous_hash END AS previous_hash,
@@ -49,7 +52,8 @@ pub(crate) async fn standing(conn: &mut PgConnection, key_id: &str) -> Result<Op
             user_id: row.user_id,
             kind: UserKind::stored(&row.kind)?,
             status: UserStatus::stored(&row.status)?,
-            permissions: PermissionSet::from_names(row.permissions).intersection(PermissionSet::from_names(row.scopes)),
+            permissions: PermissionSet::from_names(row.permissions)
+                .intersection(PermissionSet::from_names(row.scopes)),
             secret_hash: hash(&row.secret_hash)?,
             previous_hash: row.previous_hash.as_deref().map(hash).transpose()?,
             certificate_hash: row.certificate_hash.as_deref().map(hash).transpose()?,
@@ -114,7 +118,11 @@ pub(crate) async fn rotate(
     .await
 }
 
-pub(crate) async fn revoke(conn: &mut PgConnection, tenant_id: Uuid, key_id: &str) -> Result<bool, sqlx::Error> {
+pub(crate) async fn revoke(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    key_id: &str,
+) -> Result<bool, sqlx::Error> {
     sqlx::query!(
         "UPDATE api_keys SET revoked_at = now() WHERE tenant_id = $1 AND key_id = $2 AND revoked_at IS NULL",
         tenant_id,

@@ -93,7 +93,11 @@ pub(crate) async fn lock(
     .transpose()
 }
 
-pub(crate) async fn mark_used(conn: &mut PgConnection, tenant_id: Uuid, approval_id: Uuid) -> Result<(), sqlx::Error> {
+pub(crate) async fn mark_used(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    approval_id: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE approvals SET used_at = now() WHERE tenant_id = $1 AND approval_id = $2",
         tenant_id,

@@ -22,7 +22,11 @@ pub(crate) async fn lock_tenant(conn: &mut PgConnection, tenant_id: Uuid) -> Res
 }
 
 /// Whether anybody who is not suspended has the role.
-pub(crate) async fn has_holder(conn: &mut PgConnection, tenant_id: Uuid, role: &str) -> Result<bool, sqlx::Error> {
+pub(crate) async fn has_holder(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    role: &str,
+) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM role_assignments a JOIN users u USING (tenant_id, user_id)
                           WHERE a.tenant_id = $1 AND a.role = $2 AND u.status <> 'suspended') AS "has_holder!""#,
@@ -50,7 +54,10 @@ pub(crate) async fn insert(
     .map(drop)
 }
 
-pub(crate) async fn lock(conn: &mut PgConnection, token_hash: &[u8; 32]) -> Result<Option<Link>, sqlx::Error> {
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    token_hash: &[u8; 32],
+) -> Result<Option<Link>, sqlx::Error> {
     sqlx::query_as!(
         Link,
         r#"SELECT tenant_id, used_at IS NOT NULL AS "is_used!", expires_at <= now() AS "is_expired!"
@@ -61,7 +68,11 @@ pub(crate) async fn lock(conn: &mut PgConnection, token_hash: &[u8; 32]) -> Resu
     .await
 }
 
-pub(crate) async fn mark_used(conn: &mut PgConnection, token_hash: &[u8; 32], user_id: Uuid) -> Result<(), sqlx::Error> {
+pub(crate) async fn mark_used(
+    conn: &mut PgConnection,
+    token_hash: &[u8; 32],
+    user_id: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE bootstrap_links SET used_at = now(), used_by = $2 WHERE token_hash = $1",
         token_hash.as_slice(),

@@ -56,7 +56,11 @@ pub(crate) async fn insert_user(
     .try_into()
 }
 
-pub(crate) async fn user(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<Option<User>, sqlx::Error> {
+pub(crate) async fn user(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<Option<User>, sqlx::Error> {
     sqlx::query_as!(
         UserRow,
         "SELECT tenant_id, user_id, kind, status, display_name, created_at FROM users WHERE tenant_id = $1 AND user_id = $2",
@@ -276,7 +280,11 @@ pub(crate) async fn withdraw(
     .map(|done| done.rows_affected() == 1)
 }
 
-pub(crate) async fn roles_of(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<Vec<String>, sqlx::Error> {
+pub(crate) async fn roles_of(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         "SELECT role FROM role_assignments WHERE tenant_id = $1 AND user_id = $2 ORDER BY role",
         tenant_id,

@@ -36,12 +36,19 @@ pub(crate) async fn consume(conn: &mut PgConnection, nonce: &str) -> Result<Opti
 
 /// Whether it was used; `None` when it is not there.
 pub(crate) async fn is_used(conn: &mut PgConnection, nonce: &str) -> Result<Option<bool>, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT used_at IS NOT NULL AS "is_used!" FROM sign_in_nonces WHERE nonce = $1"#, nonce)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_scalar!(
+        r#"SELECT used_at IS NOT NULL AS "is_used!" FROM sign_in_nonces WHERE nonce = $1"#,
+        nonce
+    )
+    .fetch_optional(conn)
+    .await
 }
 
-pub(crate) async fn delete_expired(conn: &mut PgConnection, kept: Duration, limit: i64) -> Result<u64, sqlx::Error> {
+pub(crate) async fn delete_expired(
+    conn: &mut PgConnection,
+    kept: Duration,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
     sqlx::query!(
         "DELETE FROM sign_in_nonces WHERE nonce IN (SELECT nonce FROM sign_in_nonces WHERE expires_at < now() - $1::interval LIMIT $2)",
         interval(kept)?,

@@ -54,7 +54,10 @@ pub(crate) async fn insert(
     .map(drop)
 }
 
-pub(crate) async fn standing(conn: &mut PgConnection, session_id: Uuid) -> Result<Option<SessionStanding>, sqlx::Error> {
+pub(crate) async fn standing(
+    conn: &mut PgConnection,
+    session_id: Uuid,
+) -> Result<Option<SessionStanding>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT s.tenant_id, s.user_id, u.kind, u.status, s.revoked_at IS NOT NULL AS "is_revoked!", s.expires_at <= now() AS "is_expired!",
                   COALESCE(s.second_factor_at > now() - $2::interval, false) AS "second_factor!",
@@ -136,10 +139,16 @@ pub(crate) async fn use_refresh(
 }
 
 /// The tenant and the session of a refresh token.
-pub(crate) async fn family(conn: &mut PgConnection, token_hash: &[u8; 32]) -> Result<Option<(Uuid, Uuid)>, sqlx::Error> {
-    let row = sqlx::query!("SELECT tenant_id, session_id FROM refresh_tokens WHERE token_hash = $1", token_hash.as_slice())
-        .fetch_optional(conn)
-        .await?;
+pub(crate) async fn family(
+    conn: &mut PgConnection,
+    token_hash: &[u8; 32],
+) -> Result<Option<(Uuid, Uuid)>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT tenant_id, session_id FROM refresh_tokens WHERE token_hash = $1",
+        token_hash.as_slice()
+    )
+    .fetch_optional(conn)
+    .await?;
     Ok(row.map(|row| (row.tenant_id, row.session_id)))
 }
 
@@ -194,7 +203,11 @@ pub(crate) async fn note_second_factor(
 }
 
 /// A session goes with the last of its refresh tokens.
-pub(crate) async fn delete_expired(conn: &mut PgConnection, kept: Duration, limit: i64) -> Result<u64, sqlx::Error> {
+pub(crate) async fn delete_expired(
+    conn: &mut PgConnection,
+    kept: Duration,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
     let kept = interval(kept)?;
     let tokens = sqlx::query!(
         "DELETE FROM refresh_tokens WHERE token_hash IN (

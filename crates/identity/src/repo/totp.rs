@@ -33,7 +33,11 @@ pub(crate) async fn enrol(
     .map(|done| done.rows_affected() == 1)
 }
 
-pub(crate) async fn lock(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<Option<Factor>, sqlx::Error> {
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<Option<Factor>, sqlx::Error> {
     sqlx::query_as!(
         Factor,
         r#"SELECT sealed, confirmed_at IS NOT NULL AS "is_confirmed!", last_step, failures, locked_until
@@ -45,7 +49,12 @@ pub(crate) async fn lock(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid
     .await
 }
 
-pub(crate) async fn accept(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid, step: i64) -> Result<(), sqlx::Error> {
+pub(crate) async fn accept(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+    step: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "UPDATE totp_secrets SET last_step = $3, failures = 0, locked_until = NULL, confirmed_at = COALESCE(confirmed_at, now())
          WHERE tenant_id = $1 AND user_id = $2",
@@ -77,7 +86,11 @@ pub(crate) async fn count_failure(
     .map(drop)
 }
 
-pub(crate) async fn remove(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<bool, sqlx::Error> {
+pub(crate) async fn remove(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<bool, sqlx::Error> {
     sqlx::query!("DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id)
         .execute(conn)
         .await

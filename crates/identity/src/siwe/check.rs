@@ -167,7 +167,11 @@ pub async fn check(
     }
 }
 
-fn check_meaning(message: &Message<'_>, expected: &Expectations, now: OffsetDateTime) -> Result<(), CheckError> {
+fn check_meaning(
+    message: &Message<'_>,
+    expected: &Expectations,
+    now: OffsetDateTime,
+) -> Result<(), CheckError> {
     if message.domain != expected.domain || message.scheme.is_some_and(|scheme| scheme != expected.scheme) {
         return Err(CheckError::WrongDomain(message.domain.to_owned()));
     }

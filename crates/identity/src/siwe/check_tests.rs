@@ -50,7 +50,10 @@ async fn check_signed(text: &str) -> Result<Proven, CheckError> {
 #[tokio::test]
 async fn a_message_that_its_address_signed_is_proven() {
     let proven = check_signed(&good()).await.unwrap();
-    assert_eq!((proven.address(), proven.chain_id(), &*proven.nonce), (address_of(&key()), 1, "a1b2c3d4e5f6"));
+    assert_eq!(
+        (proven.address(), proven.chain_id(), &*proven.nonce),
+        (address_of(&key()), 1, "a1b2c3d4e5f6")
+    );
     let with_scheme = format!("https://{}", good());
     check_signed(&with_scheme).await.unwrap();
 }
@@ -58,13 +61,37 @@ async fn a_message_that_its_address_signed_is_proven() {
 #[tokio::test]
 async fn what_is_meant_for_another_site_or_chain_is_refused() {
     for (from, to, error) in [
-        ("app.example.com wants", "app.example.com.evil.org wants", CheckError::WrongDomain("app.example.com.evil.org".into())),
+        (
+            "app.example.com wants",
+            "app.example.com.evil.org wants",
+            CheckError::WrongDomain("app.example.com.evil.org".into()),
+        ),
         ("app.example.com wants", "APP.example.com wants", CheckError::WrongDomain("APP.example.com".into())),
-        ("app.example.com wants", "http://app.example.com wants", CheckError::WrongDomain("app.example.com".into())),
-        ("app.example.com wants", "me@app.example.com wants", CheckError::WrongDomain("me@app.example.com".into())),
-        ("URI: https://app.example.com/login", "URI: https://app.example.com.evil.org/", CheckError::WrongUri("https://app.example.com.evil.org/".into())),
-        ("URI: https://app.example.com/login", "URI: http://app.example.com/", CheckError::WrongUri("http://app.example.com/".into())),
-        ("URI: https://app.example.com/login", "URI: https://app.example.com@evil.org", CheckError::WrongUri("https://app.example.com@evil.org".into())),
+        (
+            "app.example.com wants",
+            "http://app.example.com wants",
+            CheckError::WrongDomain("app.example.com".into()),
+        ),
+        (
+            "app.example.com wants",
+            "me@app.example.com wants",
+            CheckError::WrongDomain("me@app.example.com".into()),
+        ),
+        (
+            "URI: https://app.example.com/login",
+            "URI: https://app.example.com.evil.org/",
+            CheckError::WrongUri("https://app.example.com.evil.org/".into()),
+        ),
+        (
+            "URI: https://app.example.com/login",
+            "URI: http://app.example.com/",
+            CheckError::WrongUri("http://app.example.com/".into()),
+        ),
+        (
+            "URI: https://app.example.com/login",
+            "URI: https://app.example.com@evil.org",
+            CheckError::WrongUri("https://app.example.com@evil.org".into()),
+        ),
         ("Chain ID: 1\n", "Chain ID: 5\n", CheckError::OtherChain(5)),
     ] {
         let text = good().replacen(from, to, 1);
@@ -110,7 +137,9 @@ async fn a_malleable_signature_and_none_at_all_are_told_apart() {
     let text = good();
     let mut mirrored = sign(&text, &key());
     let s = alloy_primitives::U256::from_be_slice(&mirrored[32..64]);
-    let order = alloy_primitives::U256::from_be_bytes(hex!("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"));
+    let order = alloy_primitives::U256::from_be_bytes(hex!(
+        "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+    ));
     mirrored[32..64].copy_from_slice(&(order - s).to_be_bytes::<32>());
     mirrored[64] = 55 - mirrored[64];
     for (signature, error) in [(mirrored, SignatureError::Malleable), (vec![], SignatureError::Malformed)] {

@@ -90,7 +90,8 @@ impl<'a> Message<'a> {
         if lines.field("Version: ", |_| true)? != "1" {
             return Err(ParseError::Version);
         }
-        let chain_id = lines.field("Chain ID: ", is_number)?.parse().map_err(|_| ParseError::Value("Chain ID: "))?;
+        let chain_id =
+            lines.field("Chain ID: ", is_number)?.parse().map_err(|_| ParseError::Value("Chain ID: "))?;
         let nonce = lines.field("Nonce: ", is_nonce)?;
         let issued_at = lines.time("Issued At: ")?.ok_or(ParseError::Missing("Issued At: "))?;
         let expiration_time = lines.time("Expiration Time: ")?;
@@ -124,7 +125,11 @@ impl<'a> Lines<'a> {
         self.0.next()
     }
 
-    fn optional(&mut self, tag: &'static str, is_value: impl Fn(&str) -> bool) -> Result<Option<&'a str>, ParseError> {
+    fn optional(
+        &mut self,
+        tag: &'static str,
+        is_value: impl Fn(&str) -> bool,
+    ) -> Result<Option<&'a str>, ParseError> {
         let Some(value) = self.0.peek().and_then(|line| line.strip_prefix(tag)) else { return Ok(None) };
         self.0.next();
         if is_value(value) { Ok(Some(value)) } else { Err(ParseError::Value(tag)) }
@@ -178,11 +183,14 @@ fn resources<'a>(lines: &mut Lines<'a>) -> Result<Vec<&'a str>, ParseError> {
 }
 
 fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !text.starts_with('0'))
 }
 
 fn is_nonce(text: &str) -> bool {
-    (NONCE_MIN_CHARS..=NONCE_MAX_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    (NONCE_MIN_CHARS..=NONCE_MAX_CHARS).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -248,7 +256,10 @@ mod tests {
         let message = Message::parse(EXAMPLE).unwrap();
         assert_eq!(message.domain, "example.com");
         assert_eq!(message.scheme, None);
-        assert_eq!(message.statement, Some("I accept the ExampleOrg Terms of Service: https://example.com/tos"));
+        assert_eq!(
+            message.statement,
+            Some("I accept the ExampleOrg Terms of Service: https://example.com/tos")
+        );
         assert_eq!((message.chain_id, message.nonce), (1, "32891756"));
         assert_eq!(message.issued_at, datetime!(2021-09-30 16:25:24 UTC));
         assert_eq!(message.resources.len(), 2);

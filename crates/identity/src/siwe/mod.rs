@@ -5,7 +5,8 @@ mod message;
 mod signature;
 
 pub use check::{
-    CLOCK_SKEW, CallOutcome, CheckError, Expectations, KeysOnly, MAX_AGE, Proven, WalletCalls, WalletUnavailable, check,
+    CLOCK_SKEW, CallOutcome, CheckError, Expectations, KeysOnly, MAX_AGE, Proven, WalletCalls,
+    WalletUnavailable, check,
 };
 pub use message::{MAX_MESSAGE_BYTES, Message, ParseError};
 pub use signature::{SignatureError, personal_digest, recover};

@@ -13,7 +13,9 @@ pub enum SignatureError {
     #[error("the signature is not the 65 bytes of an EIP-191 signature (r, s, and v of 27 or 28)")]
     Malformed,
     /// `s` is in the upper half: whoever saw the signature could have turned it into this one (EIP-2).
-    #[error("the signature is malleable (its s is in the upper half of the curve's order); wallets do not make such signatures")]
+    #[error(
+        "the signature is malleable (its s is in the upper half of the curve's order); wallets do not make such signatures"
+    )]
     Malleable,
 }
 
