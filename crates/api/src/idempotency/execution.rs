@@ -54,8 +54,8 @@ impl Execution {
     ///
     /// # Errors
     /// [`IdempotencyError::Fenced`] when another has taken over; else the database's.
-    pub async fn begin(self) -> Result<Effect, IdempotencyError> {
-        let tx = self.claim.begin().await?;
+    pub async fn begin_effects(self) -> Result<Effect, IdempotencyError> {
+        let tx = self.claim.begin_effects().await?;
         Ok(Effect { tx, execution: self })
     }
 
@@ -64,7 +64,7 @@ impl Execution {
     /// # Errors
     /// As [`Effect::commit`].
     pub async fn answer(self, reply: impl Into<Reply>) -> Result<Answered, IdempotencyError> {
-        self.begin().await?.commit(reply).await
+        self.begin_effects().await?.commit(reply).await
     }
 
     /// An answer in the form in which whoever commits for this handler writes it.

@@ -3,7 +3,7 @@
 //! A [`WriteRoutes`] is the only way to such a route, and asks for a [`Declaration`]: a route without one does not get past the tests. Its
 //! handler gets an [`Execution`] and gives back an [`Answered`], and there are two ways from one to the other:
 //!
-//! - [`Execution::begin`] opens a transaction for the effects, which [`Effect::commit`] ends together with key and answer. Effects outside
+//! - [`Execution::begin_effects`] opens a transaction for the effects, which [`Effect::commit`] ends together with key and answer. Effects outside
 //!   the database come after [`Effect::advance`].
 //! - [`Execution::hand_over`] gives the claim to a batch writer, which commits for many; its word makes the [`Answered`].
 //!

@@ -116,7 +116,7 @@ impl Claim {
     ///
     /// # Errors
     /// [`IdempotencyError::Fenced`] when another has taken over; else the database's.
-    pub async fn begin(&self) -> Result<Tx, IdempotencyError> {
+    pub async fn begin_effects(&self) -> Result<Tx, IdempotencyError> {
         let held = self.held();
         let mut tx = held.keys.db().tenant_tx(&[held.scope.tenant()]).await?;
         self.lock(&mut tx).await?;
@@ -126,7 +126,7 @@ impl Claim {
     /// Proves, in the caller's transaction and until its end, that the claim is held. Before the first write, in each transaction.
     ///
     /// # Errors
-    /// As [`Claim::begin`].
+    /// As [`Claim::begin_effects`].
     pub async fn lock(&self, conn: &mut PgConnection) -> Result<(), IdempotencyError> {
         let held = self.held();
         if repo::lock(conn, held.entry_id, held.token).await? { Ok(()) } else { Err(self.fenced()) }
@@ -136,7 +136,7 @@ impl Claim {
     /// is committed.
     ///
     /// # Errors
-    /// As [`Claim::begin`].
+    /// As [`Claim::begin_effects`].
     pub async fn advance(
         &self,
         conn: &mut PgConnection,
@@ -162,7 +162,7 @@ impl Claim {
     /// Writes the answer in the caller's transaction. Call [`Claim::committed`] once that is committed, and only then.
     ///
     /// # Errors
-    /// As [`Claim::begin`].
+    /// As [`Claim::begin_effects`].
     pub async fn write(&self, conn: &mut PgConnection, response: &Response) -> Result<(), IdempotencyError> {
         let held = self.held();
         let headers = held.keeps_response.then(|| response.headers_json());

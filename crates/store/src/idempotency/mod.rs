@@ -9,7 +9,7 @@
 //!
 //! 1. *Claiming* writes a token of one's own: into a new row (of two inserts one gives way), or over one that was seen and is free: by a
 //!    compare-and-set on the token and state that were seen.
-//! 2. *Effects* are written in a transaction that has locked the row under its own token ([`Claim::begin`], [`lock_all`]). Whoever lost the
+//! 2. *Effects* are written in a transaction that has locked the row under its own token ([`Claim::begin_effects`], [`lock_all`]). Whoever lost the
 //!    claim does not find its token, and commits nothing. Whoever holds the lock cannot lose it: taking over skips a locked row.
 //! 3. *The answer* is written into the row by that same transaction. Key, effects and answer are there together or not at all.
 //! 4. A row that is done changes no more until its time is over.

@@ -90,7 +90,7 @@ async fn effects(keys: &Keys) -> i64 {
 
 /// The effect and the answer, as a handler commits them.
 async fn work(claim: Claim, what: &str) -> Result<(), IdempotencyError> {
-    let mut tx = claim.begin().await?;
+    let mut tx = claim.begin_effects().await?;
     put(&mut tx, what).await?;
     claim.write(&mut tx, &response(what)).await?;
     tx.commit().await?;
@@ -144,7 +144,7 @@ async fn an_attempt_that_gives_up_after_a_recovery_point_leaves_that_behind() {
     let keys = process(&urls, "one", KeyOptions::default()).await;
     let claim = claimed(keys.enter(request("k")).await.unwrap());
     let point = RecoveryPoint { name: "half".into(), data: json!({"way": "through"}) };
-    let mut tx = claim.begin().await.unwrap();
+    let mut tx = claim.begin_effects().await.unwrap();
     put(&mut tx, "first half").await.unwrap();
     claim.advance(&mut tx, &point).await.unwrap();
     tx.commit().await.unwrap();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, House, Probe, TENANT, post, write};
 use crate::idempotency::{Answered, Declaration, Execution, Reply, WriteMethod, WriteRoutes};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::{ApiState, routes::router_with};
 
 const TRANSFERS: &str = "/api/v1/transfers";
@@ -30,14 +30,14 @@ const POLLS_MAX: usize = 100_000_000;
 async fn transfer(
     probe: Arc<Probe>,
     execution: Execution,
-    Json(_): Json<Value>,
+    Json(body): Json<Value>,
 ) -> Result<Answered, Problem> {
     probe.pass().await;
     let execution = match execution.recovery_point() {
         Some(_) => execution,
         None => {
             let tenant_id = execution.scope().tenant_id;
-            let mut effect = execution.begin().await?;
+            let mut effect = execution.begin_effects().await?;
             let at = write(&mut effect, tenant_id, "reserved").await?;
             effect.advance("reserved", json!({"id": format!("transfer-{at}")})).await?
         }
@@ -47,8 +47,11 @@ async fn transfer(
     tokio::task::yield_now().await;
     *probe.sent.lock().unwrap().entry(id.clone()).or_default() += 1;
     tokio::task::yield_now().await;
+    if body["outcome"] == "broken" && probe.executions() == 1 {
+        return Err(Problem::new(ProblemKind::Internal, "the answer was lost"));
+    }
     let tenant_id = execution.scope().tenant_id;
-    let mut effect = execution.begin().await?;
+    let mut effect = execution.begin_effects().await?;
     let at = write(&mut effect, tenant_id, "booked").await?;
     Ok(effect.commit(Reply::json(StatusCode::CREATED, &json!({"id": id, "booked": at}))?).await?)
 }
@@ -126,6 +129,20 @@ async fn line_8_a_request_that_is_dropped_at_any_await_has_one_effect_and_one_an
     panic!("a request that takes more than {STEPS_MAX} steps");
 }
 
+#[tokio::test]
+async fn line_7_a_5xx_resumes_from_its_recovery_point() {
+    let house = House::start().await;
+    let router = transfers(&house);
+    let ask = || super::answer(router.clone(), post(TRANSFERS, "k", &json!({"outcome": "broken"})));
+    ask().await.is_problem(500, "internal");
+    let (second, third) = (ask().await, ask().await);
+    assert_eq!((second.status.as_u16(), second.is_replayed(), third.is_replayed()), (201, false, true));
+    assert_eq!((second.body, house.probe.executions()), (third.body, 2));
+    assert_eq!(house.effects().await, 2, "reserved once, booked once");
+    let sent = house.probe.sent.lock().unwrap();
+    assert_eq!(sent.values().copied().collect::<Vec<_>>(), [2], "sent again under the same id");
+}
+
 /// Runs a request for so many steps in a process of its own, as far as a test can: a runtime with its pools, of which nothing is
 /// left after that, not even a task that would clean up. Its claims are free at once.
 fn killed_after(polls: usize, urls: &DatabaseUrls, probe: Arc<Probe>, key: &str) -> Option<(u16, Vec<u8>)> {
@@ -193,9 +210,9 @@ async fn line_8_who_lost_its_claim_commits_nothing_and_who_is_committing_cannot_
     // Before its transaction: it cannot begin.
     let Entered::Claimed(lost) = slow.enter(request("a")).await.unwrap() else { unreachable!() };
     let Entered::Claimed(taken) = quick.enter(request("a")).await.unwrap() else { unreachable!() };
-    assert!(lost.begin().await.unwrap_err().to_string().contains("no longer held"));
+    assert!(lost.begin_effects().await.unwrap_err().to_string().contains("no longer held"));
     drop(lost);
-    let mut tx = taken.begin().await.unwrap();
+    let mut tx = taken.begin_effects().await.unwrap();
     taken.write(&mut tx, &response).await.unwrap();
     tx.commit().await.unwrap();
     taken.committed(response.clone());
@@ -203,7 +220,7 @@ async fn line_8_who_lost_its_claim_commits_nothing_and_who_is_committing_cannot_
 
     // Within its transaction: its claim has run out, and nobody gets it until the transaction ends.
     let Entered::Claimed(held) = slow.enter(request("b")).await.unwrap() else { unreachable!() };
-    let mut tx = held.begin().await.unwrap();
+    let mut tx = held.begin_effects().await.unwrap();
     is_in_flight(&quick.enter(request("b")).await.unwrap());
     held.write(&mut tx, &response).await.unwrap();
     is_in_flight(&quick.enter(request("b")).await.unwrap());
@@ -214,11 +231,11 @@ async fn line_8_who_lost_its_claim_commits_nothing_and_who_is_committing_cannot_
     // Between two: the other goes on from the recovery point.
     let Entered::Claimed(mut lost) = slow.enter(request("c")).await.unwrap() else { unreachable!() };
     let point = RecoveryPoint { name: "half".into(), data: json!({"way": 1}) };
-    let mut tx = lost.begin().await.unwrap();
+    let mut tx = lost.begin_effects().await.unwrap();
     lost.advance(&mut tx, &point).await.unwrap();
     tx.commit().await.unwrap();
     lost.advanced(point.clone());
     let Entered::Claimed(taken) = quick.enter(request("c")).await.unwrap() else { unreachable!() };
     assert_eq!(taken.recovery_point(), Some(&point));
-    assert!(lost.begin().await.is_err());
+    assert!(lost.begin_effects().await.is_err());
 }

@@ -216,7 +216,7 @@ async fn write(conn: &mut PgConnection, tenant_id: Option<Uuid>, what: &str) -> 
 
 async fn effect(execution: Execution, what: &str) -> Result<(Effect, i64), Problem> {
     let tenant_id = execution.scope().tenant_id;
-    let mut effect = execution.begin().await?;
+    let mut effect = execution.begin_effects().await?;
     let at = write(&mut effect, tenant_id, what).await?;
     Ok((effect, at))
 }
