@@ -103,7 +103,8 @@ pub(crate) async fn oldest(
     .await
 }
 
-/// Moves the rows to the stream, numbered from `first` in the order given, and returns how many there were.
+/// Moves the rows to the stream, numbered from `first` in the order given, and returns how many there were. The range says nothing new; without it the planner
+/// reads the whole queue for each batch, however long it is.
 pub(crate) async fn number(
     conn: &mut PgConnection,
     stream: &Stream,
@@ -116,18 +117,19 @@ pub(crate) async fn number(
     let returned =
         stream.columns().iter().map(|column| format!("row.{column}")).collect::<Vec<_>>().join(", ");
     let ids: Vec<i64> = queued.iter().map(|row| row.staging_id).collect();
+    let (oldest, newest) = (ids.first().copied(), ids.last().copied());
     let (arrays, linked, linked_columns) = match stream.is_linked() {
-        true => (", $3::bytea[], $4::bytea[]", ", prev_hash, hash", ", numbered.prev_hash, numbered.hash"),
+        true => (", $5::bytea[], $6::bytea[]", ", prev_hash, hash", ", numbered.prev_hash, numbered.hash"),
         false => ("", "", ""),
     };
     let statement = format!(
         "WITH moved AS (
              DELETE FROM {staging} row USING unnest($2::bigint[]{arrays}) WITH ORDINALITY AS numbered(staging_id{linked}, place)
-             WHERE row.staging_id = numbered.staging_id
+             WHERE row.staging_id = numbered.staging_id AND row.staging_id BETWEEN $3 AND $4
              RETURNING $1::bigint - 1 + numbered.place AS sequence, {returned}{linked_columns})
          INSERT INTO {name} (sequence, {columns}{linked}) SELECT sequence, {columns}{linked} FROM moved"
     );
-    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(first).bind(ids);
+    let mut query = sqlx::query(AssertSqlSafe(statement)).bind(first).bind(ids).bind(oldest).bind(newest);
     if stream.is_linked() {
         query = query.bind(&links.prev_hashes).bind(&links.hashes);
     }
