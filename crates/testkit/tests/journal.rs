@@ -351,6 +351,57 @@ async fn a_block_that_is_larger_than_a_step_is_taken_whole_and_taken_back_whole(
 }
 
 #[tokio::test]
+async fn however_small_a_step_is_each_block_comes_in_one_call() {
+    let mut desk = Desk::new().await;
+    let blocks = branch('a', &genesis(), &[1, 3, 2, 5, 0]);
+    desk.put(&genesis(), &blocks, None, None).await.unwrap();
+    for (name, max_records) in [("two", 2), ("three", 3), ("five", 5), ("seven", 7), ("nine", 9)] {
+        let mut probe = Probe::new(name);
+        fold_all(&mut probe, &desk.db, max_records).await;
+        for number in 0..=5 {
+            let calls = probe.calls.lock().unwrap().iter().filter(|call| call.contains(&number)).count();
+            assert_eq!(calls, 1, "block {number} in steps of {max_records}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reorg_takes_the_confirmed_mark_and_a_folds_watermark_back_with_the_blocks() {
+    let mut desk = Desk::new().await;
+    let mut probe = Probe::new("marks");
+    let a = branch('a', &genesis(), &[1, 1, 1]);
+    desk.put(&genesis(), &a, Some(2), None).await.unwrap();
+    fold_all(&mut probe, &desk.db, 100).await;
+    assert_eq!(desk.integers("SELECT confirmed_number FROM chains").await, [2]);
+    let end = desk.writer.end();
+
+    let b = branch('b', &a[0].block, &[1]);
+    desk.put(&a[0].block, &b, None, None).await.unwrap();
+    assert_eq!(desk.integers("SELECT confirmed_number FROM chains").await, [1]);
+    // The retractions alone: block 3, the confirmation of block 2, block 2.
+    let taken = step(&mut probe, &desk.db, CHAIN_ID, options(100)).await.unwrap();
+    assert_eq!((taken.records, taken.cursor), (7, end + 7));
+    assert_eq!(desk.cursor("marks").await, format!("{} -1 1 running", end + 7));
+    let watermark = "SELECT '0x' || encode(block_hash, 'hex') FROM fold_cursors WHERE fold = $1";
+    assert_eq!(desk.texts(watermark, "marks").await, [a[0].block.hash.to_string()]);
+}
+
+#[tokio::test]
+async fn what_is_final_leaves_the_undo_stack_and_nothing_else_does() {
+    let mut desk = Desk::new().await;
+    let mut probe = Probe::new("stack");
+    let a = branch('a', &genesis(), &[1, 1, 1, 1]);
+    desk.put(&genesis(), &a[..3], Some(2), None).await.unwrap();
+    fold_all(&mut probe, &desk.db, 100).await;
+    // The genesis block's own record, and three of each block.
+    assert_eq!(desk.undo_stack("stack").await.len(), 10);
+    desk.put(last(&a[..3]), &a[3..], Some(3), Some(2)).await.unwrap();
+    fold_all(&mut probe, &desk.db, 100).await;
+    let left = desk.integers("SELECT block_number FROM fold_undo WHERE fold = 'stack' ORDER BY seq").await;
+    assert_eq!(left, [3, 3, 3, 4, 4, 4]);
+}
+
+#[tokio::test]
 async fn a_branch_that_comes_back_is_the_same_rows_of_the_raw_store_appended_again() {
     let mut desk = Desk::new().await;
     let (a, b) = (branch('a', &genesis(), &[2, 3]), branch('b', &genesis(), &[1, 4, 0]));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{B256, hex, keccak256};
 use common::{Log, Scene, address_of, asset, cached, failed, int, log, pushed, replayed, uint, user, word};
-use plimsoll_journal::{Body, Fold, FoldError, Record};
+use plimsoll_journal::{Body, Fold, FoldError, Record, StepOptions, step};
 use plimsoll_types::{JournalKind, address_text};
 
 fn row(
@@ -151,6 +151,35 @@ async fn pushes_are_linked_to_what_became_of_them() {
         [(hex(0x11), Some("5".into())), (hex(0x22), Some("6".into()))],
         "an answer is on record with its request"
     );
+}
+
+#[tokio::test]
+async fn a_version_without_a_push_leaves_the_last_request_and_another_request_is_not_linked_to_it() {
+    let mut scene = Scene::new().await;
+    scene
+        .extend(&[
+            vec![pushed(0, 1, 1, 10, 0, 0x11, 5), cached(0, 1, 1, 10, 0, 1)],
+            vec![cached(0, 1, 1, 20, 0, 2)],
+            vec![pushed(0, 1, 1, 20, 0, 0x99, 9), replayed(0, 1, 1, 0x99, 9)],
+        ])
+        .await;
+    scene.fold().await;
+    let request = Some(hex::encode_prefixed([0x11; 32]));
+    assert_eq!(scene.position(1, 1).await.unwrap(), ("20".into(), "2".into(), request, Some("5".into())));
+    assert_eq!(scene.links().await, [link("applied", Some(1), None), link("ignored", None, None)]);
+}
+
+#[tokio::test]
+async fn a_mirror_row_that_somebody_removed_is_missed_by_the_fold_that_knows_it() {
+    let mut scene = Scene::new().await;
+    scene.extend(&[vec![cached(0, 1, 1, 10, 0, 1)]]).await;
+    scene.fold().await;
+    sqlx::query("DELETE FROM position_cache_mirror").execute(scene.db.worker()).await.unwrap();
+    scene.extend(&[vec![cached(0, 1, 1, 20, 0, 2)]]).await;
+    let options = StepOptions { max_records: 100, up_to_seq: None, tail: None, lease: None };
+    let refused = step(&mut scene.fold, &scene.db, scene.chain_id, options).await.unwrap_err();
+    assert!(refused.to_string().contains("something else wrote there"), "{refused}");
+    assert_eq!(scene.apply_log().await.len(), 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use common::{Log, Scene, asset, cached, contracts, failed, log, pushed, replayed
 use plimsoll_views::replay::replay;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
 
 /// Logs of a block, from few users and assets so that they meet.
 fn logs() -> impl Strategy<Value = Vec<Log>> {
@@ -95,6 +96,43 @@ fn without_hashes(row: &str) -> serde_json::Value {
         !matches!(name.as_str(), "last_chain_block_hash" | "last_chain_tx" | "block_hash" | "tx_hash")
     });
     row
+}
+
+#[tokio::test]
+async fn a_replay_looks_at_every_column_of_what_it_compares() {
+    let mut scene = Scene::new().await;
+    scene.extend(&[vec![pushed(0, 1, 1, 20, 0, 1, 1), cached(0, 1, 1, 20, 0, 1)]]).await;
+    scene.fold().await;
+    let mut owner = scene.db.urls().owner.connect().await.unwrap();
+    for (table, column, other) in [
+        ("position_cache_mirror", "tenant_id", "NULL"),
+        ("position_cache_mirror", "collateral", "21"),
+        ("position_cache_mirror", "debt", "1"),
+        ("position_cache_mirror", "version", "2"),
+        ("position_cache_mirror", "last_request_id", "NULL"),
+        ("position_cache_mirror", "last_seq", "2"),
+        ("position_cache_mirror", "last_chain_block", "9"),
+        ("position_cache_mirror", "last_chain_block_hash", "decode(repeat('aa', 32), 'hex')"),
+        ("position_cache_mirror", "last_chain_tx", "decode(repeat('aa', 32), 'hex')"),
+        ("position_cache_mirror", "last_log_index", "9"),
+        ("position_cache_mirror", "last_journal_seq", "1"),
+        ("position_push_links", "version", "2"),
+        ("view_apply_entries", "apply_status", "'duplicate'"),
+        ("view_apply_entries", "reject_code", "'other'"),
+    ] {
+        let mut change = async |text: String| {
+            sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut owner).await.unwrap();
+        };
+        let condition = if table == "view_apply_entries" { "WHERE apply_status = 'applied'" } else { "" };
+        change(format!("CREATE TEMP TABLE kept AS TABLE {table}")).await;
+        change(format!("UPDATE {table} SET {column} = {other} {condition}")).await;
+        let report = replay(&scene.db, scene.chain_id, &contracts(), |_| {}).await.unwrap();
+        let different = report.tables.iter().find(|compared| compared.table == table).unwrap();
+        assert_eq!(different.different_rows, 1, "{table}.{column}: {report}");
+        change(format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")).await;
+        let report = replay(&scene.db, scene.chain_id, &contracts(), |_| {}).await.unwrap();
+        assert!(report.equal, "{table}.{column}: {report}");
+    }
 }
 
 #[tokio::test]
