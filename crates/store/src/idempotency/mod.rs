@@ -67,6 +67,12 @@ pub enum IdempotencyError {
         /// The status.
         status: u16,
     },
+    /// A header that no client would get.
+    #[error("the header {name:?} of an answer has a value that is not printable ASCII: encode it")]
+    Header {
+        /// Which header.
+        name: String,
+    },
     /// An answer that is not kept.
     #[error(
         "an answer of {bytes} bytes is too large to be kept, {RESPONSE_MAX_BYTES} may be: answer with a reference"

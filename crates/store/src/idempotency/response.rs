@@ -32,10 +32,16 @@ impl Response {
     ///
     /// # Errors
     /// [`IdempotencyError::NotAnOutcome`] for a status below 200 or above 499: a 5xx is tried again, not frozen.
-    /// [`IdempotencyError::ResponseTooLarge`] above [`RESPONSE_MAX_BYTES`].
+    /// [`IdempotencyError::ResponseTooLarge`] above [`RESPONSE_MAX_BYTES`]. [`IdempotencyError::Header`] for a value that is not printable
+    /// ASCII: it could not be sent.
     pub fn new(status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Result<Self, IdempotencyError> {
         if !(200..500).contains(&status) {
             return Err(IdempotencyError::NotAnOutcome { status });
+        }
+        if let Some((name, _)) =
+            headers.iter().find(|(_, value)| !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
+        {
+            return Err(IdempotencyError::Header { name: name.clone() });
         }
         if body.len() > RESPONSE_MAX_BYTES {
             return Err(IdempotencyError::ResponseTooLarge { bytes: body.len() });

@@ -201,14 +201,16 @@ async fn however_many_take_over_from_each_other_one_commits() {
     }
 }
 
-#[tokio::test]
-async fn an_answer_is_an_outcome_of_bounded_size() {
+#[test]
+fn an_answer_is_an_outcome_of_bounded_size_with_headers_that_can_be_sent() {
     for status in [100, 199, 500, 503] {
         assert!(matches!(
             Response::new(status, Vec::new(), Vec::new()),
             Err(IdempotencyError::NotAnOutcome { .. })
         ));
     }
+    let split = vec![("location".to_owned(), "/a\r\nset-cookie: b".to_owned())];
+    assert!(matches!(Response::new(200, split, Vec::new()), Err(IdempotencyError::Header { .. })));
     let large = vec![0; plimsoll_store::idempotency::RESPONSE_MAX_BYTES + 1];
     assert!(matches!(Response::new(200, Vec::new(), large), Err(IdempotencyError::ResponseTooLarge { .. })));
 }
