@@ -193,9 +193,13 @@ async fn judge(
 /// The step, within reach of now, that has this code. All are computed and compared, whichever fits.
 fn step_of(seed: &[u8], given: &str, now_s: i64) -> Option<i64> {
     let step = now_s.div_euclid(STEP_S);
-    (step - STEPS_AROUND..=step + STEPS_AROUND)
-        .filter(|step| secret::equal(code(seed, *step, DIGITS).as_bytes(), given.as_bytes()))
-        .last()
+    let mut found = None;
+    for step in step - STEPS_AROUND..=step + STEPS_AROUND {
+        if secret::equal(code(seed, step, DIGITS).as_bytes(), given.as_bytes()) {
+            found = Some(step);
+        }
+    }
+    found
 }
 
 /// HOTP of the step (RFC 4226 §5.3).
