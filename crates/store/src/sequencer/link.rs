@@ -157,20 +157,23 @@ mod tests {
         let digest = |n: u8| [n; 32];
         let first = link_hash("s", 1, &NO_HASH, &digest(1));
         let second = link_hash("s", 2, &first, &digest(2));
-        let begin = || {
+        let after_one = || {
             let mut check = LinkCheck::from("s", 1);
             check.next(1, &digest(1), &NO_HASH, &first).unwrap();
             check
         };
-        let mut check = begin();
+        let mut check = after_one();
         check.next(2, &digest(2), &first, &second).unwrap();
         assert_eq!((check.expected(), check.head_hash()), (3, Some(second)));
         assert_eq!(
-            begin().next(3, &digest(2), &first, &second),
+            after_one().next(3, &digest(2), &first, &second),
             Err(BrokenLink::Gap { sequence: 3, expected: 2 })
         );
-        assert_eq!(begin().next(2, &digest(2), &NO_HASH, &second), Err(BrokenLink::Previous { sequence: 2 }));
-        assert_eq!(begin().next(2, &digest(9), &first, &second), Err(BrokenLink::Hash { sequence: 2 }));
+        assert_eq!(
+            after_one().next(2, &digest(2), &NO_HASH, &second),
+            Err(BrokenLink::Previous { sequence: 2 })
+        );
+        assert_eq!(after_one().next(2, &digest(9), &first, &second), Err(BrokenLink::Hash { sequence: 2 }));
         assert_eq!(
             LinkCheck::from("s", 1).next(1, &digest(1), &first, &first),
             Err(BrokenLink::Previous { sequence: 1 })
