@@ -1,5 +1,7 @@
 //! Every route that may change something has a declaration, found by asking each path for each method.
 
+use std::path::Path;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -9,6 +11,8 @@ use tower::ServiceExt;
 use super::{House, NOTES, THINGS, TOKENS};
 use crate::idempotency::{Declared, WriteMethod, WriteRoutes};
 use crate::routes::{PATHS, router, router_with};
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// `METHOD path` of each route that answers to a method that may change something, and is not declared.
 async fn undeclared(router: &Router, paths: &[&str]) -> Vec<String> {
@@ -58,4 +62,42 @@ async fn the_walk_finds_a_route_without_a_declaration() {
     let paths = [THINGS, NOTES, TOKENS, "/api/v1/exempt", "/api/v1/stray", "/api/v1/chains/{chain_id}"];
     assert_eq!(undeclared(&router, &paths).await, ["POST /api/v1/stray"]);
     assert_eq!(super::routes(&house.keys, &house.probe).declarations().len(), 5);
+}
+
+/// Every source of this crate but the tests and the one place where such routes are made, with its text.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(SOURCES).unwrap().display().to_string();
+        if path.is_dir() {
+            if !matches!(name.as_str(), "tests" | "idempotency") {
+                sources(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((name, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// The walk asks the paths that it knows. A route at another would be made with one of these.
+#[test]
+fn routes_that_change_something_are_made_in_one_place_alone() {
+    let mut found = Vec::new();
+    sources(Path::new(SOURCES), &mut found);
+    assert!(found.iter().any(|(name, _)| name == "routes/mod.rs"), "{found:?}");
+    for (name, text) in found {
+        for makes in ["post", "put", "patch", "delete", "any", "on"] {
+            for way in [format!(" {makes}("), format!(".{makes}("), format!("::{makes}(")] {
+                let is_of_a_route = |line: &&str| {
+                    line.contains(&way)
+                        && (line.contains(".route(") || line.contains("routing::") || line.contains("get("))
+                };
+                assert_eq!(text.lines().find(is_of_a_route), None, "{name}");
+            }
+            for import in text.lines().filter(|line| line.contains("axum::routing::")) {
+                let words: Vec<&str> = import.split(|c: char| !c.is_alphanumeric()).collect();
+                assert!(!words.contains(&makes), "{name}: {import}");
+            }
+        }
+    }
 }
