@@ -4,10 +4,14 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{Address, B256, U256};
 use common::{uint, word};
 use plimsoll_chain::abi::{Contract, Contracts};
+use plimsoll_chain::transport::{self, Fault, Faulty};
 use plimsoll_chain::{EndpointConfig, LogFilter, Rpc};
 use plimsoll_journal::{ChainIdentity, Content, Event, NewBlock, NewEvent, StepOptions, Tail, Writer, step};
 use plimsoll_store::{Db, Leases, Partitions};
@@ -15,6 +19,7 @@ use plimsoll_testkit::anvil::{Anvil, AnvilOptions};
 use plimsoll_testkit::deploy::Deployment;
 use plimsoll_views::verify::{VerifierOptions, VerifyError, VerifyOptions, VerifyReport, verify};
 use plimsoll_views::{Verifier, ViewFold};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -189,6 +194,45 @@ async fn every_mirror_of_a_real_chain_is_proved_by_its_contracts_and_a_changed_r
     let difference = &report.mismatches[0].differences[..];
     assert_eq!((difference[0].field.as_str(), difference.len()), ("debt", 1));
     assert_eq!((&difference[0].mirror, &difference[0].chain), (&"1007".into(), &"1000".into()));
+}
+
+#[tokio::test]
+async fn a_node_that_contradicts_itself_proves_no_difference() {
+    let mut stage = Stage::new().await;
+    stage.act_it_all().await;
+    stage.follow().await;
+    let config = EndpointConfig { max_retries: 0, ..EndpointConfig::new(stage.anvil.url()) };
+    let (transport, faults) = Faulty::new(transport::open(&config).unwrap());
+    stage.rpc = Rpc::over(transport.boxed(), &config);
+    let lie = |text: Value, digit: u8| {
+        let text = text.as_str().unwrap();
+        Value::from(format!("{}{digit:x}", &text[..text.len() - 1]))
+    };
+
+    // Once, as from a block that is being made: asked again, it tells the truth.
+    faults.next("eth_call", 1, Fault::Rewrite(Arc::new(move |text| lie(text, 0xd))));
+    let report = stage.verify(&stage.contracts).await.unwrap();
+    assert!(report.is_proven(), "{report}");
+    // The same each time: that is what the contract says.
+    faults.next("eth_call", 1_000, Fault::Rewrite(Arc::new(move |text| lie(text, 0xd))));
+    let report = stage.verify(&stage.contracts).await.unwrap();
+    assert_eq!((report.rows, report.equal), (9, 0), "{report}");
+    assert!(report.mismatched_rows > 0, "{report}");
+    // Another each time: nothing is known.
+    faults.clear();
+    let told = AtomicU8::new(0);
+    let other = move |text| lie(text, told.fetch_add(1, Ordering::Relaxed) % 15 + 1);
+    faults.next("eth_call", 1_000, Fault::Rewrite(Arc::new(other)));
+    let report = verify(
+        &stage.db,
+        &stage.rpc,
+        stage.deployment.chain_id,
+        &stage.contracts,
+        VerifyOptions::default(),
+        |_| {},
+    );
+    let report = report.await.unwrap();
+    assert_eq!((report.mismatched_rows, report.is_proven()), (0, false), "{report}");
 }
 
 #[tokio::test]

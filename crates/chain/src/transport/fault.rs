@@ -93,6 +93,12 @@ impl Faulty {
         });
         (Self { inner, script: script.clone() }, FaultHandle { script })
     }
+
+    /// As [`crate::Rpc::over`] takes it.
+    #[must_use]
+    pub fn boxed(self) -> BoxTransport {
+        BoxTransport::new(self)
+    }
 }
 
 impl FaultHandle {

@@ -5,6 +5,9 @@
 //! block, and the getter is called on the state after the block *of that hash*, demanded canonical. When the node does not
 //! know the block (a reorg is under way, or it is behind), a fresh page is read, a bounded number of times.
 //!
+//! A difference counts when the node gives the same answers again, a moment later: some nodes answer from the state of the next block
+//! while they make it, whatever block they were asked for.
+//!
 //! **What is never done**: to call a row equal that was not compared. A node that has pruned the state, a getter that reverts, a contract
 //! that is not followed any more: the row is unverified, with the reason.
 
@@ -12,14 +15,16 @@ mod getter;
 mod report;
 mod role;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::{Address, Bytes};
 use plimsoll_chain::abi::Contracts;
-use plimsoll_chain::{ErrorClass, Rpc, RpcError};
+use plimsoll_chain::{CallError, ErrorClass, Rpc, RpcError};
 use plimsoll_store::Db;
 use plimsoll_types::{address_text, hash_text};
 
-use self::getter::Getters;
+use self::getter::{Getters, Question};
 pub use self::report::{Difference, MAX_LISTED_ROWS, Mismatch, Unverified, VerifyReport};
 pub use self::role::{Verifier, VerifierOptions, lease_name};
 use crate::declarations::DECLARATIONS;
@@ -119,14 +124,14 @@ struct Walk {
     rpc: Rpc,
     chain_id: u64,
     contracts: Contracts,
-    getters: Getters,
+    getters: Arc<Getters>,
     place: Place,
     unanswered_pages: u32,
 }
 
 impl Walk {
     fn new(db: Db, rpc: Rpc, chain_id: u64, contracts: &Contracts) -> Self {
-        let getters = Getters::new(contracts, DECLARATIONS);
+        let getters = Arc::new(Getters::new(contracts, DECLARATIONS));
         Self {
             db,
             rpc,
@@ -191,47 +196,45 @@ impl Walk {
             return Ok(Compared::Again);
         }
 
+        let getters = Arc::clone(&self.getters);
         let mut calls = Vec::new();
-        let asked: Vec<_> = page
+        let asked: Vec<Asked<'_>> = page
             .rows
             .iter()
             .map(|row| {
                 if row.block_number > watermark.block_number {
                     return Err("its block is not complete in the mirror yet".to_owned());
                 }
-                let questions = self.getters.questions(row)?;
+                let questions = getters.questions(row)?;
                 let first = calls.len();
                 calls.extend(questions.iter().map(|question| (question.to, question.data.clone())));
                 Ok((questions, first))
             })
             .collect();
-        let answers = match self.rpc.call_many_at(watermark.block_hash, &calls).await {
-            Ok(answers) => answers,
-            Err(error) if error.class() == ErrorClass::BlockUnknown && !last_attempt => {
-                return Ok(Compared::Again);
-            }
-            Err(error) => {
-                self.unanswered(&error)?;
-                let reason = format!(
-                    "at block {} ({}): {error}",
-                    watermark.block_number,
-                    hash_text(&watermark.block_hash)
-                );
+        let answers = match self.ask(watermark, &calls, last_attempt).await? {
+            Answered::All(answers) => answers,
+            Answered::Again => return Ok(Compared::Again),
+            Answered::Never(reason) => {
                 page.rows.iter().for_each(|row| report.add_unverified(unverified(row, &reason)));
                 return Ok(Compared::Done);
             }
         };
-        self.unanswered_pages = 0;
-        report.compared_at(watermark.block_number);
-        for (row, asked) in page.rows.iter().zip(asked) {
-            let differences = asked.and_then(|(questions, first)| {
-                let mut differences = Vec::new();
-                for (question, answer) in questions.iter().zip(&answers[first..]) {
-                    let answer = answer.as_ref().map_err(ToString::to_string)?;
-                    differences.extend(question.compare(row, answer)?);
+        let mut compared: Vec<_> =
+            page.rows.iter().zip(&asked).map(|(row, asked)| differences(row, asked, &answers)).collect();
+        if compared.iter().flatten().any(|differences| !differences.is_empty()) {
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+            match self.ask(watermark, &calls, last_attempt).await? {
+                Answered::All(again) if again == answers => {}
+                Answered::Never(reason) => compared.iter_mut().for_each(|row| *row = Err(reason.clone())),
+                Answered::All(_) | Answered::Again if !last_attempt => return Ok(Compared::Again),
+                Answered::All(_) | Answered::Again => {
+                    let reason = "the node has given two answers for one block".to_owned();
+                    compared.iter_mut().for_each(|row| *row = Err(reason.clone()));
                 }
-                Ok(differences)
-            });
+            }
+        }
+        report.compared_at(watermark.block_number);
+        for (row, differences) in page.rows.iter().zip(compared) {
             match differences {
                 Ok(differences) if differences.is_empty() => report.add_equal(),
                 Ok(differences) => report.add_mismatch(self.mismatch(row, watermark, differences)),
@@ -239,6 +242,27 @@ impl Walk {
             }
         }
         Ok(Compared::Done)
+    }
+
+    /// Asks the state after the watermark's block.
+    async fn ask(
+        &mut self,
+        watermark: Watermark,
+        calls: &[(Address, Bytes)],
+        last_attempt: bool,
+    ) -> Result<Answered, VerifyError> {
+        match self.rpc.call_many_at(watermark.block_hash, calls).await {
+            Ok(answers) => {
+                self.unanswered_pages = 0;
+                Ok(Answered::All(answers))
+            }
+            Err(error) if error.class() == ErrorClass::BlockUnknown && !last_attempt => Ok(Answered::Again),
+            Err(error) => {
+                self.unanswered(&error)?;
+                let block_hash = hash_text(&watermark.block_hash);
+                Ok(Answered::Never(format!("at block {} ({block_hash}): {error}", watermark.block_number)))
+            }
+        }
     }
 
     /// A node that has not the block or its state has answered; one that fails otherwise may be gone.
@@ -269,6 +293,31 @@ impl Walk {
 enum Compared {
     Done,
     Again,
+}
+
+enum Answered {
+    All(Vec<Result<Bytes, CallError>>),
+    Again,
+    /// Why not.
+    Never(String),
+}
+
+/// A row's questions with the place of their first answer, or why there are none.
+type Asked<'a> = Result<(Vec<Question<'a>>, usize), String>;
+
+/// Where the answers differ from the row, or why it cannot be told.
+fn differences(
+    row: &MirroredRow,
+    asked: &Asked<'_>,
+    answers: &[Result<Bytes, CallError>],
+) -> Result<Vec<Difference>, String> {
+    let (questions, first) = asked.as_ref().map_err(Clone::clone)?;
+    let mut differences = Vec::new();
+    for (question, answer) in questions.iter().zip(&answers[*first..]) {
+        let answer = answer.as_ref().map_err(ToString::to_string)?;
+        differences.extend(question.compare(row, answer)?);
+    }
+    Ok(differences)
 }
 
 fn unverified(row: &MirroredRow, reason: &str) -> Unverified {
