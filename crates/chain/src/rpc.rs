@@ -386,3 +386,14 @@ impl Rpc {
         self.client.refused(method, &refusal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_asked_for_by_its_hash_and_must_be_canonical() {
+        let text = serde_json::to_value(CanonicalBlock::new(B256::repeat_byte(7))).unwrap();
+        assert_eq!(text, serde_json::json!({ "blockHash": B256::repeat_byte(7), "requireCanonical": true }));
+    }
+}

@@ -202,6 +202,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_row_that_could_not_be_compared_is_not_proven() {
+        let mut report = VerifyReport::default();
+        report.add_equal();
+        assert!(report.is_proven());
+        report.add_unverified(Unverified {
+            contract: "0x02".into(),
+            view: "health_factor".into(),
+            key: "0xcc".into(),
+            reason: "the node has pruned that state".into(),
+        });
+        assert!(!report.is_proven());
+    }
+
+    #[test]
     fn differences_are_shown_as_a_table_and_counted() {
         let mut report = VerifyReport { chain_id: 31337, ..VerifyReport::default() };
         report.add_equal();
