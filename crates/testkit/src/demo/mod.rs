@@ -22,7 +22,8 @@ use anyhow::{Context, Result, bail};
 use plimsoll_store::Cluster;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::anvil::{Anvil, AnvilOptions, Mining, unix_time};
@@ -150,12 +151,14 @@ async fn run_plimsoll(
         if resumes {
             traffic.read_book(node).await?;
         }
-        let conn = PgConnection::connect_with(&Cluster::urls_of(&home.database())?.worker).await?;
+        // A pool, not a connection: one that the server has lost is looked at and replaced before it is used.
+        let worker = Cluster::urls_of(&home.database())?.worker;
+        let pool = PgPoolOptions::new().max_connections(1).connect_with(worker).await?;
         let mut show = Show {
             options,
             node,
             api: &api,
-            conn,
+            pool,
             traffic,
             waiting: VecDeque::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(options.seed ^ 0x5eed),
@@ -196,7 +199,7 @@ struct Show<'a> {
     options: &'a Options,
     node: &'a Node,
     api: &'a Api,
-    conn: PgConnection,
+    pool: PgPool,
     traffic: Traffic,
     /// Transactions of the step under way.
     waiting: VecDeque<Call>,
@@ -313,9 +316,9 @@ impl Show<'_> {
         let status: Result<Status> = self.api.status().await;
         if let Ok(status) = &status {
             self.count(status);
-            self.scene.mirror_rows = repo::mirror_rows(&mut self.conn, status.chain.chain_id.cast_signed())
-                .await
-                .unwrap_or(self.scene.mirror_rows);
+            let chain_id = status.chain.chain_id.cast_signed();
+            let rows = async { repo::mirror_rows(&mut *self.pool.acquire().await?, chain_id).await };
+            self.scene.mirror_rows = rows.await.unwrap_or(self.scene.mirror_rows);
         }
         let mut out = std::io::stdout().lock();
         if on_screen {
@@ -368,7 +371,7 @@ impl Show<'_> {
             &self.run,
             self.node,
             self.traffic.deployment(),
-            &mut self.conn,
+            &mut *self.pool.acquire().await?,
             &self.options.plimsoll,
             &home.config(),
         )
