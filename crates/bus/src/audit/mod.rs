@@ -1,6 +1,6 @@
 //! Who did what: the audit log, a hash-linked stream.
 //!
-//! [`record`] writes an entry into the caller's transaction, with the digest of all that it says ([`digest`](self) below). The sequencer numbers the entries and links them
+//! [`record`] writes an entry into the caller's transaction, with the digest of all that it says (below). The sequencer numbers the entries and links them
 //! ([`plimsoll_store::sequencer`]). So a change of an entry shows in its digest, a change of both in the hash, and a change of all three, a removal or an
 //! insertion in the link of the next row; the last hash stands beside the counter. [`verify`] finds the first such row. Whoever can rewrite every row after it and the
 //! counter can hide it from this check: keep the head's hash, which `plimsoll verify audit` prints, elsewhere as well.

@@ -15,9 +15,9 @@ async fn effects_and_cursor_commit_together() {
         let mut tx = house.db.begin_worker().await.unwrap();
         let events = take(&mut tx, "reader", 3).await.unwrap();
         if keep {
-            tx.commit().await.unwrap()
+            tx.commit().await.unwrap();
         } else {
-            tx.rollback().await.unwrap()
+            tx.rollback().await.unwrap();
         }
         events.iter().map(|event| event.sequence.unwrap()).collect::<Vec<_>>()
     };

@@ -70,7 +70,7 @@ async fn a_write_without_its_keys_or_for_another_tenant_is_refused() {
         let event = Event { context, ..event("a").demanding(keys) };
         match publish(&mut tx, event).await {
             Err(PublishError::MissingKeys(missing)) => {
-                assert_eq!((missing.table, missing.key), ("events", word))
+                assert_eq!((missing.table, missing.key), ("events", word));
             }
             other => panic!("{other:?}"),
         }
