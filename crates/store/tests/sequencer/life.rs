@@ -1,5 +1,6 @@
 use plimsoll_store::sequencer::head;
-use plimsoll_store::{Db, Sequencer, drop_expired, testing};
+use plimsoll_store::{DatabaseUrls, Db, Sequencer, drop_expired, testing};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio_util::sync::CancellationToken;
 
 use super::{NOTES, TABLES, database, drain_all, leases, patient_session, run, stage, stream, take};
@@ -94,4 +95,41 @@ async fn partitions_are_made_ahead_and_dropped_when_old_and_read_by_all() {
     assert_eq!(drop_expired(&urls.owner).await.unwrap(), [""; 0], "a reader has yet to read them");
     sqlx::query("UPDATE outbox_cursors SET sequence = 45000").execute(db.worker()).await.unwrap();
     assert_eq!(drop_expired(&urls.owner).await.unwrap(), ["notes_0"], "the next one is still wanted");
+}
+
+#[tokio::test]
+async fn a_database_that_was_copied_with_its_queue_goes_on_where_the_copy_was_made() {
+    let db = database().await;
+    let urls = db.urls().clone();
+    let first = leases(&db, "one").await;
+    let lease = take(&first).await;
+    let mut session = patient_session(&db).await;
+    stage(&mut session, 1, 0..5).await;
+    drain_all(&mut Sequencer::new(&NOTES, db.clone(), first), &lease).await.unwrap();
+    stage(&mut session, 1, 5..9).await;
+    // An id that was given out and never committed is a hole in the queue, here and in the copy.
+    sqlx::raw_sql("BEGIN").execute(&mut session).await.unwrap();
+    stage(&mut session, 1, 9..10).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut session).await.unwrap();
+    session.close().await.unwrap();
+    drop(lease);
+    db.close().await;
+
+    let copied = format!("{}_copy", urls.database());
+    let mut conn = urls.owner.clone().database("postgres").connect().await.unwrap();
+    let statements = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{0}'; CREATE DATABASE {copied} TEMPLATE {0}",
+        urls.database()
+    );
+    for statement in statements.split("; ") {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut conn).await.unwrap();
+    }
+    let copy = DatabaseUrls::from_options(&urls.owner.clone().database(&copied), None, None);
+    let db = Db::connect(&copy).await.unwrap();
+    let second = leases(&db, "two").await;
+    let lease = second.acquire_wait("sequencer:notes", &CancellationToken::new()).await.unwrap();
+    let mut sequencer = Sequencer::new(&NOTES, db.clone(), second);
+    stage(&mut db.worker().acquire().await.unwrap(), 2, 0..3).await;
+    assert_eq!(drain_all(&mut sequencer, &lease).await.unwrap(), 7);
+    assert_eq!(stream(&db).await.len(), 12);
 }
