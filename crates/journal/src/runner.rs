@@ -15,7 +15,7 @@ use crate::step::{StepOptions, step};
 use crate::tail::Tail;
 
 /// About how many records a step takes.
-const MAX_STEP_RECORDS: usize = 48_000;
+const MAX_STEP_RECORDS: usize = 40_000;
 /// A step of this many records, all of final blocks, is one of a backfill. Nobody waits for its effects, so the next one gathers more
 /// records first: of the rows that they change time and again, each is then written once.
 const BULK_RECORDS: usize = 1_000;

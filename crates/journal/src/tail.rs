@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::record::Record;
 
 /// How many records of a chain are kept.
-const MAX_RECORDS: usize = 96_000;
+const MAX_RECORDS: usize = 64_000;
 
 /// The newest records of each chain, shared by the writer and the readers of one process.
 #[derive(Clone, Debug, Default)]
