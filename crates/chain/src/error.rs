@@ -51,7 +51,9 @@ impl ErrorClass {
     const fn remedy(self) -> &'static str {
         match self {
             Self::Transient => "check that the node runs and is reachable; it is asked again later",
-            Self::RateLimited { .. } => "lower max_concurrent_requests, or use an endpoint with a larger allowance",
+            Self::RateLimited { .. } => {
+                "lower max_concurrent_requests, or use an endpoint with a larger allowance"
+            }
             Self::RangeTooLarge => "ask for fewer blocks at once",
             Self::BlockUnknown => {
                 "the block left the canonical chain or the node is behind; compare its head with another node"

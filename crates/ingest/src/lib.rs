@@ -125,7 +125,12 @@ impl Ingest {
         let head = self.rpc.head().await?;
         let first = self.contracts.start_block();
         if first > head.number {
-            tracing::info!(chain_id = found, first, head = head.number, "the first block of interest lies ahead");
+            tracing::info!(
+                chain_id = found,
+                first,
+                head = head.number,
+                "the first block of interest lies ahead"
+            );
         }
         for contract in self.contracts.iter().filter(|c| c.start_block <= head.number) {
             match self.rpc.code_at(contract.address, head.hash).await {

@@ -57,7 +57,9 @@ impl Rows {
         let started = Instant::now();
         let mut tx = store.db.begin_worker().await?;
         // One COPY of everything may take longer than any statement of ours may.
-        sqlx::query!("SELECT set_config('statement_timeout', '0', true) AS timeout").fetch_one(&mut *tx).await?;
+        sqlx::query!("SELECT set_config('statement_timeout', '0', true) AS timeout")
+            .fetch_one(&mut *tx)
+            .await?;
         for (table, chunks) in &self.0 {
             let table_started = Instant::now();
             let statement = format!("COPY {table} FROM STDIN (FORMAT binary)");

@@ -33,7 +33,11 @@ async fn the_second_process_stands_by_and_takes_over_when_the_first_is_killed() 
     first.catches_up(&world).await;
     let mut second = first.beside(&world);
     second.start();
-    until_these_stand_by(&mut second, &["ingest", "retention", "sequencer:audit_log", "sequencer:events", "verify", "views"]).await;
+    until_these_stand_by(
+        &mut second,
+        &["ingest", "retention", "sequencer:audit_log", "sequencer:events", "verify", "views"],
+    )
+    .await;
     until_these_stand_by(&mut first, &[]).await;
     first.kill();
     until_these_stand_by(&mut second, &[]).await;
