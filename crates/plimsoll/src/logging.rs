@@ -48,7 +48,9 @@ where
 {
     let directives = rust_log.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| logging.level.clone());
     let filter = EnvFilter::builder().parse_lossy(format!("{QUIET_LIBRARIES},{directives}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // A line that cannot be written (the disk is full) is lost. Saying so on standard error, which is where it was to go, would panic.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(writer);
     match logging.format {
         LogFormat::Json => Box::new(
             builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
