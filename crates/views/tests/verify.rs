@@ -330,7 +330,7 @@ async fn the_continuous_verification_puts_a_mismatch_on_record_once() {
     let stop = cancel.clone();
     let running = tokio::spawn(async move { verifier.run(&stop).await });
     let noticed = loop {
-        let noticed: Vec<(String, serde_json::Value)> =
+        let noticed: Vec<(String, Value)> =
             sqlx::query_as("SELECT kind, detail FROM anomalies WHERE source = 'verify'")
                 .fetch_all(stage.db.worker())
                 .await
