@@ -142,7 +142,9 @@ impl ProblemKind {
             Self::NotFound => "see `/docs` for the paths",
             Self::UnknownChain => "ask `/api/v1/chains` for the chains that are followed",
             Self::MethodNotAllowed => "use one of the methods in the `Allow` header",
-            Self::BodyTooLarge => "send no body: these paths read none",
+            Self::BodyTooLarge => {
+                "send less: what a path takes is in the documentation, and one that only reads takes nothing"
+            }
             Self::Internal => "report it with the request_id: the log has the cause",
             Self::NotSynced => "try again soon; `/readyz` says what it waits for",
             Self::DatabaseUnavailable => {
