@@ -1,6 +1,6 @@
 //! The only way to a route that changes something, and what every request to one passes.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -28,6 +28,8 @@ use crate::problem::{Problem, ProblemKind};
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The version of routes under `/api/v1`, unless the request has an [`ApiVersion`].
 const DEFAULT_API_VERSION: &str = "v1";
+/// How long a refusal waits for its key to be given up.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Request extension: which version of the API was asked, where a header can choose it.
 #[derive(Clone, Copy, Debug)]
@@ -182,9 +184,16 @@ where
         if declaration.is_secret {
             claim.withhold_response();
         }
+        let ended = claim.ended();
         match handler(Execution::new(claim, instance, request_id), extracted).await {
             Ok(answered) => Ok(answered.into_response()),
-            Err(refusal) => Err(refusal.into_response()),
+            Err(refusal) => {
+                // Whoever reads the refusal may use the key for something else at once.
+                if tokio::time::timeout(GIVE_UP_TIMEOUT, ended).await.is_err() {
+                    tracing::warn!("a request was refused, and its key is not free yet");
+                }
+                Err(refusal.into_response())
+            }
         }
     };
     work.instrument(span).await

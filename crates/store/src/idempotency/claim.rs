@@ -105,6 +105,18 @@ impl Claim {
         self.held().recovery_point.as_ref()
     }
 
+    /// Resolves once the claim has ended: its answer is committed, or the key is free for the next one.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let held = self.held();
+        let landing = held.keys.flights().expect(held.token);
+        async move {
+            if let Some(mut landing) = landing {
+                // An error says that the sender is gone, and with it the claim.
+                landing.changed().await.ok();
+            }
+        }
+    }
+
     /// The answer will carry a secret: only its status is kept, and whoever asks again is told so.
     pub fn withhold_response(&mut self) {
         if let Some(held) = &mut self.held {
