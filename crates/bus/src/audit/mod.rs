@@ -15,6 +15,7 @@
 //! for the value that was written and for what `jsonb` made of it.
 
 mod digest;
+mod read;
 mod verify;
 
 use plimsoll_store::Stream;
@@ -24,6 +25,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use self::digest::{CanonicalError, canonical, row_digest};
+pub use self::read::{Filter, PAGE_MAX_ROWS, Page, Recorded, SCAN_ROWS, by_request, page, page_back, waiting};
 pub use self::verify::{AuditReport, Break, VerifyError, verify};
 use crate::event::to_micros;
 use crate::keys::{Keys, MissingKeys};

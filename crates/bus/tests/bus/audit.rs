@@ -1,4 +1,4 @@
-use plimsoll_bus::audit::{AUDIT_LOG, AuditReport, Entry, VerifyError, record, verify};
+use plimsoll_bus::audit::{self, AUDIT_LOG, AuditReport, Entry, Filter, VerifyError, record, verify};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::*;
@@ -130,6 +130,95 @@ async fn a_tenant_reads_its_own_entries_and_nobody_changes_any() {
         ] {
             let error = sqlx::raw_sql(sql).execute(pool).await.unwrap_err().to_string();
             assert!(error.contains("permission denied"), "{sql}: {error}");
+        }
+    }
+}
+
+/// Three entries of each of two tenants in turn, numbered, and one more that waits.
+async fn with_two_tenants() -> House {
+    let mut house = House::new(&AUDIT_LOG).await;
+    let mut tx = house.db.tenant_tx(&[ONE, TWO]).await.unwrap();
+    for number in 0..6_u128 {
+        let tenant = if number % 2 == 0 { ONE } else { TWO };
+        let action = if number < 4 { "user.suspend" } else { "users.import" };
+        // A number that a float would round.
+        let after = serde_json::from_str(&format!("{{\"balance\": {}}}", u64::MAX)).unwrap();
+        let entry = Entry::new(action, "user", number.to_string()).with_change(None, Some(after));
+        let context = Context::new(Uuid::from_u128(1_000 + number / 2), format!("cli:{}", number % 3));
+        record(&mut tx, entry.in_context(context.on_behalf_of(tenant, Some(USER)))).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    house.number_all().await;
+    let mut tx = house.db.tenant_tx(&[ONE]).await.unwrap();
+    let late = Entry::new("user.activate", "user", "late");
+    let context = Context::new(Uuid::from_u128(1_000), "cli:0").on_behalf_of(ONE, Some(USER));
+    record(&mut tx, late.in_context(context)).await.unwrap();
+    tx.commit().await.unwrap();
+    house
+}
+
+#[tokio::test]
+async fn a_request_is_found_with_what_waits_and_another_tenants_part_is_not_seen() {
+    let house = with_two_tenants().await;
+    let request = Uuid::from_u128(1_000);
+    let mut worker = house.db.begin_worker().await.unwrap();
+    let all = audit::by_request(&mut worker, None, request).await.unwrap();
+    let numbers: Vec<_> = all.iter().map(|entry| (entry.sequence, &*entry.target_id)).collect();
+    assert_eq!(numbers, [(Some(1), "0"), (Some(2), "1"), (None, "late")]);
+    assert_eq!(all[0].after.as_ref().unwrap().get(), format!("{{\"balance\": {}}}", u64::MAX));
+    assert_eq!(all[1].prev_hash, all[0].hash);
+    assert!(all[2].hash.is_none() && all[2].digest.len() == 64);
+    assert_eq!(audit::waiting(&mut worker).await.unwrap(), 1);
+    let narrowed = audit::by_request(&mut worker, Some(TWO), request).await.unwrap();
+    assert_eq!(narrowed.len(), 1);
+    let mut confined = house.db.tenant_tx(&[TWO]).await.unwrap();
+    let own = audit::by_request(&mut confined, None, request).await.unwrap();
+    assert_eq!(own.iter().map(|entry| entry.tenant_id).collect::<Vec<_>>(), [Some(TWO)]);
+    assert!(audit::by_request(&mut confined, Some(ONE), request).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pages_in_either_direction_hold_what_passes_the_filter_and_end() {
+    let house = with_two_tenants().await;
+    let mut conn = house.db.begin_worker().await.unwrap();
+    let first = audit::page(&mut conn, &Filter::default(), 0, 1).await.unwrap().entries.remove(0);
+    let at = |sequence: i64| Filter { from: Some(sequence), to: Some(sequence), ..Filter::default() };
+    let last_time = audit::page(&mut conn, &at(6), 0, 1).await.unwrap().entries.remove(0).recorded_at;
+    for (filter, numbers) in [
+        (Filter::default(), vec![1, 2, 3, 4, 5, 6]),
+        (Filter { tenant_id: Some(TWO), ..Filter::default() }, vec![2, 4, 6]),
+        (Filter { tenant_id: Some(Uuid::from_u128(9)), ..Filter::default() }, vec![]),
+        (Filter { user_id: Some(USER), to: Some(2), ..Filter::default() }, vec![1, 2]),
+        (Filter { actor: Some("cli:1".into()), ..Filter::default() }, vec![2, 5]),
+        (Filter { action: Some("user.suspend".into()), ..Filter::default() }, vec![1, 2, 3, 4]),
+        (Filter { action: Some("user.".into()), ..Filter::default() }, vec![1, 2, 3, 4]),
+        (Filter { action: Some("user".into()), ..Filter::default() }, vec![]),
+        (
+            Filter { target_type: Some("user".into()), target_id: Some("4".into()), ..Filter::default() },
+            vec![5],
+        ),
+        (Filter { target_type: Some("key".into()), ..Filter::default() }, vec![]),
+        (Filter { from: Some(3), to: Some(4), ..Filter::default() }, vec![3, 4]),
+        (Filter { from: Some(7), ..Filter::default() }, vec![]),
+        (Filter { since: Some(last_time), ..Filter::default() }, vec![6]),
+        (Filter { until: Some(first.recorded_at), ..Filter::default() }, vec![]),
+    ] {
+        for limit in [1, 2, 1_000] {
+            let (mut forward, mut next) = (vec![], Some(0));
+            while let Some(after) = next {
+                let page = audit::page(&mut conn, &filter, after, limit).await.unwrap();
+                forward.extend(page.entries.iter().filter_map(|entry| entry.sequence));
+                next = page.next;
+                assert!(next.is_none_or(|next| next > after), "{filter:?}");
+            }
+            let (mut back, mut before, mut is_end) = (vec![], None, false);
+            while !is_end {
+                let page = audit::page_back(&mut conn, &filter, before, limit).await.unwrap();
+                back.extend(page.entries.iter().filter_map(|entry| entry.sequence));
+                (before, is_end) = (page.next, page.next.is_none());
+            }
+            back.reverse();
+            assert_eq!((&forward, &back), (&numbers, &numbers), "{filter:?}, {limit} a page");
         }
     }
 }
