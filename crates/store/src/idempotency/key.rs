@@ -86,6 +86,11 @@ impl Key {
         Self { text: format!("{AUTOMATIC_PREFIX}{}", &hex[..AUTOMATIC_HEX_DIGITS]), is_automatic: true }
     }
 
+    /// A key that an entry was made under.
+    pub(crate) fn stored(text: String) -> Self {
+        Self { is_automatic: text.starts_with(AUTOMATIC_PREFIX), text }
+    }
+
     /// As it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {

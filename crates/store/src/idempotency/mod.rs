@@ -36,6 +36,7 @@ mod fingerprint;
 mod flights;
 mod key;
 mod keys;
+mod read;
 mod repo;
 mod response;
 mod sweep;
@@ -45,6 +46,7 @@ pub use decision::State;
 pub use fingerprint::{Asked, Fingerprint, canonical_json};
 pub use key::{AUTOMATIC_PREFIX, KEY_MAX_CHARS, Key, KeyError, PLATFORM, Scope};
 pub use keys::{Entered, ITEMS_MAX, Item, KeyOptions, Keys, Request};
+pub use read::{Entry, EntryFilter, entries, entry};
 pub use response::{RESPONSE_MAX_BYTES, Replay, Response};
 pub use sweep::{Invalidated, invalidate, sweep};
 

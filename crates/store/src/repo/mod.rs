@@ -5,6 +5,7 @@
 //! objects that may not exist yet (roles, the migrations' own table) cannot be, and are built from constants and quoted names only.
 
 pub(crate) mod catalog;
+pub(crate) mod idempotency;
 pub(crate) mod leases;
 pub(crate) mod partitions;
 pub(crate) mod restore;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_store::idempotency::{
-    Claim, Entered, Fingerprint, IdempotencyError, Key, KeyOptions, Keys, RecoveryPoint, Replay, Request,
-    Response, Scope,
+    Claim, Entered, EntryFilter, Fingerprint, IdempotencyError, Key, KeyOptions, Keys, RecoveryPoint, Replay,
+    Request, Response, Scope, State, entries, entry,
 };
 use plimsoll_store::{DatabaseUrls, Db, testing};
 use serde_json::json;
@@ -213,4 +213,39 @@ fn an_answer_is_an_outcome_of_bounded_size_with_headers_that_can_be_sent() {
     assert!(matches!(Response::new(200, split, Vec::new()), Err(IdempotencyError::Header { .. })));
     let large = vec![0; plimsoll_store::idempotency::RESPONSE_MAX_BYTES + 1];
     assert!(matches!(Response::new(200, Vec::new(), large), Err(IdempotencyError::ResponseTooLarge { .. })));
+}
+
+#[tokio::test]
+async fn an_operator_sees_the_entries_of_the_tenant_that_was_named_and_no_other() {
+    let urls = database().await;
+    let keys = process(&urls, "one", KeyOptions::default()).await;
+    let platform = Request { scope: Scope { tenant_id: None, ..request("k").scope }, ..request("k") };
+    let (held, of_platform) =
+        (claimed(keys.enter(request("k")).await.unwrap()), claimed(keys.enter(platform).await.unwrap()));
+    work(claimed(keys.enter(request("done")).await.unwrap()), "answer").await.unwrap();
+    let other = EntryFilter { tenant_id: Some(Uuid::from_u128(2)), ..EntryFilter::default() };
+    let ours = EntryFilter { tenant_id: Some(TENANT), ..EntryFilter::default() };
+    let mut worker = keys.db().begin_worker().await.unwrap();
+    for (filter, expected) in [
+        (EntryFilter::default(), vec!["k"]),
+        (other, vec![]),
+        (ours.clone(), vec!["done", "k"]),
+        (EntryFilter { route: Some("/r".into()), state: Some(State::InFlight), ..ours.clone() }, vec!["k"]),
+        (EntryFilter { route: Some("/s".into()), ..ours.clone() }, vec![]),
+        (
+            EntryFilter { key: Some("done".into()), principal: Some("user:ada".into()), ..ours.clone() },
+            vec!["done"],
+        ),
+        (EntryFilter { principal: Some("user:bob".into()), ..ours.clone() }, vec![]),
+    ] {
+        let found = entries(&mut worker, &filter, 10).await.unwrap();
+        assert_eq!(found.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+    let found = entries(&mut worker, &ours, 1).await.unwrap().remove(0);
+    assert_eq!((found.state, found.status, found.answer_bytes), (State::Done, Some(200), Some(6)));
+    assert_eq!(entry(&mut worker, found.entry_id).await.unwrap().as_ref(), Some(&found));
+    let mut confined = keys.db().tenant_tx(&[Uuid::from_u128(2)]).await.unwrap();
+    assert_eq!(entry(&mut confined, found.entry_id).await.unwrap(), None);
+    assert!(entries(&mut confined, &ours, 10).await.unwrap().is_empty());
+    drop((held, of_platform));
 }
