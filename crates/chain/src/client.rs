@@ -3,6 +3,8 @@
 //! Both retry loops end: every round but the first takes one of `Backoff`'s `max_retries` delays, and without
 //! a delay the error goes to the caller.
 
+mod explain;
+
 use std::{
     sync::{
         Arc,
@@ -14,19 +16,19 @@ use std::{
 use alloy_json_rpc::{
     ErrorPayload, Id, Request, RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest,
 };
-use alloy_transport::{BoxTransport, TransportError, TransportErrorKind};
+use alloy_transport::BoxTransport;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use self::explain::refusal;
 use crate::{
     backoff::Backoff,
-    classify,
     endpoint::EndpointConfig,
     error::{Cause, ErrorClass, Method, RpcError, excerpt},
     metrics,
-    transport::{PARSE_INLINE_BYTES, TransportFailure, WsLink, WsTransport},
+    transport::{PARSE_INLINE_BYTES, WsLink, WsTransport},
 };
 
 /// Requests in one JSON-RPC batch; hosted providers refuse more.
@@ -152,23 +154,31 @@ impl Client {
         Ok(answers.into_iter().map(|answer| answer.expect("every member was answered")).collect())
     }
 
-    /// Asks two questions in one batch, in this order: behind an address with several nodes they go to one of them. The second is what the
-    /// batch is for: errors and figures are its. Either is asked again with the other.
-    pub(crate) async fn ask_both(
+    /// Asks several questions in one batch, in this order: behind an address with several nodes they go to one of them. The last is what the
+    /// batch is for: errors and figures are its where it has any. If one may pass, all are asked again, since they belong to one moment.
+    pub(crate) async fn ask_together<const N: usize>(
         &self,
-        first: (&Method, Box<RawValue>),
-        second: (&Method, Box<RawValue>),
+        questions: [(&Method, Box<RawValue>); N],
         on_timeout: OnTimeout,
-    ) -> Result<[Box<RawValue>; 2], RpcError> {
+    ) -> Result<[Box<RawValue>; N], RpcError> {
+        let (purpose, _) = questions.last().expect("at least one question");
         let mut retry = 0;
         loop {
-            let requests = vec![self.request(first.0, &first.1)?, self.request(second.0, &second.1)?];
-            let error = match self.attempt(second.0, requests).await {
+            let requests = questions.iter().map(|(method, params)| self.request(method, params));
+            let requests = requests.collect::<Result<Vec<_>, _>>()?;
+            let error = match self.attempt(purpose, requests).await {
                 Ok(members) => {
-                    match <[Member; 2]>::try_from(members).expect("two answers for two requests") {
-                        [Ok(first), Ok(second)] => return Ok([first, second]),
-                        [_, Err(refusal)] => self.refused(second.0, &refusal),
-                        [Err(refusal), Ok(_)] => self.refused(first.0, &refusal),
+                    let refusal = questions
+                        .iter()
+                        .zip(&members)
+                        .filter_map(|((method, _), member)| Some((method, member.as_ref().err()?)))
+                        .next_back();
+                    match refusal {
+                        Some((method, refusal)) => self.refused(method, refusal),
+                        None => {
+                            let answers: Vec<_> = members.into_iter().flatten().collect();
+                            return Ok(answers.try_into().expect("one answer for one request"));
+                        }
                     }
                 }
                 Err(error) => error,
@@ -333,80 +343,8 @@ impl Client {
         };
         decoded.map_err(|(what, beginning)| self.malformed(method, what, &beginning))
     }
-
-    pub(crate) fn error(&self, method: &Method, class: ErrorClass, cause: Cause) -> RpcError {
-        RpcError::new(method, &self.endpoint, class, cause)
-    }
-
-    pub(crate) fn malformed(&self, method: &Method, what: impl Into<String>, beginning: &str) -> RpcError {
-        let cause = Cause::Malformed { what: what.into(), excerpt: excerpt(beginning) };
-        self.error(method, ErrorClass::Protocol, cause)
-    }
-
-    pub(crate) fn refused(&self, method: &Method, refusal: &Refusal) -> RpcError {
-        let Refusal { class, error } = refusal;
-        self.error(method, *class, Cause::Answer { code: error.code, message: excerpt(&error.message) })
-    }
-
-    /// What a transport's error means.
-    pub(crate) fn explain(&self, method: &Method, error: TransportError) -> RpcError {
-        match error {
-            TransportError::ErrorResp(error) => self.refused(method, &refusal(method, error)),
-            TransportError::NullResp => self.malformed(method, "an empty answer", ""),
-            TransportError::DeserError { err, text } => self.malformed(method, err.to_string(), &text),
-            TransportError::Transport(kind) => self.explain_kind(method, kind),
-            error @ (TransportError::UnsupportedFeature(_)
-            | TransportError::LocalUsageError(_)
-            | TransportError::SerError(_)) => {
-                self.error(method, ErrorClass::Rejected, Cause::Local(error.to_string()))
-            }
-        }
-    }
-
-    fn explain_kind(&self, method: &Method, kind: TransportErrorKind) -> RpcError {
-        let retry_after = kind.retry_after();
-        if let Some(http) = kind.as_http_error() {
-            return self.http(method, http.status, &http.body, retry_after);
-        }
-        let (class, cause) = match kind {
-            TransportErrorKind::MissingBatchResponse(id) => {
-                return self.malformed(method, format!("no answer carries the id {id} of the request"), "");
-            }
-            TransportErrorKind::Custom(error) => match error.downcast_ref::<TransportFailure>() {
-                Some(TransportFailure::Http { status, body, retry_after }) => {
-                    return self.http(method, *status, body, *retry_after);
-                }
-                Some(TransportFailure::Connection(what)) => {
-                    (ErrorClass::Transient, Cause::Connection(what.clone()))
-                }
-                Some(TransportFailure::Timeout(after)) => {
-                    (ErrorClass::Transient, Cause::Timeout { after: *after })
-                }
-                Some(TransportFailure::TooLarge { limit_bytes }) => {
-                    (ErrorClass::RangeTooLarge, Cause::TooLarge { limit_bytes: *limit_bytes })
-                }
-                Some(TransportFailure::Local(what)) => (ErrorClass::Rejected, Cause::Local(what.clone())),
-                None => (ErrorClass::Transient, Cause::Connection(error.to_string())),
-            },
-            TransportErrorKind::BackendGone => {
-                (ErrorClass::Transient, Cause::Connection("the connection is closed".to_owned()))
-            }
-            other => (ErrorClass::Rejected, Cause::Local(other.to_string())),
-        };
-        self.error(method, class, cause)
-    }
-
-    fn http(&self, method: &Method, status: u16, body: &str, retry_after: Option<Duration>) -> RpcError {
-        let class = classify::of_http(method, status, body, retry_after);
-        self.error(method, class, Cause::Http { status, excerpt: excerpt(body) })
-    }
 }
 
 fn passes(class: ErrorClass) -> bool {
     matches!(class, ErrorClass::Transient | ErrorClass::RateLimited { .. })
-}
-
-fn refusal(method: &Method, error: ErrorPayload) -> Refusal {
-    let data = error.data.as_deref().map(RawValue::get);
-    Refusal { class: classify::of_answer(method, error.code, &error.message, data), error }
 }

@@ -1,8 +1,9 @@
 //! The questions that Plimsoll asks a node, and the checks that an answer must pass to be believed.
 
+mod logs;
+
 use std::sync::Arc;
 
-use alloy_json_rpc::ErrorPayload;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_transport::BoxTransport;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -10,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    checks::{checked_logs, revert_data},
+    checks::revert_data,
     classify,
     client::{BATCH_REQUESTS, Client, OnTimeout, Refusal},
     endpoint::EndpointConfig,
     error::{CallError, Cause, ErrorClass, Method, RpcError},
     heads::HeadStream,
     transport,
-    wire::{Block, Header, Log, LogFilter, Receipt, hex::Hex},
+    wire::{Block, Header, Receipt, hex::Hex},
 };
 
 /// Batches of one bulk question in flight at once.
@@ -28,7 +29,6 @@ const BLOCK_BY_NUMBER: Method = Method::Borrowed("eth_getBlockByNumber");
 const CALL: Method = Method::Borrowed("eth_call");
 const CHAIN_ID: Method = Method::Borrowed("eth_chainId");
 const CODE: Method = Method::Borrowed("eth_getCode");
-const LOGS: Method = Method::Borrowed("eth_getLogs");
 const RECEIPT: Method = Method::Borrowed("eth_getTransactionReceipt");
 const BLOCK_RECEIPTS: Method = Method::Borrowed("eth_getBlockReceipts");
 
@@ -93,6 +93,18 @@ impl Rpc {
     /// See [`RpcError::class`].
     pub async fn chain_id(&self) -> Result<u64, RpcError> {
         self.one::<Hex<u64>>(&CHAIN_ID, &()).await.map(|id| id.0)
+    }
+
+    /// The chain's id, and block 0 where the node knows it, of one node: what tells chains apart.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn identity(&self) -> Result<(u64, Option<Header>), RpcError> {
+        let questions = [(&CHAIN_ID, self.client.params(&CHAIN_ID, &())?), self.header_question(0)?];
+        let [id, genesis] = self.client.ask_together(questions, OnTimeout::Retry).await?;
+        let Hex(id): Hex<u64> = self.client.decode(&CHAIN_ID, id).await?;
+        let genesis = self.client.decode(&BLOCK_BY_NUMBER, genesis).await?;
+        Ok((id, self.expect_number(0, genesis)?))
     }
 
     /// The newest block.
@@ -161,63 +173,6 @@ impl Rpc {
     pub async fn block_with_transactions(&self, hash: B256) -> Result<Option<Block>, RpcError> {
         let block: Option<Block> = self.one(&BLOCK_BY_HASH, &(hash, true)).await?;
         self.expect_hash(hash, block, |block| &block.header)
-    }
-
-    /// The logs of the canonical blocks `from..=to`, sorted by block and log index.
-    ///
-    /// A timeout is not retried when the range has more than one block: the caller can ask for less.
-    ///
-    /// # Errors
-    /// See [`RpcError::class`]; `Protocol` if a log is outside the range or the filter, appears twice, or is
-    /// pending or removed.
-    pub async fn logs_in_range(&self, from: u64, to: u64, filter: &LogFilter) -> Result<Vec<Log>, RpcError> {
-        let on_timeout = if from < to { OnTimeout::Return } else { OnTimeout::Retry };
-        let raw = self.client.ask(&LOGS, &[filter.in_range(from, to)], on_timeout).await?;
-        let filter = filter.clone();
-        let decode =
-            move |text: &str| checked_logs(text, &filter, |log| (from..=to).contains(&log.block_number));
-        self.client.decode_with(&LOGS, raw, decode).await
-    }
-
-    /// The logs of [`Rpc::logs_in_range`] with the header of block `to`, asked in one batch. A node that is behind the range answers it
-    /// with the logs that it has, and no error: only if that very node knows the last block are the logs whole. None when it does not.
-    ///
-    /// # Errors
-    /// As [`Rpc::logs_in_range`].
-    pub async fn range(
-        &self,
-        from: u64,
-        to: u64,
-        filter: &LogFilter,
-    ) -> Result<Option<(Vec<Log>, Header)>, RpcError> {
-        let on_timeout = if from < to { OnTimeout::Return } else { OnTimeout::Retry };
-        // The header first: what a node has then it also has when it comes to the logs.
-        let header = (&BLOCK_BY_NUMBER, self.client.params(&BLOCK_BY_NUMBER, &(U256::from(to), false))?);
-        let logs = (&LOGS, self.client.params(&LOGS, &[filter.in_range(from, to)])?);
-        let [header, logs] = self.client.ask_both(header, logs, on_timeout).await?;
-        let header: Option<Header> = self.client.decode(&BLOCK_BY_NUMBER, header).await?;
-        let Some(header) = self.expect_number(to, header)? else { return Ok(None) };
-        let filter = filter.clone();
-        let decode =
-            move |text: &str| checked_logs(text, &filter, |log| (from..=to).contains(&log.block_number));
-        Ok(Some((self.client.decode_with(&LOGS, logs, decode).await?, header)))
-    }
-
-    /// The logs of one block by its hash (EIP-234), sorted by log index. An empty answer is believed only from
-    /// a node that has the block.
-    ///
-    /// # Errors
-    /// See [`RpcError::class`]; `BlockUnknown` if the node does not have the block, `Protocol` if a log is of
-    /// another block or fails the checks of [`Rpc::logs_in_range`].
-    pub async fn logs_of_block(&self, hash: B256, filter: &LogFilter) -> Result<Vec<Log>, RpcError> {
-        let raw = self.client.ask(&LOGS, &[filter.of_block(hash)], OnTimeout::Retry).await?;
-        let filter = filter.clone();
-        let decode = move |text: &str| checked_logs(text, &filter, |log| log.block_hash == hash);
-        let logs = self.client.decode_with(&LOGS, raw, decode).await?;
-        if logs.is_empty() && self.header_by_hash(hash).await?.is_none() {
-            return Err(self.unknown_block(&LOGS, hash));
-        }
-        Ok(logs)
     }
 
     /// The receipts of transactions, in their order; none for one that is in no block *as far as this node
@@ -349,6 +304,11 @@ impl Rpc {
         }
     }
 
+    fn header_question(&self, number: u64) -> Result<(&'static Method, Box<RawValue>), RpcError> {
+        let params = self.client.params(&BLOCK_BY_NUMBER, &(U256::from(number), false))?;
+        Ok((&BLOCK_BY_NUMBER, params))
+    }
+
     fn expect_number(&self, number: u64, header: Option<Header>) -> Result<Option<Header>, RpcError> {
         match header {
             Some(other) if other.number != number => {
@@ -372,18 +332,6 @@ impl Rpc {
             }
             expected => Ok(expected),
         }
-    }
-
-    fn unknown_block(&self, method: &Method, hash: B256) -> RpcError {
-        let refusal = Refusal {
-            class: ErrorClass::BlockUnknown,
-            error: ErrorPayload {
-                code: 0,
-                message: format!("the node does not have block {hash}").into(),
-                data: None,
-            },
-        };
-        self.client.refused(method, &refusal)
     }
 }
 

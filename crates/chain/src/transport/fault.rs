@@ -31,6 +31,17 @@ pub enum Fault {
         /// Its message.
         message: String,
     },
+    /// The node executes it, but this member of the batch, counted from 0, is answered with this error.
+    AnswerMember {
+        /// Which one.
+        place: usize,
+        /// Code of the error.
+        code: i64,
+        /// Its message.
+        message: String,
+    },
+    /// The members of a batch are answered in the opposite order.
+    Reverse,
     /// The node executes it, and the connection breaks before the answer arrives.
     Disconnect,
     /// Nothing happens until [`FaultHandle::release`]; then it is served as usual.
@@ -46,6 +57,10 @@ impl fmt::Debug for Fault {
         match self {
             Self::Fail(class) => write!(f, "Fail({class})"),
             Self::Answer { code, message } => write!(f, "Answer({code}, {message:?})"),
+            Self::AnswerMember { place, code, message } => {
+                write!(f, "AnswerMember({place}, {code}, {message:?})")
+            }
+            Self::Reverse => f.write_str("Reverse"),
             Self::Disconnect => f.write_str("Disconnect"),
             Self::Stall => f.write_str("Stall"),
             Self::Truncate(bytes) => write!(f, "Truncate({bytes})"),
@@ -186,6 +201,18 @@ impl Service<RequestPacket> for Faulty {
                 None => inner.oneshot(packet).await,
                 Some(Fault::Fail(class)) => fail(&packet, class),
                 Some(Fault::Answer { code, message }) => Ok(refuse(&packet, code, &message)),
+                Some(Fault::AnswerMember { place, code, message }) => {
+                    let mut answers = inner.oneshot(packet).await?;
+                    if let Some(answer) = members(&mut answers).get_mut(place) {
+                        answer.payload = failure(code, &message);
+                    }
+                    Ok(answers)
+                }
+                Some(Fault::Reverse) => {
+                    let mut answers = inner.oneshot(packet).await?;
+                    members(&mut answers).reverse();
+                    Ok(answers)
+                }
                 Some(Fault::Disconnect) => {
                     inner.oneshot(packet).await?;
                     Err(TransportFailure::Connection(
@@ -206,15 +233,19 @@ impl Service<RequestPacket> for Faulty {
     }
 }
 
+fn failure(code: i64, message: &str) -> ResponsePayload {
+    ResponsePayload::Failure(ErrorPayload { code, message: message.to_owned().into(), data: None })
+}
+
+fn members(packet: &mut ResponsePacket) -> &mut [Response] {
+    match packet {
+        ResponsePacket::Single(response) => std::slice::from_mut(response),
+        ResponsePacket::Batch(responses) => responses,
+    }
+}
+
 fn refuse(packet: &RequestPacket, code: i64, message: &str) -> ResponsePacket {
-    let answer = |id: &alloy_json_rpc::Id| Response {
-        id: id.clone(),
-        payload: ResponsePayload::Failure(ErrorPayload {
-            code,
-            message: message.to_owned().into(),
-            data: None,
-        }),
-    };
+    let answer = |id: &alloy_json_rpc::Id| Response { id: id.clone(), payload: failure(code, message) };
     match packet {
         RequestPacket::Single(request) => ResponsePacket::Single(answer(request.id())),
         RequestPacket::Batch(requests) => {
@@ -264,11 +295,7 @@ fn truncate(packet: &ResponsePacket, bytes: usize) -> Result<ResponsePacket, Tra
 }
 
 fn rewrite_all(mut packet: ResponsePacket, rewrite: &Rewrite) -> Result<ResponsePacket, TransportError> {
-    let responses = match &mut packet {
-        ResponsePacket::Single(response) => std::slice::from_mut(response),
-        ResponsePacket::Batch(responses) => responses.as_mut_slice(),
-    };
-    for response in responses {
+    for response in members(&mut packet) {
         if let ResponsePayload::Success(result) = &mut response.payload {
             let value: Value = serde_json::from_str(result.get())
                 .map_err(|error| TransportError::deser_err(error, excerpt(result.get())))?;
