@@ -41,15 +41,18 @@ pub mod bootstrap;
 mod cache;
 pub mod directory;
 pub mod keys;
+pub mod listing;
 pub mod password;
 mod permission;
 mod principal;
 mod repo;
+pub mod role;
 pub mod seal;
 mod secret;
 pub mod session;
 pub mod sign_in;
 pub mod siwe;
+pub mod tenant;
 pub mod token;
 pub mod totp;
 

@@ -5,8 +5,11 @@ pub(crate) mod api_keys;
 pub(crate) mod approvals;
 pub(crate) mod bootstrap;
 pub(crate) mod directory;
+pub(crate) mod listing;
 pub(crate) mod nonces;
+pub(crate) mod roles;
 pub(crate) mod sessions;
+pub(crate) mod tenants;
 pub(crate) mod totp;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod approvals;
 mod authentication;
 mod bootstrap;
 mod directory;
+mod listing;
 mod sessions;
 mod sign_in;
 mod totp;
