@@ -46,7 +46,7 @@ pub use decision::State;
 pub use fingerprint::{Asked, Fingerprint, canonical_json};
 pub use key::{AUTOMATIC_PREFIX, KEY_MAX_CHARS, Key, KeyError, PLATFORM, Scope};
 pub use keys::{Entered, ITEMS_MAX, Item, KeyOptions, Keys, Request};
-pub use read::{Entry, EntryFilter, entries, entry};
+pub use read::{Entry, EntryFilter, entries, entry, lock_entry};
 pub use response::{RESPONSE_MAX_BYTES, Replay, Response};
 pub use sweep::{Invalidated, invalidate, sweep};
 

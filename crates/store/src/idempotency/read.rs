@@ -85,3 +85,11 @@ pub async fn entries(
 pub async fn entry(conn: &mut PgConnection, entry_id: i64) -> Result<Option<Entry>, IdempotencyError> {
     Ok(repo::entry(conn, entry_id).await?)
 }
+
+/// As [`entry`], locked until the transaction ends: it waits for whoever commits under it just now.
+///
+/// # Errors
+/// The database's.
+pub async fn lock_entry(conn: &mut PgConnection, entry_id: i64) -> Result<Option<Entry>, IdempotencyError> {
+    Ok(repo::lock_entry(conn, entry_id).await?)
+}

@@ -84,3 +84,16 @@ pub(crate) async fn entry(conn: &mut PgConnection, entry_id: i64) -> Result<Opti
     .await?;
     Ok(row.map(Entry::from))
 }
+
+pub(crate) async fn lock_entry(conn: &mut PgConnection, entry_id: i64) -> Result<Option<Entry>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        EntryRow,
+        r#"SELECT entry_id, tenant_id, principal, method, route, key, state AS "state: State", claimed_by, claim_expires_at, recovery_point,
+                  result_status, octet_length(result) AS answer_bytes, created_at, expires_at
+           FROM idempotency_cache WHERE entry_id = $1 FOR NO KEY UPDATE"#,
+        entry_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Entry::from))
+}
