@@ -141,8 +141,8 @@ fn request_id(headers: &HeaderMap) -> String {
 /// Labels come from closed sets: a client must not be able to make a new time series.
 fn route_label(matched: Option<&str>) -> &'static str {
     matched
-        .and_then(|path| routes::PATHS.iter().find(|known| **known == path))
-        .copied()
+        .and_then(|path| routes::DECLARATIONS.iter().find(|known| known.path == path))
+        .map(|known| known.path)
         .unwrap_or("unmatched")
 }
 
@@ -167,12 +167,15 @@ fn status_label(status: StatusCode) -> &'static str {
         204 => "204",
         304 => "304",
         400 => "400",
+        401 => "401",
+        403 => "403",
         404 => "404",
         405 => "405",
         409 => "409",
         410 => "410",
         413 => "413",
         422 => "422",
+        429 => "429",
         500 => "500",
         503 => "503",
         _ => "other",

@@ -47,7 +47,7 @@ impl FreshnessLimits {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ChainMarks {
     pub(crate) chain_id: u64,
-    /// The first block that is followed. It matters only until a block is covered, so pages do not ask for it and have 0 here.
+    /// The first block that is followed: until a block is covered, the lag counts from it.
     pub(crate) start_block: u64,
     pub(crate) head_number: Option<u64>,
     pub(crate) confirmed_number: Option<u64>,

@@ -11,10 +11,12 @@
 //!   a problem's body, so no path can forget the request's id.
 //! - *A request costs a bounded amount*: of time, of rows looked at ([`limits`]), of connections and of bytes read.
 //! - *Pages are stable*: a cursor is a key, not an offset. While rows are added, a walk sees each row that was there once.
-//! - *A write that is sent again is not done again*: [`idempotency`].
+//! - *It is known who asks*, and nobody does what they may not: [`gateway`].
+//! - *A write that is sent again is not done again*, and none is without its entry in the audit: [`idempotency`].
 //!
-//! **Why no route can cross tenants.** Routes get the app role's pool alone, under forced row-level security; what they read today is
-//! declared public. The worker's pool, where a process has one, is seen by [`metrics::Collector`] only.
+//! **Why no route can cross tenants.** What belongs to a tenant is read as the app role, under forced row-level security, in a transaction that
+//! names the caller's tenant and no other. The worker's pool is for what is the operators' ([`metrics::Collector`], readiness) and for proving
+//! who somebody is, which comes before anyone knows whose tenant it is.
 //!
 //! **Traps.** A lag in seconds is the age of the oldest record that is not applied, not the age of the newest block: a quiet chain is not a
 //! stalled one. The statement timeout of the app role ends a query whose request was given up; without it, dropping the future
@@ -25,6 +27,7 @@ mod context;
 mod cursor;
 mod docs;
 mod fresh;
+mod gateway;
 pub mod idempotency;
 pub mod limits;
 pub mod metrics;
@@ -44,4 +47,4 @@ pub use openapi::openapi;
 pub use roles::Roles;
 pub use routes::router;
 pub use server::{BindError, bind, serve};
-pub use state::{ApiOptions, ApiState};
+pub use state::{ApiOptions, ApiState, Services};

@@ -60,7 +60,7 @@ pub async fn upkeep(handle: PrometheusHandle, cancel: CancellationToken) {
 #[derive(Clone, Debug)]
 pub struct Collector {
     app: PgPool,
-    operations: Option<PgPool>,
+    operations: PgPool,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -71,9 +71,9 @@ struct Seen {
 }
 
 impl Collector {
-    /// `app` reads the public marks; `operations` (the worker's pool), where there is one, anomalies and leases.
+    /// `app` reads the public marks; `operations` (the worker's pool) anomalies and leases.
     #[must_use]
-    pub fn new(app: PgPool, operations: Option<PgPool>) -> Self {
+    pub fn new(app: PgPool, operations: PgPool) -> Self {
         Self { app, operations, seen: Arc::default() }
     }
 
@@ -103,7 +103,7 @@ impl Collector {
         for standing in chains::standings(&self.app, None, &FreshnessLimits::default()).await? {
             set_chain(&standing);
         }
-        let Some(pool) = &self.operations else { return Ok(()) };
+        let pool = &self.operations;
         for anomaly in operations::anomalies(pool).await? {
             counter!("anomalies_total", "chain_id" => anomaly.chain_id.to_string(), "source" => anomaly.source, "kind" => anomaly.kind)
                 .absolute(anomaly.count.unsigned_abs());

@@ -2,15 +2,22 @@ use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
 use plimsoll_types::api;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{Content, Ref, RefOr};
-use utoipa::{IntoResponses, OpenApi};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, ObjectBuilder, OpenApi as OpenApiDocument, Ref, RefOr, Required};
+use utoipa::{IntoResponses, Modify, OpenApi};
 
+use crate::gateway::{Access, Declaration, KeyPolicy, WriteMethod};
 use crate::problem::ProblemKind;
-use crate::routes::{chains, events, health, metrics, openapi as document, positions, ready};
+use crate::routes::{DECLARATIONS, chains, events, health, metrics, openapi as document, positions, ready};
 
 /// Of RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
+const PROBLEM_PREFIX: &str = "Problem: ";
+/// The name of the one way to say who asks.
+const BEARER: &str = "bearer";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +40,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
         document::document,
     ),
     components(schemas(api::Problem)),
+    modifiers(&Bearer),
     tags(
         (name = "positions", description = "What each user holds and owes, as the position view last wrote it"),
         (name = "events", description = "What the followed contracts logged"),
@@ -42,10 +50,123 @@ const PROBLEM_JSON: &str = "application/problem+json";
 )]
 struct Document;
 
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut OpenApiDocument) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An access token of `/auth/login`, or an API key (`plk_…`)"))
+            .build();
+        document.components.get_or_insert_default().add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    }
+}
+
 /// The OpenAPI 3.1 document of this API, made from the handlers.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    for declaration in DECLARATIONS.iter() {
+        if let Some(operation) = operation(&mut document, declaration) {
+            guarded(operation, declaration);
+        }
+    }
+    document
+}
+
+fn operation<'a>(document: &'a mut OpenApiDocument, declaration: &Declaration) -> Option<&'a mut Operation> {
+    let item = document.paths.paths.get_mut(declaration.path)?;
+    match declaration.write.map(|(method, _)| method) {
+        None => item.get.as_mut(),
+        Some(WriteMethod::Post) => item.post.as_mut(),
+        Some(WriteMethod::Put) => item.put.as_mut(),
+        Some(WriteMethod::Patch) => item.patch.as_mut(),
+        Some(WriteMethod::Delete) => item.delete.as_mut(),
+    }
+}
+
+/// What follows from a route's declaration: who may use it, how a write is sent again, and the problems that come of both.
+fn guarded(operation: &mut Operation, declaration: &Declaration) {
+    let bearer = || SecurityRequirement::new(BEARER, Vec::<String>::new());
+    let mut kinds = Vec::new();
+    let mut may = None;
+    match declaration.access {
+        Access::Anybody => {}
+        Access::Open(permission) => {
+            operation.security = Some(vec![SecurityRequirement::default(), bearer()]);
+            may = Some(format!("Open, or with the permission `{permission}` where the operator closed it."));
+            kinds.extend([ProblemKind::Unauthenticated, ProblemKind::Forbidden]);
+        }
+        Access::SignedIn => {
+            operation.security = Some(vec![bearer()]);
+            kinds.extend([ProblemKind::Unauthenticated]);
+        }
+        Access::Needs(permission) => {
+            operation.security = Some(vec![bearer()]);
+            may = Some(format!("Needs the permission `{permission}`."));
+            kinds.extend([ProblemKind::Unauthenticated, ProblemKind::Forbidden, ProblemKind::NotFound]);
+            if permission.is_sensitive() {
+                kinds.push(ProblemKind::SecondFactorRequired);
+            }
+        }
+    }
+    if let Some(may) = may {
+        let description = operation.description.take().unwrap_or_default();
+        operation.description = Some(format!("{description}\n\n{may}").trim().to_owned());
+    }
+    if let Some((_, policy)) = declaration.write {
+        kinds.push(ProblemKind::BodyTooLarge);
+        if !matches!(policy, KeyPolicy::Exempt(_)) {
+            kinds.extend([
+                ProblemKind::InvalidIdempotencyKey,
+                ProblemKind::RequestInFlight,
+                ProblemKind::IdempotencyKeyReused,
+            ]);
+            operation
+                .parameters
+                .get_or_insert_default()
+                .push(idempotency_key(policy == KeyPolicy::Required).into());
+        }
+        if policy == KeyPolicy::Required {
+            kinds.push(ProblemKind::MissingIdempotencyKey);
+        }
+        if declaration.is_secret {
+            kinds.push(ProblemKind::ResponseWithheld);
+        }
+    }
+    for (status, response) in responses(&kinds) {
+        merge(&mut operation.responses.responses, status, response);
+    }
+}
+
+fn idempotency_key(is_required: bool) -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(if is_required { Required::True } else { Required::False })
+        .description(Some("New for each new request, the same when one is sent again: it is then answered again and not done again"))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255))))
+        .example(Some("5f0c7f0e-6a54-4d0b-9f2c-6f7a1d2b3c4d".into()))
+        .build()
+}
+
+/// Adds a response; of two problems of one status, the description names both.
+fn merge(all: &mut BTreeMap<String, RefOr<Response>>, status: String, response: RefOr<Response>) {
+    let RefOr::T(new) = response else { return };
+    match all.get_mut(&status) {
+        Some(RefOr::T(present)) => {
+            if let Some(names) = new.description.strip_prefix(PROBLEM_PREFIX) {
+                let missing: Vec<&str> =
+                    names.split(", ").filter(|name| !present.description.contains(name)).collect();
+                if !missing.is_empty() {
+                    present.description = format!("{}, {}", present.description, missing.join(", "));
+                }
+            }
+        }
+        _ => {
+            all.insert(status, RefOr::T(new));
+        }
+    }
 }
 
 /// The problems of a route over data.
@@ -99,7 +220,7 @@ fn responses(kinds: &[ProblemKind]) -> BTreeMap<String, RefOr<Response>> {
     by_status
         .into_iter()
         .map(|(status, slugs)| {
-            let description = format!("Problem: {}", slugs.join(", "));
+            let description = format!("{PROBLEM_PREFIX}{}", slugs.join(", "));
             let content = Content::new(Some(Ref::from_schema_name("Problem")));
             let response =
                 ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build();

@@ -34,6 +34,9 @@ pub(crate) enum ProblemKind {
     IdempotencyKeyReused,
     RequestInFlight,
     ResponseWithheld,
+    Unauthenticated,
+    Forbidden,
+    SecondFactorRequired,
 }
 
 impl ProblemKind {
@@ -57,6 +60,9 @@ impl ProblemKind {
         Self::IdempotencyKeyReused,
         Self::RequestInFlight,
         Self::ResponseWithheld,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::SecondFactorRequired,
     ];
 
     pub(crate) fn slug(self) -> &'static str {
@@ -80,6 +86,9 @@ impl ProblemKind {
             Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::RequestInFlight => "request-in-flight",
             Self::ResponseWithheld => "response-withheld",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::SecondFactorRequired => "second-factor-required",
         }
     }
 
@@ -104,6 +113,9 @@ impl ProblemKind {
             Self::IdempotencyKeyReused => "The idempotency key belongs to another request",
             Self::RequestInFlight => "The request is being worked on",
             Self::ResponseWithheld => "The answer was given once and not kept",
+            Self::Unauthenticated => "It is not known who asks",
+            Self::Forbidden => "The caller may not do this",
+            Self::SecondFactorRequired => "This needs a second factor",
         }
     }
 
@@ -115,6 +127,8 @@ impl ProblemKind {
             | Self::InvalidCursor
             | Self::MissingIdempotencyKey
             | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::SecondFactorRequired => StatusCode::FORBIDDEN,
             Self::RequestInFlight => StatusCode::CONFLICT,
             Self::ResponseWithheld => StatusCode::GONE,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -170,6 +184,13 @@ impl ProblemKind {
             Self::ResponseWithheld => {
                 "look at what was created; if the secret is lost, revoke it and ask for another with a new key"
             }
+            Self::Unauthenticated => {
+                "sign in at `/auth/login`, or send an API key, as `Authorization: Bearer <credential>`"
+            }
+            Self::Forbidden => "ask an administrator of the tenant for a role that allows it",
+            Self::SecondFactorRequired => {
+                "give a second factor and ask again; a machine: use a key that is bound to its client certificate"
+            }
         }
     }
 
@@ -200,6 +221,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), remedy: Cow::Borrowed(kind.remedy()), parameters: Vec::new() }
     }
@@ -239,6 +265,9 @@ impl IntoResponse for Problem {
         let mut response = self.kind.status().into_response();
         if self.kind.is_worth_a_retry() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        if self.kind == ProblemKind::Unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self);
         response

@@ -1,7 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::extract::FromRef;
 use metrics_exporter_prometheus::PrometheusHandle;
+use plimsoll_identity::Authenticator;
+use plimsoll_store::Db;
+use plimsoll_store::idempotency::Keys;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
@@ -24,6 +28,8 @@ pub struct ApiOptions {
     pub max_concurrent_requests: usize,
     /// Connections that are open at a time; one more waits in the listener's queue.
     pub max_connections: usize,
+    /// Whether public data (what the chain said, and what follows from it) is open to callers without a credential.
+    pub open_reads: bool,
     /// How long requests in flight may take to end once shutdown begins, in milliseconds.
     pub drain_ms: u64,
 }
@@ -37,9 +43,25 @@ impl Default for ApiOptions {
             request_timeout_ms: 15_000,
             max_concurrent_requests: 256,
             max_connections: 1_024,
+            open_reads: true,
             drain_ms: 4_000,
         }
     }
+}
+
+/// What the routes work with.
+#[derive(Debug)]
+pub struct Services {
+    /// Both pools. Handlers see the app role's but where an identity is proved (`plimsoll_identity` says which role does what).
+    pub db: Db,
+    /// Who a request is from.
+    pub authenticator: Authenticator,
+    /// The keys under which requests are executed once.
+    pub keys: Keys,
+    /// What this process measures.
+    pub prometheus: PrometheusHandle,
+    /// What its roles do.
+    pub roles: Roles,
 }
 
 /// What the routes share. Cheap to clone.
@@ -50,37 +72,37 @@ pub struct ApiState {
 
 #[derive(Debug)]
 struct Inner {
-    app: PgPool,
-    operations: Option<PgPool>,
+    services: Services,
     collector: Collector,
-    prometheus: PrometheusHandle,
-    roles: Roles,
     options: ApiOptions,
     requests: Semaphore,
 }
 
 impl ApiState {
-    /// `app` is the pool of `plimsoll_app`, the only one that routes see. `operations` is the pool of `plimsoll_worker`, where this
-    /// process has one: the metrics of anomalies and leases come through it, and which roles stand by.
+    /// Over these services.
     #[must_use]
-    pub fn new(
-        app: PgPool,
-        operations: Option<PgPool>,
-        prometheus: PrometheusHandle,
-        roles: Roles,
-        options: ApiOptions,
-    ) -> Self {
-        let collector = Collector::new(app.clone(), operations.clone());
+    pub fn new(services: Services, options: ApiOptions) -> Self {
+        let collector = Collector::new(services.db.app().clone(), services.db.worker().clone());
         let requests = Semaphore::new(options.max_concurrent_requests);
-        Self { inner: Arc::new(Inner { app, operations, collector, prometheus, roles, options, requests }) }
+        Self { inner: Arc::new(Inner { services, collector, options, requests }) }
     }
 
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.services.db
+    }
+
+    /// For what is declared public: anything of a tenant's is read in `Db::tenant_tx`.
     pub(crate) fn app(&self) -> &PgPool {
-        &self.inner.app
+        self.db().app()
     }
 
-    pub(crate) fn operations(&self) -> Option<&PgPool> {
-        self.inner.operations.as_ref()
+    /// For what is the operators': leases and anomalies.
+    pub(crate) fn operations(&self) -> &PgPool {
+        self.db().worker()
+    }
+
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.inner.services.authenticator
     }
 
     pub(crate) fn collector(&self) -> &Collector {
@@ -88,11 +110,11 @@ impl ApiState {
     }
 
     pub(crate) fn prometheus(&self) -> &PrometheusHandle {
-        &self.inner.prometheus
+        &self.inner.services.prometheus
     }
 
     pub(crate) fn roles(&self) -> &Roles {
-        &self.inner.roles
+        &self.inner.services.roles
     }
 
     pub(crate) fn options(&self) -> &ApiOptions {
@@ -101,5 +123,11 @@ impl ApiState {
 
     pub(crate) fn requests(&self) -> &Semaphore {
         &self.inner.requests
+    }
+}
+
+impl FromRef<ApiState> for Keys {
+    fn from_ref(state: &ApiState) -> Self {
+        state.inner.services.keys.clone()
     }
 }

@@ -26,5 +26,5 @@ pub use fold::{Fold, FoldError, Undone};
 pub use record::{Block, Body, Event, Record, Transaction};
 pub use runner::{FoldRunner, SkipError, lease_name, listen, retry, skip};
 pub use step::{Step, StepOn, StepOptions, step};
-pub use tail::Tail;
+pub use tail::{End, Tail};
 pub use writer::{ChainIdentity, Content, Decoding, NewBlock, NewEvent, WriteError, Writer, resume};

@@ -12,17 +12,13 @@ use crate::fold::{Fold, FoldError};
 use crate::repo::cursor::{self, Stopped};
 use crate::repo::to_i64;
 use crate::step::{StepOptions, step};
-use crate::tail::Tail;
+use crate::tail::{End, Tail};
 
 /// About how many records a step takes.
 const MAX_STEP_RECORDS: usize = 40_000;
-/// A step of this many records, all of final blocks, is one of a backfill. Nobody waits for its effects, so the next one gathers more
-/// records first: of the rows that they change time and again, each is then written once.
-const BULK_RECORDS: usize = 1_000;
-/// How long a backfill's next step gathers.
-const BULK_LINGER: Duration = Duration::from_secs(2);
-/// A backfill that brings nothing for this long is over, or slow.
-const BULK_QUIET: Duration = Duration::from_millis(150);
+/// How long a step gathers more records while the journal is being backfilled. Nobody waits for the effects of such a step, and of the
+/// rows that its records change time and again, each is then written once.
+const BACKFILL_LINGER: Duration = Duration::from_secs(2);
 /// A wake-up that was lost (another process's, while the listener reconnected) is made up for after this long.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -100,13 +96,11 @@ impl<F: Fold> FoldRunner<F> {
             match step(&mut self.fold, &self.db, self.chain_id, options).await {
                 Ok(done) if done.records > 0 => {
                     cursor = done.cursor;
-                    if done.settled && done.records >= BULK_RECORDS {
-                        let full = cursor + to_i64(MAX_STEP_RECORDS as u64);
-                        tokio::select! {
-                            () = gathered(&mut end, full) => {}
-                            () = cancel.cancelled() => {}
-                            () = lease.lost().cancelled() => {}
-                        }
+                    let full = cursor + to_i64(MAX_STEP_RECORDS as u64);
+                    tokio::select! {
+                        () = gathered(&mut end, full) => {}
+                        () = cancel.cancelled() => {}
+                        () = lease.lost().cancelled() => {}
                     }
                     metrics::counter!("fold_records_total", "fold" => self.fold.name(), "chain_id" => self.chain_id.to_string())
                         .increment(done.records as u64);
@@ -156,22 +150,16 @@ impl<F: Fold> FoldRunner<F> {
     }
 }
 
-/// Until the journal has reached `seq`, or stands still, or long enough.
-async fn gathered(end: &mut watch::Receiver<i64>, seq: i64) {
-    let growing = async {
-        while *end.borrow_and_update() < seq {
-            if !matches!(tokio::time::timeout(BULK_QUIET, end.changed()).await, Ok(Ok(()))) {
-                return;
-            }
-        }
-    };
-    if tokio::time::timeout(BULK_LINGER, growing).await.is_err() {
+/// Until the journal has reached `seq`, or is not being backfilled (any more), or long enough.
+async fn gathered(end: &mut watch::Receiver<End>, seq: i64) {
+    let there = end.wait_for(|end| end.seq >= seq || !end.is_backfilling);
+    if tokio::time::timeout(BACKFILL_LINGER, there).await.is_err() {
         tracing::trace!("enough waited for a larger step");
     }
 }
 
 /// Until there is more, or a moment passed, or there is no reason to wait.
-async fn wait(end: &mut watch::Receiver<i64>, lease: &Lease, cancel: &CancellationToken) {
+async fn wait(end: &mut watch::Receiver<End>, lease: &Lease, cancel: &CancellationToken) {
     tokio::select! {
         _ = end.changed() => {}
         () = tokio::time::sleep(RECHECK_INTERVAL) => {}
@@ -260,14 +248,10 @@ pub async fn listen(db: &Db, tail: &Tail, cancel: &CancellationToken) -> Result<
             () = cancel.cancelled() => return Ok(()),
             notification = listener.recv() => notification?,
         };
-        let announced = notification
-            .payload()
-            .split_once(':')
-            .and_then(|(chain, seq)| chain.parse().ok().zip(seq.parse().ok()));
-        match announced {
-            Some((chain_id, seq)) => tail.announce(chain_id, seq),
+        match End::announced(notification.payload()) {
+            Some((chain_id, end)) => tail.announce(chain_id, end),
             None => {
-                tracing::warn!(payload = notification.payload(), "an announcement that is not <chain>:<seq>");
+                tracing::warn!(payload = notification.payload(), "this does not announce a journal's end");
             }
         }
     }
@@ -277,14 +261,16 @@ pub async fn listen(db: &Db, tail: &Tail, cancel: &CancellationToken) -> Result<
 mod tests {
     use super::*;
 
-    /// How long gathering up to record 1,000 takes while the journal grows by `records` every `period`, `times` over.
-    async fn gathering(records: i64, period: Duration, times: u32) -> Duration {
-        let journal = watch::Sender::new(0);
+    /// How long gathering up to record 1,000 takes while a backfill adds `records` every `period`, `times` over, and then ends or (`stalls`) does not.
+    async fn gathering(records: i64, period: Duration, times: u32, stalls: bool) -> Duration {
+        let journal = watch::Sender::new(End { seq: 0, is_backfilling: true });
         let mut end = journal.subscribe();
         let growth = tokio::spawn(async move {
-            for _ in 0..times {
+            for left in (0..times).rev() {
                 tokio::time::sleep(period).await;
-                journal.send_modify(|end| *end += records);
+                journal.send_modify(|end| {
+                    *end = End { seq: end.seq + records, is_backfilling: stalls || left > 0 }
+                });
             }
             std::future::pending::<()>().await;
         });
@@ -295,11 +281,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_of_a_backfill_waits_until_it_is_full_or_the_journal_stands_still_or_long_enough() {
+    async fn a_step_of_a_backfill_waits_until_it_is_full_or_the_backfill_is_over_or_long_enough() {
         let ms = Duration::from_millis;
-        assert_eq!(gathering(100, ms(50), 40).await, ms(500), "full");
-        assert_eq!(gathering(100, ms(50), 4).await, ms(200) + BULK_QUIET, "nothing more came");
-        assert_eq!(gathering(1, ms(100), 40).await, BULK_LINGER, "it trickles");
-        assert_eq!(gathering(2_000, ms(50), 1).await, ms(50), "full at once");
+        assert_eq!(gathering(100, ms(50), 40, false).await, ms(500), "full");
+        assert_eq!(gathering(100, ms(50), 4, false).await, ms(200), "it was over");
+        assert_eq!(gathering(1, ms(100), 40, false).await, BACKFILL_LINGER, "it trickles");
+        assert_eq!(gathering(100, ms(50), 4, true).await, BACKFILL_LINGER, "its writer died");
+        assert_eq!(gathering(2_000, ms(50), 1, true).await, ms(50), "full at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_at_the_head_waits_for_nothing() {
+        let (_journal, mut end) = watch::channel(End { seq: 7, is_backfilling: false });
+        let began = tokio::time::Instant::now();
+        gathered(&mut end, 1_000).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -60,8 +60,6 @@ pub struct Step {
     pub cursor: i64,
     /// The fold is stopped and takes no record until an operator decides.
     pub stopped: bool,
-    /// Its last record's block is final.
-    pub settled: bool,
 }
 
 /// Takes one step.
@@ -152,7 +150,7 @@ async fn take<F: Fold>(
     }
     let mut cursor = cursor::lock(tx, name, chain_id).await?;
     if cursor.stopped {
-        return Ok(Step { records: 0, cursor: cursor.seq, stopped: true, settled: false });
+        return Ok(Step { records: 0, cursor: cursor.seq, stopped: true });
     }
     let mut records =
         match options.tail.and_then(|tail| tail.after(chain_id, cursor.seq, options.max_records)) {
@@ -167,7 +165,7 @@ async fn take<F: Fold>(
         if cursor.seq > end {
             return Err(FoldError::CursorPastEnd { fold: name, chain_id, cursor: cursor.seq, end }.into());
         }
-        return Ok(Step { records: 0, cursor: cursor.seq, stopped: false, settled: false });
+        return Ok(Step { records: 0, cursor: cursor.seq, stopped: false });
     };
     let retracts = first.kind == JournalKind::Retract;
     if let Some((missing, record)) = (cursor.seq + 1..).zip(&records).find(|(seq, record)| record.seq != *seq)
@@ -178,16 +176,14 @@ async fn take<F: Fold>(
         records.iter().position(|r| (r.kind == JournalKind::Retract) != retracts).unwrap_or(records.len());
     records.truncate(run);
     let last = records.last().map_or(cursor.seq, |r| r.seq);
-    let last_block = records.last().map(|r| r.block_number);
     if retracts {
         take_back(fold, tx, chain_id, &mut cursor, records).await?;
     } else {
         apply(fold, tx, chain_id, &mut cursor, records).await?;
     }
-    let settled = last_block.is_some_and(|number| cursor.final_number.is_some_and(|f| number <= f));
     cursor.seq = last;
     cursor::advance(tx, name, chain_id, &cursor).await?;
-    Ok(Step { records: run, cursor: last, stopped: false, settled })
+    Ok(Step { records: run, cursor: last, stopped: false })
 }
 
 /// About `limit` records after `after`, ending where a block ends: a block's records are contiguous and committed together, so only

@@ -13,6 +13,38 @@ use crate::record::Record;
 /// How many records of a chain are kept.
 const MAX_RECORDS: usize = 64_000;
 
+const BACKFILLING: &str = "backfilling";
+const FOLLOWING: &str = "following";
+
+/// Where a journal ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// The last place.
+    pub seq: i64,
+    /// Whether its writer is at a backfill and will add to it soon: blocks up to one that is announced as final are still to come.
+    pub is_backfilling: bool,
+}
+
+impl End {
+    /// As other processes are told.
+    pub(crate) fn announcement(self, chain_id: u64) -> String {
+        format!("{chain_id}:{}:{}", self.seq, if self.is_backfilling { BACKFILLING } else { FOLLOWING })
+    }
+
+    /// What an [announcement](Self::announcement) says.
+    pub(crate) fn announced(announcement: &str) -> Option<(u64, Self)> {
+        let mut parts = announcement.split(':');
+        let chain_id = parts.next()?.parse().ok()?;
+        let seq = parts.next()?.parse().ok()?;
+        let is_backfilling = match parts.next()? {
+            BACKFILLING => true,
+            FOLLOWING => false,
+            _ => return None,
+        };
+        parts.next().is_none().then_some((chain_id, Self { seq, is_backfilling }))
+    }
+}
+
 /// The newest records of each chain, shared by the writer and the readers of one process.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
@@ -23,12 +55,12 @@ pub struct Tail {
 struct Chain {
     batches: VecDeque<Arc<[Record]>>,
     records: usize,
-    end: watch::Sender<i64>,
+    end: watch::Sender<End>,
 }
 
 impl Default for Chain {
     fn default() -> Self {
-        Self { batches: VecDeque::new(), records: 0, end: watch::Sender::new(0) }
+        Self { batches: VecDeque::new(), records: 0, end: watch::Sender::new(End::default()) }
     }
 }
 
@@ -39,7 +71,7 @@ impl Tail {
     }
 
     /// Adds records that were just committed, and wakes the readers.
-    pub(crate) fn push(&self, chain_id: u64, records: Vec<Record>) {
+    pub(crate) fn push(&self, chain_id: u64, records: Vec<Record>, is_backfilling: bool) {
         let Some((first, last)) = records.first().map(|r| r.seq).zip(records.last().map(|r| r.seq)) else {
             return;
         };
@@ -54,27 +86,26 @@ impl Tail {
             while chain.records > MAX_RECORDS && chain.batches.len() > 1 {
                 chain.records -= chain.batches.pop_front().map_or(0, |b| b.len());
             }
-            chain.end.send_replace(last);
+            chain.end.send_replace(End { seq: last, is_backfilling });
         });
     }
 
-    /// Wakes the readers: another process committed up to `seq`.
-    pub(crate) fn announce(&self, chain_id: u64, seq: i64) {
+    /// Wakes the readers: the journal ends there now. Word of a place that is known already is late, and passed over.
+    pub(crate) fn announce(&self, chain_id: u64, announced: End) {
         self.with(chain_id, |chain| {
             chain.end.send_if_modified(|end| {
-                if seq > *end {
-                    *end = seq;
-                    true
-                } else {
-                    false
+                let is_news = announced.seq > end.seq;
+                if is_news {
+                    *end = announced;
                 }
+                is_news
             })
         });
     }
 
     /// The last place known, and its changes.
     #[must_use]
-    pub fn subscribe(&self, chain_id: u64) -> watch::Receiver<i64> {
+    pub fn subscribe(&self, chain_id: u64) -> watch::Receiver<End> {
         self.with(chain_id, |chain| chain.end.subscribe())
     }
 
@@ -134,8 +165,8 @@ mod tests {
     #[test]
     fn a_reader_within_the_tail_is_served_and_any_other_is_sent_to_the_database() {
         let tail = Tail::default();
-        tail.push(1, records(5..=7));
-        tail.push(1, records(8..=9));
+        tail.push(1, records(5..=7), false);
+        tail.push(1, records(8..=9), false);
         assert_eq!(seqs(tail.after(1, 3, 10)), None);
         assert_eq!(seqs(tail.after(1, 4, 10)), Some(vec![5, 6, 7, 8, 9]));
         assert_eq!(seqs(tail.after(1, 6, 1)), Some(vec![7]));
@@ -146,8 +177,8 @@ mod tests {
     #[test]
     fn a_gap_empties_the_tail() {
         let tail = Tail::default();
-        tail.push(1, records(1..=2));
-        tail.push(1, records(9..=9));
+        tail.push(1, records(1..=2), false);
+        tail.push(1, records(9..=9), false);
         assert_eq!(seqs(tail.after(1, 0, 10)), None);
         assert_eq!(seqs(tail.after(1, 8, 10)), Some(vec![9]));
     }
@@ -156,12 +187,22 @@ mod tests {
     fn readers_are_woken_by_what_is_new_only() {
         let tail = Tail::default();
         let mut end = tail.subscribe(1);
-        tail.push(1, records(1..=2));
+        tail.push(1, records(1..=2), false);
         assert!(end.has_changed().unwrap());
-        assert_eq!(*end.borrow_and_update(), 2);
-        tail.announce(1, 2);
+        assert_eq!(*end.borrow_and_update(), End { seq: 2, is_backfilling: false });
+        tail.announce(1, End { seq: 2, is_backfilling: true });
         assert!(!end.has_changed().unwrap());
-        tail.announce(1, 3);
-        assert!(end.has_changed().unwrap());
+        tail.announce(1, End { seq: 3, is_backfilling: true });
+        assert_eq!(*end.borrow_and_update(), End { seq: 3, is_backfilling: true });
+    }
+
+    #[test]
+    fn what_is_announced_is_what_is_heard() {
+        for end in [End { seq: 7, is_backfilling: true }, End { seq: 0, is_backfilling: false }] {
+            assert_eq!(End::announced(&end.announcement(31_337)), Some((31_337, end)));
+        }
+        for strange in ["", "1", "1:2", "1:2:perhaps", "1:2:following:3", "a:2:following"] {
+            assert_eq!(End::announced(strange), None, "{strange:?}");
+        }
     }
 }

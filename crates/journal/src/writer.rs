@@ -104,7 +104,7 @@ impl Writer {
         }
         let state = State::read(&mut tx, chain.chain_id, &row).await?;
         tx.commit().await?;
-        tail.announce(chain.chain_id, state.next_seq - 1);
+        tail.announce(chain.chain_id, state.end());
         let halt = if row.halted { Some(row.halt.unwrap_or_default()) } else { None };
         Ok(Self {
             db: db.clone(),
@@ -171,7 +171,11 @@ impl Writer {
         end: &NewBlock,
     ) -> Result<(), WriteError> {
         let next_number = self.state.head.map_or(0, |(number, _)| number + 1);
-        let is_final = self.state.final_block.as_ref().is_some_and(|f| end.number <= f.number);
+        let is_final = self
+            .state
+            .final_block
+            .as_ref()
+            .is_some_and(|f| end.number < f.number || (end.number, end.hash) == (f.number, f.hash));
         if end.number < next_number || !is_final || !self.state.live.is_empty() {
             return Err(WriteError::NotOnHead {
                 chain_id: self.chain_id,
@@ -329,6 +333,7 @@ impl Writer {
         next.next_seq = plan.next_seq();
         next.next_id = plan.next_id;
         let records = plan.write(&mut tx, self.chain_id).await?;
+        let end = next.end();
         let marks = Marks {
             next_seq: next.next_seq,
             next_id: next.next_id,
@@ -338,14 +343,15 @@ impl Writer {
             rpc_head: self.rpc_head,
         };
         write::set_marks(&mut tx, self.chain_id, &marks).await?;
+        write::announce(&mut tx, &end.announcement(self.chain_id)).await?;
         tx.commit().await?;
         self.state = next;
         let retracts = records.iter().any(|r| r.kind == JournalKind::Retract);
         if retracts {
             // What was taken back is read from the database, with its bodies.
-            self.tail.announce(self.chain_id, self.state.next_seq - 1);
+            self.tail.announce(self.chain_id, end);
         } else {
-            self.tail.push(self.chain_id, records);
+            self.tail.push(self.chain_id, records, end.is_backfilling);
         }
         Ok(())
     }

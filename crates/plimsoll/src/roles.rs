@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use plimsoll_api::{ApiState, Roles};
+use plimsoll_api::{ApiState, Roles, Services};
 use plimsoll_bus::EVENTS;
 use plimsoll_bus::audit::AUDIT_LOG;
 use plimsoll_chain::Rpc;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Tail};
+use plimsoll_store::idempotency::{KeyOptions, Keys};
 use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency};
 use plimsoll_views::ViewFold;
 use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
@@ -36,6 +37,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) config: &'a Config,
     pub(crate) db: Db,
     pub(crate) leases: Leases,
+    /// Who holds this process's leases and claims.
+    pub(crate) holder: String,
     pub(crate) board: Roles,
     pub(crate) prometheus: PrometheusHandle,
     /// Taken before anything else, where the role `api` is asked for.
@@ -44,7 +47,7 @@ pub(crate) struct Shared<'a> {
 
 /// Starts the roles that were asked for.
 pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervisor) -> Result<(), Failure> {
-    let Shared { loaded, config, db, leases, board, prometheus, listener } = shared;
+    let Shared { loaded, config, db, leases, holder, board, prometheus, listener } = shared;
     let tail = Tail::default();
     let has = |role| roles.contains(&role);
     if has(Role::Views) {
@@ -111,13 +114,14 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     }
     if has(Role::Api) {
         let address = config.api.listen;
-        let state = ApiState::new(
-            db.app().clone(),
-            Some(db.worker().clone()),
+        let services = Services {
+            authenticator: wiring::authenticator(loaded, config, &db)?,
+            keys: Keys::new(db.clone(), holder, KeyOptions::default()),
+            db: db.clone(),
             prometheus,
-            board,
-            wiring::api(config),
-        );
+            roles: board,
+        };
+        let state = ApiState::new(services, wiring::api(config));
         let first = Arc::new(Mutex::new(listener));
         supervisor.spawn("api", None, move |cancel| {
             let (state, first) = (state.clone(), Arc::clone(&first));

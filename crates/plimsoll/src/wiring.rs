@@ -1,6 +1,8 @@
 //! From the configuration to the capabilities: the one place that knows them all.
 
 use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,12 @@ use plimsoll_api::{ApiOptions, FreshLimits, FreshnessLimits};
 use plimsoll_chain::abi::{self, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Rpc, transport};
+use plimsoll_identity::Authenticator;
+use plimsoll_identity::keys::{KeyDirectory, Keys, SIGNING_FILE, generate_pem};
+use plimsoll_identity::token::Tokens;
 use plimsoll_ingest::IngestConfig;
 use plimsoll_store::Db;
+use secrecy::ExposeSecret;
 
 use crate::config::{Chain, Config, DatabaseSource, Loaded};
 use crate::failure::{Failure, chain_of};
@@ -77,8 +83,43 @@ pub(crate) fn api(config: &Config) -> ApiOptions {
         request_timeout_ms: millis(config.api.request_timeout),
         max_concurrent_requests: config.api.max_concurrent_requests,
         max_connections: config.api.max_connections,
+        open_reads: config.api.open_reads,
         drain_ms: millis(API_DRAIN),
     }
+}
+
+/// What proves who a request is from. Makes a key where there is none.
+pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result<Authenticator, Failure> {
+    let directory = &config.identity.keys_dir;
+    let misplaced = |failure: Failure| failure.at(loaded, &config.identity.keys_origin);
+    if make_key(directory).map_err(|error| misplaced(unwritable(directory, &error)))? {
+        tracing::info!(directory = %directory.display(), "made a key that signs access tokens: keep it, and give the same to every process that serves the API");
+    }
+    let keys = Keys::load(&KeyDirectory(directory.clone()))
+        .map_err(|error| misplaced(Failure::usage(chain_of(&error))))?;
+    Ok(Authenticator::new(db.clone(), Tokens::new(keys, &config.api.public_url, &config.api.public_url)))
+}
+
+/// Whether a signing key had to be made. A directory that has other keys but none that signs is left alone: loading it says what is missing.
+fn make_key(directory: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if directory.exists() {
+        return Ok(false);
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join(SIGNING_FILE))?;
+    file.write_all(generate_pem().expose_secret().as_bytes())?;
+    file.sync_all()?;
+    Ok(true)
+}
+
+fn unwritable(directory: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(format!("no key that signs access tokens can be made in {}: {error}", directory.display()))
+        .remedy("let this user write there, or set `identity.keys_dir` to a directory with a `signing.pem`")
 }
 
 /// Writes what the configuration says about tenants and their contracts, whole or not at all.

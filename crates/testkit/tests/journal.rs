@@ -196,7 +196,7 @@ async fn a_writer_that_is_taken_over_while_it_writes_ends_fenced_between_two_of_
             }
         }
     });
-    end.wait_for(|end| *end > 20).await.unwrap();
+    end.wait_for(|end| end.seq > 20).await.unwrap();
     let (_leases, mut second) = desk.take_over().await;
     let taken_at = second.end();
     let (number, hash) = second.head().unwrap();

@@ -2,11 +2,14 @@
 
 use std::ops::{Deref, DerefMut};
 
+use plimsoll_bus::audit::{self, Entry};
 use plimsoll_store::Tx;
 use plimsoll_store::idempotency::{Claim, IdempotencyError, Key, RecoveryPoint, Response, Scope};
+use plimsoll_types::Context;
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use super::CommitError;
 use super::reply::{Answered, Reply};
 
 /// A request that is to be executed: by this handler, and by nobody else.
@@ -15,6 +18,7 @@ use super::reply::{Answered, Reply};
 #[derive(Debug)]
 pub struct Execution {
     claim: Claim,
+    caller: Context,
     instance: String,
     request_id: String,
 }
@@ -28,8 +32,14 @@ pub struct Effect {
 }
 
 impl Execution {
-    pub(super) fn new(claim: Claim, instance: String, request_id: String) -> Self {
-        Self { claim, instance, request_id }
+    pub(super) fn new(claim: Claim, caller: Context, instance: String, request_id: String) -> Self {
+        Self { claim, caller, instance, request_id }
+    }
+
+    /// Who asks, for whom, and in which story.
+    #[must_use]
+    pub fn caller(&self) -> &Context {
+        &self.caller
     }
 
     /// Whose key it is.
@@ -64,7 +74,7 @@ impl Execution {
     /// # Errors
     /// As [`Effect::commit`].
     pub async fn answer(self, reply: impl Into<Reply>) -> Result<Answered, IdempotencyError> {
-        self.begin_effects().await?.commit(reply).await
+        self.begin_effects().await?.commit_answer(reply).await
     }
 
     /// An answer in the form in which whoever commits for this handler writes it.
@@ -83,12 +93,17 @@ impl Execution {
 }
 
 impl Effect {
-    /// Commits the key, the effects and the answer, together.
+    /// Commits the key, the effects, what the audit is to say of them, and the answer, together.
     ///
     /// # Errors
-    /// [`IdempotencyError::NotAnOutcome`] for a 5xx and [`IdempotencyError::ResponseTooLarge`]: nothing is committed then. The database's:
-    /// nobody knows, and whoever asks again is told.
-    pub async fn commit(self, reply: impl Into<Reply>) -> Result<Answered, IdempotencyError> {
+    /// [`IdempotencyError::NotAnOutcome`] for a 5xx, [`IdempotencyError::ResponseTooLarge`], and an entry that cannot be recorded: nothing is
+    /// committed then. The database's: nobody knows, and whoever asks again is told.
+    pub async fn commit(mut self, entry: Entry, reply: impl Into<Reply>) -> Result<Answered, CommitError> {
+        audit::record(&mut self.tx, entry.in_context(self.execution.caller.clone())).await?;
+        Ok(self.commit_answer(reply).await?)
+    }
+
+    async fn commit_answer(self, reply: impl Into<Reply>) -> Result<Answered, IdempotencyError> {
         let Self { mut tx, execution } = self;
         let response = execution.render(reply)?;
         execution.claim.write(&mut tx, &response).await?;

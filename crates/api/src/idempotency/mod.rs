@@ -1,34 +1,66 @@
 //! Routes that change something, and the keys under which they do it once. What a client is promised is in `docs/idempotency.md`.
 //!
-//! A [`WriteRoutes`] is the only way to such a route, and asks for a [`Declaration`]: a route without one does not get past the tests. Its
-//! handler gets an [`Execution`] and gives back an [`Answered`], and there are two ways from one to the other:
+//! A route that changes something is made by [`Routes::write`](crate::gateway::Routes::write). Its handler gets an [`Execution`] and gives back an
+//! [`Answered`], and there are two ways from one to the other:
 //!
 //! - [`Execution::begin_effects`] opens a transaction for the effects, which [`Effect::commit`] ends together with key and answer. Effects outside
 //!   the database come after [`Effect::advance`].
 //! - [`Execution::hand_over`] gives the claim to a batch writer, which commits for many; its word makes the [`Answered`].
 //!
-//! A handler can therefore not answer with what it did not commit, nor commit without leaving the answer. An error says that the request
+//! A handler can therefore not answer with what it did not commit, nor commit without leaving the answer and, for effects, an entry in the audit. An error says that the request
 //! was not executed; it is not kept. A rejection that is an outcome is committed like any other answer, as a [`Reply`] made of
 //! its problem. A 5xx is never kept, and a stream cannot be a [`Reply`].
 //!
 //! What comes first: authentication and limits (layers outside), the key's form, the body's size, the extractors, then the claim, then the
 //! handler. All that is refused before the claim leaves no trace.
 
-mod declaration;
+mod execute;
 mod execution;
 mod header;
 mod reply;
-mod routes;
 
-pub use declaration::{Declaration, KeyPolicy, WriteMethod};
+pub use execute::ApiVersion;
+pub(crate) use execute::execute;
 pub use execution::{Effect, Execution};
 pub use reply::{Answered, ContentHeader, Reply};
-pub use routes::{ApiVersion, Declared, WriteRoutes};
 
+use plimsoll_bus::audit::RecordError;
 use plimsoll_store::idempotency::IdempotencyError;
 
 use crate::problem::{Problem, ProblemKind};
 use crate::repo::RepoError;
+
+/// Why effects were not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Of key and answer.
+    #[error(transparent)]
+    Key(#[from] IdempotencyError),
+    /// The audit refused its entry.
+    #[error(transparent)]
+    Audit(#[from] RecordError),
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Key(error) => error.into(),
+            CommitError::Audit(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Database(error) => RepoError::from(error).into(),
+            error => {
+                tracing::error!(%error, "a change could not be put on record, so it was not made");
+                Self::new(ProblemKind::Internal, "the change could not be put on record, so it was not made")
+            }
+        }
+    }
+}
 
 impl From<IdempotencyError> for Problem {
     fn from(error: IdempotencyError) -> Self {

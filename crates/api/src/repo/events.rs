@@ -65,6 +65,7 @@ pub(crate) struct Found {
 
 struct Row {
     next_seq: i64,
+    start_block: i64,
     head_number: Option<i64>,
     head_hash: Option<Vec<u8>>,
     confirmed_number: Option<i64>,
@@ -99,7 +100,7 @@ macro_rules! page_of_events {
         sqlx::query_as!(
             Row,
             r#"
-            SELECT m.next_seq AS "next_seq!", m.head_number, m.head_hash, m.confirmed_number, m.final_number, m.rpc_head_number,
+            SELECT m.next_seq AS "next_seq!", m.start_block AS "start_block!", m.head_number, m.head_hash, m.confirmed_number, m.final_number, m.rpc_head_number,
                    EXTRACT(EPOCH FROM clock_timestamp() - m.rpc_head_at)::float8 AS rpc_head_age_seconds,
                    m.state = 'halted' AS "is_halted!", m.halt,
                    e.is_match AS "is_match?", e.is_canonical AS "is_canonical?", e.row_number = 10000 AS is_last_scanned,
@@ -293,7 +294,7 @@ impl Row {
     fn marks(&self, chain_id: u64) -> Result<ChainMarks, RepoError> {
         Ok(ChainMarks {
             chain_id,
-            start_block: 0,
+            start_block: unsigned("start block", self.start_block)?,
             head_number: unsigned_or_none("head number", self.head_number)?,
             confirmed_number: unsigned_or_none("confirmed number", self.confirmed_number)?,
             final_number: unsigned_or_none("final number", self.final_number)?,

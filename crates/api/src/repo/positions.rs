@@ -60,6 +60,7 @@ pub(crate) struct Standing {
 struct Row {
     chain_id: i64,
     next_seq: i64,
+    start_block: i64,
     head_number: Option<i64>,
     confirmed_number: Option<i64>,
     final_number: Option<i64>,
@@ -99,7 +100,7 @@ macro_rules! page_of_positions {
             Row,
             r#"
             WITH marks AS (
-                SELECT c.chain_id, c.next_seq, c.head_number, c.confirmed_number, c.final_number, c.rpc_head_number,
+                SELECT c.chain_id, c.next_seq, c.start_block, c.head_number, c.confirmed_number, c.final_number, c.rpc_head_number,
                        EXTRACT(EPOCH FROM clock_timestamp() - c.rpc_head_at)::float8 AS rpc_head_age_seconds,
                        c.state = 'halted' AS is_halted, c.halt,
                        f.seq AS fold_seq, f.block_number AS fold_block_number, f.block_hash AS fold_block_hash,
@@ -117,7 +118,7 @@ macro_rules! page_of_positions {
                 ORDER BY p.chain_id, p.contract, p."user", p.asset
                 LIMIT $10
             )
-            SELECT m.chain_id AS "chain_id!", m.next_seq AS "next_seq!", m.head_number, m.confirmed_number, m.final_number,
+            SELECT m.chain_id AS "chain_id!", m.next_seq AS "next_seq!", m.start_block AS "start_block!", m.head_number, m.confirmed_number, m.final_number,
                    m.rpc_head_number, m.rpc_head_age_seconds, m.is_halted AS "is_halted!", m.halt,
                    m.fold_seq AS "fold_seq?", m.fold_block_number AS "fold_block_number?", m.fold_block_hash AS "fold_block_hash?",
                    m.is_stopped, m.stop AS "stop?", m.unapplied_seconds,
@@ -224,7 +225,7 @@ impl Row {
     fn take_standing(&mut self, chain_id: u64, limits: &FreshnessLimits) -> Result<Standing, RepoError> {
         let marks = ChainMarks {
             chain_id,
-            start_block: 0,
+            start_block: unsigned("start block", self.start_block)?,
             head_number: unsigned_or_none("head number", self.head_number)?,
             confirmed_number: unsigned_or_none("confirmed number", self.confirmed_number)?,
             final_number: unsigned_or_none("final number", self.final_number)?,

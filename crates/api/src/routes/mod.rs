@@ -9,33 +9,50 @@ pub(crate) mod openapi;
 pub(crate) mod positions;
 pub(crate) mod ready;
 
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::Method;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Redirect;
-use axum::routing::get;
+use plimsoll_identity::Permission::{EventsRead, PositionsRead};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::context;
+use crate::gateway::Access::{Anybody, Open};
+use crate::gateway::{Declaration, Routes, authenticate};
 use crate::limits::BODY_MAX_BYTES;
 use crate::problem::{Problem, ProblemKind};
 use crate::state::ApiState;
 
-const HEALTHZ: &str = "/healthz";
-const READYZ: &str = "/readyz";
-const METRICS: &str = "/metrics";
-const OPENAPI: &str = "/openapi.json";
 const DOCS: &str = "/docs";
-const DOCS_STYLE: &str = "/docs/style.css";
-const POSITIONS: &str = "/api/v1/positions";
-const EVENTS: &str = "/api/v1/events";
-const CHAINS: &str = "/api/v1/chains";
-const CHAIN: &str = "/api/v1/chains/{chain_id}";
 
-/// Every path, as metrics label it.
-pub(crate) const PATHS: &[&str] =
-    &["/", HEALTHZ, READYZ, METRICS, OPENAPI, DOCS, DOCS_STYLE, POSITIONS, EVENTS, CHAINS, CHAIN];
+/// What every route says of itself.
+pub(crate) static DECLARATIONS: LazyLock<Vec<Declaration>> =
+    LazyLock::new(|| operations().merge(data()).declarations().to_vec());
+
+/// For those who run it, and the way in: these look at no credential and are never turned away for load.
+fn operations() -> Routes<ApiState> {
+    let open = |path| Declaration::read(path, Anybody);
+    Routes::default()
+        .read(open("/"), async || Redirect::temporary(DOCS))
+        .read(open("/healthz"), health::healthz)
+        .read(open("/readyz"), ready::readyz)
+        .read(open("/metrics"), metrics::metrics)
+        .read(open("/openapi.json"), openapi::document)
+        .read(open(DOCS), docs::page)
+        .read(open("/docs/style.css"), docs::style)
+}
+
+/// All others, bounded in time and number.
+fn data() -> Routes<ApiState> {
+    Routes::default()
+        .read(Declaration::read("/api/v1/positions", Open(PositionsRead)), positions::positions)
+        .read(Declaration::read("/api/v1/events", Open(EventsRead)), events::events)
+        .read(Declaration::read("/api/v1/chains", Open(EventsRead)), chains::chains)
+        .read(Declaration::read("/api/v1/chains/{chain_id}", Open(EventsRead)), chains::chain)
+}
 
 /// All routes with everything around them.
 pub fn router(state: ApiState) -> Router {
@@ -44,21 +61,13 @@ pub fn router(state: ApiState) -> Router {
 
 /// [`router`], with more routes over data: the tests' ways to a panic and to a slow answer.
 pub(crate) fn router_with(state: ApiState, more: Router<ApiState>) -> Router {
-    let data = Router::new()
-        .route(POSITIONS, get(positions::positions))
-        .route(EVENTS, get(events::events))
-        .route(CHAINS, get(chains::chains))
-        .route(CHAIN, get(chains::chain))
+    let data = data()
+        .into_router()
         .merge(more)
+        .layer(from_fn_with_state(state.clone(), authenticate))
         .layer(from_fn_with_state(state.clone(), context::bounded));
-    Router::new()
-        .route("/", get(async || Redirect::temporary(DOCS)))
-        .route(HEALTHZ, get(health::healthz))
-        .route(READYZ, get(ready::readyz))
-        .route(METRICS, get(metrics::metrics))
-        .route(OPENAPI, get(openapi::document))
-        .route(DOCS, get(docs::page))
-        .route(DOCS_STYLE, get(docs::style))
+    operations()
+        .into_router()
         .merge(data)
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)

@@ -73,7 +73,7 @@ async fn look(state: &ApiState) -> Result<Seen, RepoError> {
 /// Who holds which lease. It only tells standing by from running, and both are ready: a worker pool that is busy must not make
 /// the process unready, so what cannot be read in time is left out.
 async fn leases(state: &ApiState) -> Vec<LeaseStanding> {
-    let Some(pool) = state.operations() else { return Vec::new() };
+    let pool = state.operations();
     let limit = Duration::from_millis(PROBE_TIMEOUT_MS);
     match tokio::time::timeout(limit, operations::leases(pool)).await {
         Ok(Ok(leases)) => leases,

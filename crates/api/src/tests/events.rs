@@ -199,6 +199,49 @@ async fn a_rare_event_is_found_by_going_on_and_no_page_looks_at_more_than_its_bo
 }
 
 #[tokio::test]
+async fn a_match_on_the_last_row_that_a_page_looks_at_is_on_it_and_the_walk_goes_on_behind_it() {
+    let api = Api::followed().await;
+    let seed = api.seed(CHAIN);
+    // 9,999 others above the first match, which is therefore the last row of the first page, in either direction.
+    sqlx::query(
+        "INSERT INTO chain_events (chain_id, block_number, block_hash, log_index, id, tx_hash, tx_index, contract_address, topics, data)
+         SELECT $1, 10 + n / 200, sha256(int8send(10 + n / 200)), n % 200, 1000000 + n, sha256(int8send(n)), 0, $2, '', ''
+         FROM generate_series(0, $3 - 2) n",
+    )
+    .bind(seed.chain_id)
+    .bind(text(3))
+    .bind(i64::from(EVENTS_SCANNED_PER_PAGE))
+    .execute(seed.pool)
+    .await
+    .unwrap();
+    seed.run("INSERT INTO chain_live SELECT chain_id, tx_hash, log_index, id, block_number FROM chain_events WHERE chain_id = $1").await;
+    for block_number in [1, 5, 90, 95] {
+        seed.event(&EventSeed { contract: text(2), ..EventSeed::at(block_number, 0) }).await;
+    }
+    for (filters, first, second) in [("&order=desc&to_block=89", 5, 1), ("&order=asc&from_block=10", 90, 95)]
+    {
+        for limit in ["", "&limit=1"] {
+            let path = format!("{EVENTS}&contract={}{filters}{limit}", text(2));
+            let page = api.ok(&path).await;
+            assert_eq!(places(page["items"].as_array().unwrap()), [(first, 0)], "{path}");
+            let cursor = page["next_cursor"].as_str().unwrap();
+            let page = api.ok(&format!("{path}&cursor={cursor}")).await;
+            assert_eq!(places(page["items"].as_array().unwrap()), [(second, 0)], "{path}");
+            assert_eq!(page["next_cursor"], Value::Null);
+        }
+    }
+}
+
+#[tokio::test]
+async fn before_a_block_is_covered_the_lag_counts_from_the_first_one_of_interest() {
+    let api = Api::followed().await;
+    let uncovered = "UPDATE chains SET start_block = 90, head_number = NULL, head_hash = NULL, confirmed_number = NULL, final_number = NULL,
+                     rpc_head_number = 100 WHERE chain_id = $1";
+    api.seed(CHAIN).run(uncovered).await;
+    assert_eq!(api.ok(EVENTS).await["fresh"]["lag_blocks"], 11, "90 to 100");
+}
+
+#[tokio::test]
 async fn a_halted_chain_answers_as_stale() {
     let api = Api::followed().await;
     api.seed(CHAIN).run("UPDATE chains SET state = 'halted', halt = '{\"what\": \"a reorg past finality\"}' WHERE chain_id = $1").await;

@@ -15,12 +15,16 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
+use plimsoll_identity::Authenticator;
+use plimsoll_identity::keys::{KeyTexts, generate_pem};
+use plimsoll_identity::token::Tokens;
 use plimsoll_store::Db;
+use plimsoll_store::idempotency::{KeyOptions, Keys};
 use serde_json::Value;
 use tower::ServiceExt;
 
 use crate::routes::router_with;
-use crate::{ApiOptions, ApiState, Roles};
+use crate::{ApiOptions, ApiState, Roles, Services};
 use seed::Seed;
 
 /// A chain that nobody else in these tests has.
@@ -30,6 +34,17 @@ const REQUEST_ID: &str = "the-request";
 fn recorder() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| crate::metrics::install().unwrap()).clone()
+}
+
+/// Tokens that this process alone signs.
+fn tokens() -> Tokens {
+    let keys = KeyTexts { signing: generate_pem(), verifying: Vec::new() };
+    Tokens::new(plimsoll_identity::keys::Keys::load(&keys).unwrap(), "https://plimsoll.example", "plimsoll")
+}
+
+fn services(db: &Db, keys: Keys, roles: Roles) -> Services {
+    let authenticator = Authenticator::new(db.clone(), tokens());
+    Services { db: db.clone(), authenticator, keys, prometheus: recorder(), roles }
 }
 
 /// The API over a database of its own.
@@ -54,8 +69,8 @@ impl Api {
 
     async fn start_with(options: ApiOptions, more: Router<ApiState>) -> Self {
         let (db, roles) = (plimsoll_store::testing::db().await, Roles::of("here:1"));
-        let state =
-            ApiState::new(db.app().clone(), Some(db.worker().clone()), recorder(), roles.clone(), options);
+        let keys = Keys::new(db.clone(), "here:1", KeyOptions::default());
+        let state = ApiState::new(services(&db, keys, roles.clone()), options);
         Self { router: router_with(state.clone(), more), db, state, roles }
     }
 

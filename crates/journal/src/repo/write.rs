@@ -97,11 +97,14 @@ pub(crate) async fn set_marks(
         marks.finalized.map(to_i64),
         marks.rpc_head.map(to_i64)
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    sqlx::query!("SELECT pg_notify('plimsoll_journal', $1)", format!("{chain_id}:{}", marks.next_seq - 1))
-        .execute(conn)
-        .await?;
+    Ok(())
+}
+
+/// Tells the other processes, once this is committed.
+pub(crate) async fn announce(conn: &mut PgConnection, announcement: &str) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_notify('plimsoll_journal', $1)", announcement).execute(conn).await?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::record::Block;
 use crate::repo::read::{self, Row};
 use crate::repo::write::{self, ChainRow};
 use crate::repo::{to_i64, to_u64};
+use crate::tail::End;
 
 /// How many journal rows are read at a time when a writer finds out where it stands.
 const OPEN_PAGE: i64 = 10_000;
@@ -38,6 +39,14 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Where the journal ends. It is being backfilled while it does not cover the block that was announced as final.
+    pub(super) fn end(&self) -> End {
+        let covered = self.head.map(|(number, _)| number);
+        let is_backfilling =
+            self.final_block.as_ref().is_some_and(|f| covered.is_none_or(|number| number < f.number));
+        End { seq: self.next_seq - 1, is_backfilling }
+    }
+
     /// Reads it back, in the transaction that holds the chain's row.
     pub(super) async fn read(
         conn: &mut PgConnection,

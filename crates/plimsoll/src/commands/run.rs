@@ -130,6 +130,7 @@ async fn start_roles(
         config,
         db: database.db.clone(),
         leases: leases.clone(),
+        holder,
         board,
         prometheus,
         listener,

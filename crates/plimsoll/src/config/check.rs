@@ -18,7 +18,7 @@ use super::load::Environment;
 use super::problem::Problems;
 use super::read::Group;
 use super::source::{Origin, shorten};
-use super::{Api, Config, LogFormat, Logging, Tenant};
+use super::{Api, Config, Identity, LogFormat, Logging, Tenant};
 
 struct Check<'a> {
     base: &'a Path,
@@ -51,6 +51,7 @@ pub(crate) fn check(
         );
     }
     let api = root.group("api").and_then(|group| check.api(group));
+    let identity = root.group("identity").and_then(|group| check.identity(group));
     let logging = root.group("logging").and_then(|group| check.logging(group));
     let verify_rows_per_second = root.group("verify").and_then(|g| narrow(g.integer("rows_per_second")));
     let lease_term = root.group("leases").and_then(|g| duration(g, "term_ms"));
@@ -61,6 +62,7 @@ pub(crate) fn check(
             tenants,
             chains,
             api: api?,
+            identity: identity?,
             logging: logging?,
             verify_rows_per_second: verify_rows_per_second?,
             lease_term: lease_term?,
@@ -120,12 +122,38 @@ impl Check<'_> {
                 None
             }
         };
+        let listen = listen?;
         Some(Api {
-            listen: listen?,
+            listen,
             listen_origin: group.origin_of("listen"),
+            public_url: self.public_url(group, listen)?,
+            open_reads: group.text("anonymous_reads")? == "allow",
             request_timeout: duration(group, "request_timeout_ms")?,
             max_concurrent_requests: narrow(group.integer("max_concurrent_requests"))?,
             max_connections: narrow(group.integer("max_connections"))?,
+        })
+    }
+
+    /// An origin: a scheme, a host and perhaps a port. What sign-in messages name has no path.
+    fn public_url(&mut self, group: &Group, listen: SocketAddr) -> Option<String> {
+        let Some(given) = group.text("public_url") else { return Some(format!("http://{listen}")) };
+        let url = given.strip_suffix('/').unwrap_or(given);
+        let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        if authority.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
+            return Some(url.to_owned());
+        }
+        self.problems.add(
+            group.origin_of("public_url"),
+            "`api.public_url` is not of the form `https://host` or `https://host:port`",
+            "give the scheme, the host and, if it is not the usual one, the port under which users reach the API, and no path",
+        );
+        None
+    }
+
+    fn identity(&mut self, group: &Group) -> Option<Identity> {
+        Some(Identity {
+            keys_dir: self.base.join(group.text("keys_dir")?),
+            keys_origin: group.origin_of("keys_dir"),
         })
     }
 

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 pub(crate) use load::{Environment, Loaded, load};
 pub(crate) use problem::Problems;
+pub(crate) use schema::did_you_mean;
 pub(crate) use source::Origin;
 
 /// The commented example, which `plimsoll config example` prints.
@@ -45,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) chains: Vec<Chain>,
     pub(crate) api: Api,
+    pub(crate) identity: Identity,
     pub(crate) logging: Logging,
     pub(crate) verify_rows_per_second: u32,
     pub(crate) lease_term: Duration,
@@ -114,9 +116,18 @@ pub(crate) struct Contract {
 pub(crate) struct Api {
     pub(crate) listen: SocketAddr,
     pub(crate) listen_origin: Origin,
+    /// Without a `/` at its end.
+    pub(crate) public_url: String,
+    pub(crate) open_reads: bool,
     pub(crate) request_timeout: Duration,
     pub(crate) max_concurrent_requests: usize,
     pub(crate) max_connections: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) keys_dir: PathBuf,
+    pub(crate) keys_origin: Origin,
 }
 
 #[derive(Clone, Debug)]

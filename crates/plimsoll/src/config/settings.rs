@@ -229,6 +229,18 @@ pub(crate) const ROOT: Section = Section {
                     Absent::Default("127.0.0.1:8080"),
                     "The address and port of the API, as `127.0.0.1:8080` or `[::]:8080`.",
                 ),
+                key(
+                    "public_url",
+                    Kind::Url,
+                    Absent::Optional,
+                    "Where users reach the API, as `https://plimsoll.example`: sign-in messages, links and tokens name it. Without it: `http://` and `listen`.",
+                ),
+                key(
+                    "anonymous_reads",
+                    Kind::Choice(&["allow", "refuse"]),
+                    Absent::Default("allow"),
+                    "Whether what the chains made public (positions, events, how far a chain is followed) is answered without a credential.",
+                ),
                 integer(
                     "request_timeout_ms",
                     1_000,
@@ -251,6 +263,17 @@ pub(crate) const ROOT: Section = Section {
                     "How many connections the API keeps open at once; one more waits in the listener's queue.",
                 ),
             ],
+            sections: &[],
+        },
+        Section {
+            name: "identity",
+            repeated: false,
+            keys: &[key(
+                "keys_dir",
+                Kind::Path,
+                Absent::Default("./plimsoll-keys"),
+                "Where the keys are that sign access tokens: `signing.pem` signs, every other `*.pem` verifies. One is made where there is none; processes that serve the API together need the same.",
+            )],
             sections: &[],
         },
         Section {

@@ -306,6 +306,7 @@ fn every_setting_can_be_given_by_its_variable() {
                 "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into()
             }
             ("api.listen", _) => "127.0.0.1:1".into(),
+            ("api.public_url", _) => "https://plimsoll.example".into(),
             ("logging.level", _) => "debug".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
             ("chain[0].finality_depth" | "chain[0].backfill_max_blocks", _) => "500".into(),

@@ -13,7 +13,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{House, Probe, TENANT, post, write};
 use crate::ApiState;
-use crate::idempotency::{Answered, Declaration, Execution, Reply, WriteMethod, WriteRoutes};
+use crate::gateway::{Access, Declaration, Routes, WriteMethod};
+use crate::idempotency::{Answered, Execution, Reply};
 use crate::problem::{Problem, ProblemKind};
 use crate::routes::router_with;
 
@@ -74,9 +75,9 @@ async fn line_8_two_hundred_handlers_wait_on_one_batch_writer_and_hold_no_connec
         let queue = queue.clone();
         move |execution, body| posting(queue.clone(), execution, body)
     };
-    let routes = WriteRoutes::<ApiState>::new(house.keys.clone())
-        .route(Declaration::requiring_key(WriteMethod::Post, POSTINGS), handler);
-    let router = router_with(house.state.clone(), routes.into_router());
+    let routes = Routes::<ApiState>::default()
+        .write(Declaration::requiring_key(WriteMethod::Post, POSTINGS, Access::Anybody), handler);
+    let router = router_with(house.state.clone(), super::behind(routes));
     let request = |at: usize| post(POSTINGS, &format!("k{at}"), &json!({"name": at}));
 
     let calls: Vec<_> =

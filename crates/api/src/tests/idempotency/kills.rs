@@ -16,7 +16,8 @@ use plimsoll_store::{DatabaseUrls, PoolSizes};
 use serde_json::{Value, json};
 
 use super::{Answer, House, Probe, TENANT, post, write};
-use crate::idempotency::{Answered, Declaration, Execution, Reply, WriteMethod, WriteRoutes};
+use crate::gateway::{Access, Declaration, Routes, WriteMethod};
+use crate::idempotency::{Answered, Execution, Reply};
 use crate::problem::{Problem, ProblemKind};
 use crate::{ApiState, routes::router_with};
 
@@ -53,15 +54,17 @@ async fn transfer(
     let tenant_id = execution.scope().tenant_id;
     let mut effect = execution.begin_effects().await?;
     let at = write(&mut effect, tenant_id, "booked").await?;
-    Ok(effect.commit(Reply::json(StatusCode::CREATED, &json!({"id": id, "booked": at}))?).await?)
+    Ok(effect
+        .commit(super::entry("booked"), Reply::json(StatusCode::CREATED, &json!({"id": id, "booked": at}))?)
+        .await?)
 }
 
 fn transfers(house: &House) -> Router {
     let probe = house.probe.clone();
     let handler = move |execution, body| transfer(probe.clone(), execution, body);
-    let routes = WriteRoutes::<ApiState>::new(house.keys.clone())
-        .route(Declaration::requiring_key(WriteMethod::Post, TRANSFERS), handler);
-    router_with(house.state.clone(), routes.into_router())
+    let routes = Routes::<ApiState>::default()
+        .write(Declaration::requiring_key(WriteMethod::Post, TRANSFERS, Access::Anybody), handler);
+    router_with(house.state.clone(), super::behind(routes))
 }
 
 /// Polls so many times, unless it is ready before, and drops it. `restless`: polls whether or not there is news, so that tasks which it

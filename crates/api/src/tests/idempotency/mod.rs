@@ -14,6 +14,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Json;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::middleware::map_request;
+use plimsoll_bus::Keys as Demanded;
+use plimsoll_bus::audit::Entry;
 use plimsoll_store::idempotency::{KeyOptions, Keys};
 use plimsoll_store::{DatabaseUrls, Db, PoolSizes, testing};
 use plimsoll_types::Context;
@@ -23,10 +26,9 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::recorder;
-use crate::idempotency::{
-    Answered, ContentHeader, Declaration, Effect, Execution, Reply, WriteMethod, WriteRoutes,
-};
+use super::services;
+use crate::gateway::{Access, Declaration, Routes, WriteMethod};
+use crate::idempotency::{Answered, ContentHeader, Effect, Execution, Reply};
 use crate::problem::{Problem, ProblemKind};
 use crate::repo::RepoError;
 use crate::routes::router_with;
@@ -152,8 +154,8 @@ impl House {
             max_concurrent_requests: 1_024,
             ..ApiOptions::default()
         };
-        let state = ApiState::new(db.app().clone(), None, recorder(), Roles::of("here:1"), api);
-        let router = router_with(state.clone(), routes(&keys, &probe).into_router());
+        let state = ApiState::new(services(&db, keys.clone(), Roles::of("here:1")), api);
+        let router = router_with(state.clone(), behind(routes(&probe)));
         Self { urls: urls.clone(), db, keys, probe, state, router }
     }
 
@@ -196,11 +198,31 @@ fn caller(tenant_id: Option<Uuid>, actor: &str) -> Context {
     Context { tenant_id, ..Context::new(Uuid::new_v4(), actor) }
 }
 
+/// Who asks, in the place of a credential: what is proved here is not who it is.
+#[derive(Clone)]
+struct Asks(Context);
+
+/// These routes, where who asks is taken from [`Asks`].
+fn behind(routes: Routes<ApiState>) -> Router<ApiState> {
+    routes.into_router().layer(map_request(async |mut request: Request<Body>| {
+        let asks = request.extensions_mut().remove::<Asks>();
+        if let Some(Asks(context)) = asks {
+            request.extensions_mut().insert(context);
+        }
+        request
+    }))
+}
+
+/// What the audit is to say of an effect.
+fn entry(what: &str) -> Entry {
+    Entry::new("test.effect.create", "effect", what).demanding(Demanded::Platform)
+}
+
 /// A request as authentication hands it on.
 fn post(path: &str, key: &str, body: &Value) -> Request<Body> {
     let request = Request::post(path)
         .header("content-type", "application/json")
-        .extension(caller(Some(TENANT), "user:ada"));
+        .extension(Asks(caller(Some(TENANT), "user:ada")));
     let request = if key.is_empty() { request } else { request.header("idempotency-key", key) };
     request.body(Body::from(body.to_string())).unwrap()
 }
@@ -236,7 +258,7 @@ async fn thing(probe: Arc<Probe>, execution: Execution, body: Value) -> Result<A
         }
         "frozen" => {
             let (effect, _) = effect(execution, "frozen").await?;
-            Ok(effect.commit(Reply::empty(StatusCode::BAD_GATEWAY)).await?)
+            Ok(effect.commit(entry("frozen"), Reply::empty(StatusCode::BAD_GATEWAY)).await?)
         }
         "panic" if probe.executions() == 1 => {
             let (_effect, _) = effect(execution, "panic").await?;
@@ -247,21 +269,21 @@ async fn thing(probe: Arc<Probe>, execution: Execution, body: Value) -> Result<A
             let reply = Reply::json(StatusCode::CREATED, &json!({"at": at, "name": body["name"]}))?
                 .with_header(ContentHeader::Location, format!("{THINGS}/{at}"))
                 .with_header(ContentHeader::ETag, format!("\"{at}\""));
-            Ok(effect.commit(reply).await?)
+            Ok(effect.commit(entry("created"), reply).await?)
         }
     }
 }
 
-fn routes(keys: &Keys, probe: &Arc<Probe>) -> WriteRoutes<ApiState> {
+fn routes(probe: &Arc<Probe>) -> Routes<ApiState> {
     let handler = |probe: &Arc<Probe>| {
         let probe = probe.clone();
         move |execution: Execution, Json(body): Json<Value>| thing(probe.clone(), execution, body)
     };
-    let secret = Declaration::requiring_key(WriteMethod::Post, TOKENS).with_secret_answers();
-    WriteRoutes::new(keys.clone())
-        .route(Declaration::requiring_key(WriteMethod::Post, THINGS), handler(probe))
-        .route(Declaration::requiring_key(WriteMethod::Put, THINGS), handler(probe))
-        .route(Declaration::with_optional_key(WriteMethod::Post, NOTES), handler(probe))
-        .route(Declaration::requiring_key(WriteMethod::Post, "/api/v1/metered"), handler(probe))
-        .route(secret, handler(probe))
+    let moving = |method, path| Declaration::requiring_key(method, path, Access::Anybody);
+    Routes::default()
+        .write(moving(WriteMethod::Post, THINGS), handler(probe))
+        .write(moving(WriteMethod::Put, THINGS), handler(probe))
+        .write(Declaration::with_optional_key(WriteMethod::Post, NOTES, Access::Anybody), handler(probe))
+        .write(moving(WriteMethod::Post, "/api/v1/metered"), handler(probe))
+        .write(moving(WriteMethod::Post, TOKENS).with_secret_answers(), handler(probe))
 }

@@ -9,8 +9,8 @@ use axum::routing::post;
 use tower::ServiceExt;
 
 use super::{House, NOTES, THINGS, TOKENS};
-use crate::idempotency::{Declared, WriteMethod, WriteRoutes};
-use crate::routes::{PATHS, router, router_with};
+use crate::gateway::{Access, Declaration, Declared, Routes, WriteMethod};
+use crate::routes::{DECLARATIONS, router, router_with};
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
@@ -39,29 +39,24 @@ async fn undeclared(router: &Router, paths: &[&str]) -> Vec<String> {
 #[tokio::test]
 async fn every_route_that_may_change_something_has_a_declaration() {
     let house = House::start().await;
-    assert_eq!(undeclared(&router(house.state.clone()), PATHS).await, Vec::<String>::new());
-    let paths = crate::openapi().paths.paths;
-    for path in paths.keys() {
-        assert!(PATHS.contains(&path.as_str()), "{path} is not among the paths that are looked at");
-    }
+    let paths: Vec<_> = DECLARATIONS.iter().map(|declaration| declaration.path).collect();
+    assert_eq!(undeclared(&router(house.state.clone()), &paths).await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn the_walk_finds_a_route_without_a_declaration() {
     let house = House::start().await;
     let stray = Router::new().route("/api/v1/stray", post(async || "done"));
-    let exempt = WriteRoutes::new(house.keys.clone()).exempt(
-        WriteMethod::Post,
-        "/api/v1/exempt",
-        "changes nothing",
+    let exempt = Routes::default().exempt(
+        Declaration::exempt(WriteMethod::Post, "/api/v1/exempt", Access::Anybody, "changes nothing"),
         async || "done",
     );
-    let more =
-        super::routes(&house.keys, &house.probe).into_router().merge(exempt.into_router()).merge(stray);
+    let routes = super::routes(&house.probe);
+    assert_eq!(routes.declarations().len(), 5);
+    let more = routes.merge(exempt).into_router().merge(stray);
     let router = router_with(house.state.clone(), more);
     let paths = [THINGS, NOTES, TOKENS, "/api/v1/exempt", "/api/v1/stray", "/api/v1/chains/{chain_id}"];
     assert_eq!(undeclared(&router, &paths).await, ["POST /api/v1/stray"]);
-    assert_eq!(super::routes(&house.keys, &house.probe).declarations().len(), 5);
 }
 
 /// Every source of this crate but the tests and the one place where such routes are made, with its text.
@@ -70,7 +65,7 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
         let path = entry.unwrap().path();
         let name = path.strip_prefix(SOURCES).unwrap().display().to_string();
         if path.is_dir() {
-            if !matches!(name.as_str(), "tests" | "idempotency") {
+            if !matches!(name.as_str(), "tests" | "gateway") {
                 sources(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -79,25 +74,36 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// The walk asks the paths that it knows. A route at another would be made with one of these.
+/// The walks ask the paths that are declared. A route at another would be made like this.
 #[test]
-fn routes_that_change_something_are_made_in_one_place_alone() {
+fn routes_are_made_in_one_place_alone() {
     let mut found = Vec::new();
     sources(Path::new(SOURCES), &mut found);
     assert!(found.iter().any(|(name, _)| name == "routes/mod.rs"), "{found:?}");
     for (name, text) in found {
-        for makes in ["post", "put", "patch", "delete", "any", "on"] {
-            for way in [format!(" {makes}("), format!(".{makes}("), format!("::{makes}(")] {
-                let is_of_a_route = |line: &&str| {
-                    line.contains(&way)
-                        && (line.contains(".route(") || line.contains("routing::") || line.contains("get("))
-                };
-                assert_eq!(text.lines().find(is_of_a_route), None, "{name}");
-            }
-            for import in text.lines().filter(|line| line.contains("axum::routing::")) {
-                let words: Vec<&str> = import.split(|c: char| !c.is_alphanumeric()).collect();
-                assert!(!words.contains(&makes), "{name}: {import}");
-            }
+        for way in ["axum::routing", ".route(", ".route_service(", ".nest(", ".nest_service("] {
+            assert_eq!(text.lines().find(|line| line.contains(way)), None, "{name} makes a route by {way}");
         }
     }
+}
+
+#[test]
+fn what_is_served_and_what_is_documented_are_the_same_routes() {
+    let document = crate::openapi();
+    let mut documented: Vec<String> = Vec::new();
+    for (path, item) in &document.paths.paths {
+        let item = serde_json::to_value(item).unwrap();
+        let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters");
+        documented.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
+    }
+    // For people with a browser: the way to the documentation, and its looks.
+    let is_shown = |path: &str| !matches!(path, "/" | "/docs" | "/docs/style.css");
+    let mut served: Vec<String> = DECLARATIONS
+        .iter()
+        .filter(|declaration| is_shown(declaration.path))
+        .map(|declaration| format!("{} {}", declaration.method(), declaration.path))
+        .collect();
+    documented.sort();
+    served.sort();
+    assert_eq!(documented, served);
 }

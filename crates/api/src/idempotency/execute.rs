@@ -1,27 +1,23 @@
-//! The only way to a route that changes something, and what every request to one passes.
+//! What every request to a route that changes something passes.
 
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::State;
 use axum::extract::{FromRequest, Request};
-use axum::handler::Handler;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, on};
 use metrics::{counter, histogram};
 use plimsoll_store::idempotency::{self, Asked, Entered, Fingerprint, Key, Keys, Replay, Scope};
 use plimsoll_types::Context;
 use tracing::Instrument;
 
-use super::declaration::{Declaration, KeyPolicy};
 use super::execution::Execution;
 use super::header;
 use super::reply::{self, Answered};
 use crate::context::RequestId;
+use crate::gateway::{Declaration, KeyPolicy};
 use crate::limits::BODY_MAX_BYTES;
 use crate::problem::{Problem, ProblemKind};
 
@@ -35,92 +31,8 @@ const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 pub struct ApiVersion(pub &'static str);
 
-/// Response extension: the route has a declaration.
-#[derive(Clone, Copy, Debug)]
-pub struct Declared;
-
-/// Routes that change something, each with its declaration.
-#[derive(Debug)]
-pub struct WriteRoutes<S> {
-    keys: Keys,
-    router: Router<S>,
-    declarations: Vec<Declaration>,
-}
-
-impl<S: Clone + Send + Sync + 'static> WriteRoutes<S> {
-    /// None yet.
-    #[must_use]
-    pub fn new(keys: Keys) -> Self {
-        Self { keys, router: Router::new(), declarations: Vec::new() }
-    }
-
-    /// Adds a route. What `E` extracts (one extractor, or a tuple of them) is looked at before the key is claimed: a request that it
-    /// refuses was not executed. The caller is the request extension [`Context`], which authentication puts there; without one every
-    /// request is refused.
-    #[must_use]
-    pub fn route<E, F, Fut, R>(self, declaration: Declaration, handler: F) -> Self
-    where
-        E: FromRequest<S> + Send + 'static,
-        F: Fn(Execution, E) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Answered, R>> + Send + 'static,
-        R: IntoResponse + Send + 'static,
-    {
-        let keys = self.keys.clone();
-        let answer = move |State(state): State<S>, request: Request| {
-            let (keys, handler) = (keys.clone(), handler.clone());
-            async move {
-                let answer = answer(&keys, &declaration, &handler, &state, request).await;
-                declared(answer.unwrap_or_else(|refusal| refusal))
-            }
-        };
-        let method = on(declaration.method.filter(), answer);
-        self.add(declaration, method)
-    }
-
-    /// Adds a route that looks at no key, and says why.
-    #[must_use]
-    pub fn exempt<H, T>(
-        self,
-        method: super::WriteMethod,
-        path: &'static str,
-        why: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, S>,
-        T: 'static,
-    {
-        let declaration = Declaration { method, path, key: KeyPolicy::Exempt(why), is_secret: false };
-        let method = on(method.filter(), handler)
-            .layer(axum::middleware::map_response(async |response: Response| declared(response)));
-        self.add(declaration, method)
-    }
-
-    fn add(mut self, declaration: Declaration, method: MethodRouter<S>) -> Self {
-        self.router = self.router.route(declaration.path, method);
-        self.declarations.push(declaration);
-        self
-    }
-
-    /// What was declared.
-    #[must_use]
-    pub fn declarations(&self) -> &[Declaration] {
-        &self.declarations
-    }
-
-    /// The routes, to be merged with those that only read.
-    pub fn into_router(self) -> Router<S> {
-        self.router
-    }
-}
-
-fn declared(mut response: Response) -> Response {
-    response.extensions_mut().insert(Declared);
-    response
-}
-
 /// From the request to its answer. The error is a refusal: nothing was executed under the key.
-async fn answer<S, E, F, Fut, R>(
+pub(crate) async fn execute<S, E, F, Fut, R>(
     keys: &Keys,
     declaration: &Declaration,
     handler: &F,
@@ -135,9 +47,15 @@ where
     S: Send + Sync,
 {
     let (parts, body) = request.into_parts();
-    let scope = scope(declaration, &parts).map_err(Problem::into_response)?;
+    let caller = caller(declaration, &parts).map_err(Problem::into_response)?;
+    let scope = Scope {
+        tenant_id: caller.tenant_id,
+        principal: caller.actor.clone(),
+        method: declaration.method().to_string(),
+        route: declaration.path.to_owned(),
+    };
     let chosen = header::key(&parts.headers).map_err(Problem::into_response)?;
-    if chosen.is_none() && declaration.key == KeyPolicy::Required {
+    if chosen.is_none() && matches!(declaration.write, Some((_, KeyPolicy::Required))) {
         let detail = "this path moves value, and the request has no `Idempotency-Key`";
         return Err(Problem::new(ProblemKind::MissingIdempotencyKey, detail).into_response());
     }
@@ -185,7 +103,7 @@ where
             claim.withhold_response();
         }
         let ended = claim.ended();
-        match handler(Execution::new(claim, instance, request_id), extracted).await {
+        match handler(Execution::new(claim, caller, instance, request_id), extracted).await {
             Ok(answered) => Ok(answered.into_response()),
             Err(refusal) => {
                 // Whoever reads the refusal may use the key for something else at once.
@@ -199,19 +117,13 @@ where
     work.instrument(span).await
 }
 
-fn scope(declaration: &Declaration, parts: &Parts) -> Result<Scope, Problem> {
-    let Some(caller) = parts.extensions.get::<Context>() else {
+fn caller(declaration: &Declaration, parts: &Parts) -> Result<Context, Problem> {
+    parts.extensions.get::<Context>().cloned().ok_or_else(|| {
         tracing::error!(
             route = declaration.path,
             "a write without a caller: no authentication is in front of it"
         );
-        return Err(Problem::new(ProblemKind::Internal, "nobody is known to ask for this"));
-    };
-    Ok(Scope {
-        tenant_id: caller.tenant_id,
-        principal: caller.actor.clone(),
-        method: declaration.method.http().to_string(),
-        route: declaration.path.to_owned(),
+        Problem::new(ProblemKind::Internal, "nobody is known to ask for this")
     })
 }
 
