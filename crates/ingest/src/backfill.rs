@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use plimsoll_chain::{ErrorClass, Rpc};
+use plimsoll_chain::{ErrorClass, Header, Rpc};
 use plimsoll_journal::{NewBlock, NewEvent, Transaction};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::content::Wanted;
 use crate::error::IngestError;
+use crate::plan::BlockId;
 use crate::{Session, new_block};
 
 /// Blocks of a range whose transactions are looked through at a time, when senders are watched.
@@ -33,14 +34,16 @@ struct InFlight {
 }
 
 impl Session<'_> {
-    /// Brings in every range from the journal's head (or `first`) to `last`, which is final.
+    /// Brings in every range from `first`, where the journal ends, to the block `on`, which the journal has announced as final. Each comes from a
+    /// node that has this very block, so it is of the chain that it ends, whatever has become of the endpoint since.
     pub(crate) async fn backfill(
         &mut self,
         wanted: &Arc<Wanted>,
         first: u64,
-        last: u64,
+        on: BlockId,
         cancel: &CancellationToken,
     ) -> Result<(), IngestError> {
+        let (last, _) = on;
         tracing::info!(chain_id = wanted.chain_id, first, last, "backfill");
         let started = Instant::now();
         let mut events = 0;
@@ -51,7 +54,7 @@ impl Session<'_> {
         while next <= last || !in_flight.is_empty() {
             while next <= last && in_flight.len() < self.config.ranges_in_flight.max(1) {
                 let to = last.min(next + self.interval.blocks() - 1);
-                let task = tokio::spawn(fetch(self.rpc.clone(), wanted.clone(), next, to));
+                let task = tokio::spawn(fetch(self.rpc.clone(), wanted.clone(), next, to, on));
                 in_flight.push_back(InFlight { from: next, to, task: AbortOnDropHandle::new(task) });
                 next = to + 1;
             }
@@ -111,17 +114,26 @@ impl Session<'_> {
     }
 }
 
-async fn fetch(rpc: Rpc, wanted: Arc<Wanted>, from: u64, to: u64) -> Result<Fetched, IngestError> {
+async fn fetch(
+    rpc: Rpc,
+    wanted: Arc<Wanted>,
+    from: u64,
+    to: u64,
+    on: BlockId,
+) -> Result<Fetched, IngestError> {
     let started = Instant::now();
-    let (logs, end) = if wanted.filter.addresses.is_empty() {
-        (Vec::new(), rpc.header_by_number(to).await?)
+    let range = if wanted.filter.addresses.is_empty() {
+        rpc.header_on(to, on).await?.map(|end| (Vec::new(), end))
     } else {
-        rpc.range(from, to, &wanted.filter).await?.map_or((Vec::new(), None), |(logs, end)| (logs, Some(end)))
+        rpc.range(from, to, on, &wanted.filter).await?
     };
     let elapsed = started.elapsed();
     let inconsistent = |what: String| IngestError::Inconsistent { chain_id: wanted.chain_id, what };
-    let end = end.ok_or_else(|| {
-        inconsistent(format!("block {to} is below the head that was shown, and is not known"))
+    let (logs, end) = range.ok_or_else(|| {
+        let (number, hash) = on;
+        inconsistent(format!(
+            "it had block {number} as {hash}, and now does not have it, or not block {to} below it"
+        ))
     })?;
     let foreign =
         logs.iter().rev().take_while(|log| log.block_number == to).find(|log| log.block_hash != end.hash);
@@ -129,29 +141,28 @@ async fn fetch(rpc: Rpc, wanted: Arc<Wanted>, from: u64, to: u64) -> Result<Fetc
         return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
     }
     let count = logs.len() as u64;
-    let transactions = transactions(&rpc, &wanted, from, to).await?;
+    let transactions = transactions(&rpc, &wanted, from, &end).await?;
     let decoder = wanted.clone();
     let events = tokio::task::spawn_blocking(move || decoder.events(logs)).await??;
     Ok(Fetched { events, transactions, end: new_block(&end), logs: count, elapsed })
 }
 
-/// The watched senders' transactions of a range, block by block: no endpoint serves them by sender.
+/// The watched senders' transactions of the blocks from `from` to `end`, block by block: no endpoint serves them by sender.
 async fn transactions(
     rpc: &Rpc,
     wanted: &Wanted,
     from: u64,
-    to: u64,
+    end: &Header,
 ) -> Result<Vec<Transaction>, IngestError> {
     if wanted.senders.is_empty() {
         return Ok(Vec::new());
     }
-    let headers = rpc.headers_by_number(from, to).await?;
-    let blocks = headers.into_iter().zip(from..=to).map(|(header, number)| async move {
-        let header = header.ok_or_else(|| IngestError::Inconsistent {
-            chain_id: wanted.chain_id,
-            what: format!("block {number} is below the head that was shown, and is not known"),
-        })?;
-        wanted.transactions(rpc, number, header.hash).await
-    });
+    let headers: Vec<_> = rpc.headers_by_number(from, end.number).await?.into_iter().flatten().collect();
+    let is_linked = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
+    if !is_linked || headers.first().map(|h| h.number) != Some(from) || headers.last() != Some(end) {
+        let what = format!("blocks {from} to {} are not the chain that ends with {}", end.number, end.hash);
+        return Err(IngestError::Inconsistent { chain_id: wanted.chain_id, what });
+    }
+    let blocks = headers.iter().map(|header| wanted.transactions(rpc, header.number, header.hash));
     stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await
 }

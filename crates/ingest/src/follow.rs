@@ -105,6 +105,10 @@ impl Session<'_> {
         cancel: &CancellationToken,
     ) -> Result<Round, IngestError> {
         let tail = self.tail();
+        // What is looked at from here on is reached from this very head, by hash or in one batch with it.
+        if !tail.is_linked((head.number, head.hash), head.parent_hash) {
+            self.check_chain().await?;
+        }
         if let Some((first, last)) = self.unfinished_backfill() {
             return self.finish_backfill(wanted, &tail, first, last, head, cancel).await;
         }
@@ -128,7 +132,7 @@ impl Session<'_> {
                     return Ok(Round::Done);
                 }
                 if final_to >= first {
-                    self.take_final(wanted, &tail, first, final_to, cancel).await
+                    self.take_final(wanted, &tail, first, final_to, head, cancel).await
                 } else {
                     self.take_branch(wanted, &tail, head).await
                 }
@@ -150,17 +154,18 @@ impl Session<'_> {
         tail: &CanonicalTail,
         first: u64,
         final_to: u64,
+        head: &Header,
         cancel: &CancellationToken,
     ) -> Result<Round, IngestError> {
         if let Some((number, hash)) = tail.tip() {
-            let there = self.known_header(number).await?;
+            let there = self.known_header(number, head).await?;
             if there.hash != hash {
                 return self.take_branch(wanted, tail, &there).await;
             }
         }
-        let end = self.known_header(final_to).await?;
+        let end = self.known_header(final_to, head).await?;
         self.writer.finalize(&new_block(&end)).await?;
-        self.backfill(wanted, first, final_to, cancel).await?;
+        self.backfill(wanted, first, (end.number, end.hash), cancel).await?;
         Ok(Round::Again)
     }
 
@@ -185,19 +190,23 @@ impl Session<'_> {
         if head.number < last.0 {
             return Ok(Round::Done);
         }
-        let there = self.known_header(last.0).await?;
+        let there = self.known_header(last.0, head).await?;
         if there.hash != last.1 {
             return self.take_branch(wanted, tail, &there).await;
         }
-        self.backfill(wanted, first, last.0, cancel).await?;
+        self.backfill(wanted, first, last, cancel).await?;
         Ok(Round::Again)
     }
 
-    /// The header of a block that is not above the head that was just shown.
-    async fn known_header(&self, number: u64) -> Result<Header, IngestError> {
-        self.rpc.header_by_number(number).await?.ok_or_else(|| IngestError::Inconsistent {
+    /// The header of a block that is not above the head that was just shown, on the head's own chain.
+    async fn known_header(&self, number: u64, head: &Header) -> Result<Header, IngestError> {
+        let header = self.rpc.header_on(number, (head.number, head.hash)).await?;
+        header.ok_or_else(|| IngestError::Inconsistent {
             chain_id: self.config.chain_id,
-            what: format!("block {number} is below the head that was shown, and is not known"),
+            what: format!(
+                "its head was block {} as {}, and now it does not have that, or not block {number} below it",
+                head.number, head.hash
+            ),
         })
     }
 

@@ -10,7 +10,9 @@
 //!
 //! **The traps.** A lower head on our own branch is an endpoint that lags, not a reorg. A changed hash at an unchanged height is one. A
 //! lower head on another branch may be a stale backend behind a load balancer: it must be seen several times
-//! ([`plan::Patience`]). A branch that does not meet the journal above finality is not repaired: the chain halts, keeps the evidence, says
+//! ([`plan::Patience`]). What is behind an endpoint's address may be replaced by another chain: a head that is not linked to the journal is
+//! looked into only after the endpoint has shown chain id and genesis block again, and a range of a backfill comes from a node that has the final block
+//! above it. A branch that does not meet the journal above finality is not repaired: the chain halts, keeps the evidence, says
 //! how to go on, and nothing downstream moves.
 
 mod backfill;
@@ -29,7 +31,7 @@ use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::Interval;
 use plimsoll_chain::{ErrorClass, Header, Rpc};
-use plimsoll_journal::{ChainIdentity, NewBlock, Tail, Writer};
+use plimsoll_journal::{ChainIdentity, NewBlock, Tail, WriteError, Writer};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::address_text;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,7 @@ struct Session<'a> {
     config: &'a IngestConfig,
     rpc: &'a Rpc,
     contracts: &'a Contracts,
+    genesis_hash: B256,
     writer: Writer,
     interval: Interval,
     patience: Patience,
@@ -116,27 +119,18 @@ impl Ingest {
 
     /// The endpoint serves the chain that the configuration names, and the contracts exist there. Returns block 0's hash.
     async fn check_chain(&self) -> Result<B256, IngestError> {
-        let found = self.rpc.chain_id().await?;
-        if found != self.config.chain_id {
-            return Err(IngestError::WrongChain { expected: self.config.chain_id, found });
-        }
-        let genesis =
-            self.rpc.header_by_number(0).await?.ok_or(IngestError::NoGenesis { chain_id: found })?;
+        let chain_id = self.config.chain_id;
+        let genesis_hash = genesis_of(&self.rpc, chain_id).await?;
         let head = self.rpc.head().await?;
         let first = self.contracts.start_block();
         if first > head.number {
-            tracing::info!(
-                chain_id = found,
-                first,
-                head = head.number,
-                "the first block of interest lies ahead"
-            );
+            tracing::info!(chain_id, first, head = head.number, "the first block of interest lies ahead");
         }
         for contract in self.contracts.iter().filter(|c| c.start_block <= head.number) {
             match self.rpc.code_at(contract.address, head.hash).await {
                 Ok(code) if code.is_empty() => {
                     return Err(IngestError::NoCode {
-                        chain_id: found,
+                        chain_id,
                         contract: contract.name.to_string(),
                         address: address_text(&contract.address),
                         block_number: head.number,
@@ -149,7 +143,7 @@ impl Ingest {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(genesis.hash)
+        Ok(genesis_hash)
     }
 
     async fn hold(
@@ -174,6 +168,7 @@ impl Ingest {
                 config: &self.config,
                 rpc: &self.rpc,
                 contracts: &self.contracts,
+                genesis_hash: identity.genesis_hash,
                 writer,
                 interval: Interval::new(self.config.range),
                 patience: Patience::default(),
@@ -191,6 +186,28 @@ impl Ingest {
             }
         }
     }
+}
+
+impl Session<'_> {
+    /// The endpoint still serves the chain that it served at first: what is behind its address may have been replaced.
+    async fn check_chain(&self) -> Result<(), IngestError> {
+        let chain_id = self.config.chain_id;
+        let given = genesis_of(self.rpc, chain_id).await?;
+        if given != self.genesis_hash {
+            let known = self.genesis_hash.to_string();
+            return Err(WriteError::DifferentGenesis { chain_id, given, known }.into());
+        }
+        Ok(())
+    }
+}
+
+/// Block 0's hash, from an endpoint that serves this chain.
+async fn genesis_of(rpc: &Rpc, chain_id: u64) -> Result<B256, IngestError> {
+    let (found, genesis) = rpc.identity().await?;
+    if found != chain_id {
+        return Err(IngestError::WrongChain { expected: chain_id, found });
+    }
+    genesis.map(|genesis| genesis.hash).ok_or(IngestError::NoGenesis { chain_id })
 }
 
 async fn pause(duration: Duration, lease: &Lease, cancel: &CancellationToken) {

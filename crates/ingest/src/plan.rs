@@ -60,6 +60,13 @@ impl CanonicalTail {
         self.final_block.is_some_and(|(final_number, _)| number <= final_number)
     }
 
+    /// Whether the head's own hashes prove that it is of this chain: it is in the tail, or its parent is the tip. Any other may be of another chain
+    /// altogether.
+    #[must_use]
+    pub fn is_linked(&self, head: BlockId, parent_hash: B256) -> bool {
+        self.contains(head) || matches!(self.relation(head, parent_hash), Relation::Next)
+    }
+
     /// What a head means.
     #[must_use]
     pub fn relation(&self, head: BlockId, parent_hash: B256) -> Relation {
@@ -143,6 +150,9 @@ mod tests {
         ];
         for (what, head, parent, expected) in cases {
             assert_eq!(tail().relation(head, parent), expected, "{what}");
+            let is_linked =
+                matches!(what, "the tip itself" | "the next block" | "one of ours" | "the final block");
+            assert_eq!(tail().is_linked(head, parent), is_linked, "{what}");
         }
     }
 

@@ -76,6 +76,15 @@ pub(crate) struct ModelBlock {
     txs: Vec<ModelTx>,
 }
 
+/// What the node answers when it is asked for the logs of a block that it does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogsOfUnknown {
+    /// An error.
+    Refused,
+    /// An empty list.
+    Empty,
+}
+
 /// Whether the node still answers by hash for blocks that left its canonical chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orphans {
@@ -94,6 +103,11 @@ pub(crate) struct State {
     lag_blocks: u64,
     finality_depth: u64,
     orphans: Orphans,
+    logs_of_unknown: LogsOfUnknown,
+    /// After so many more requests it lags no more.
+    catches_up_after: Option<u32>,
+    /// After so many more questions for the head it shows this chain again.
+    visit: Option<(u32, Vec<B256>)>,
     /// Requests answered, by method.
     answered: HashMap<String, u64>,
     /// The next so many requests fail.
@@ -172,6 +186,9 @@ impl ModelChain {
             lag_blocks: 0,
             finality_depth,
             orphans: Orphans::Served,
+            logs_of_unknown: LogsOfUnknown::Refused,
+            catches_up_after: None,
+            visit: None,
             answered: HashMap::new(),
             failures: 0,
             max_range_blocks: None,
@@ -250,6 +267,34 @@ impl ModelChain {
     /// The node admits to the canonical chain less its last `blocks` blocks, as one that lags behind its peers.
     pub fn lag(&self, blocks: u64) {
         self.state().lag_blocks = blocks;
+    }
+
+    /// The lag ends when so many more requests were answered, also in the midst of a batch.
+    pub fn catch_up_after(&self, requests: u32) {
+        self.state().catches_up_after = Some(requests);
+    }
+
+    /// Shows the branch that ends with this block to the next so many questions for the head, and then what is canonical now again.
+    pub fn visit(&self, tip: B256, looks: u32) {
+        let home = self.state().canonical.clone();
+        self.switch_to(tip);
+        self.state().visit = Some((looks, home));
+    }
+
+    /// Whether such a visit goes on.
+    #[must_use]
+    pub fn is_visiting(&self) -> bool {
+        self.state().visit.is_some()
+    }
+
+    /// The node says that it serves this chain, whatever its blocks are.
+    pub fn pretend_to_be(&self, chain_id: u64) {
+        self.state().chain_id = chain_id;
+    }
+
+    /// What it answers when it is asked for the logs of a block that it does not have.
+    pub fn set_logs_of_unknown(&self, logs: LogsOfUnknown) {
+        self.state().logs_of_unknown = logs;
     }
 
     /// Whether blocks that left the canonical chain are still known by hash.

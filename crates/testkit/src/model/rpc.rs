@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, Bytes, U64, keccak256};
 use serde_json::{Value, json};
 
-use super::{LogDraft, ModelBlock, ModelChain, ModelTx, Orphans, State};
+use super::{LogDraft, LogsOfUnknown, ModelBlock, ModelChain, ModelTx, Orphans, State};
 
 const INVALID_PARAMS: i64 = -32602;
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -33,11 +33,30 @@ impl ModelChain {
             return refuse(-32603, "Internal error");
         }
         *state.answered.entry(method.to_owned()).or_default() += 1;
+        state.live_on(method, params);
         state.respond(method, params)
     }
 }
 
 impl State {
+    /// What the node was told to become by the time of this request.
+    fn live_on(&mut self, method: &str, params: &Value) {
+        match &mut self.catches_up_after {
+            Some(0) => (self.lag_blocks, self.catches_up_after) = (0, None),
+            Some(requests) => *requests -= 1,
+            None => {}
+        }
+        let looks = method == "eth_getBlockByNumber" && params[0] == "latest";
+        match &mut self.visit {
+            Some((0, home)) if looks => {
+                self.canonical = std::mem::take(home);
+                self.visit = None;
+            }
+            Some((left, _)) if looks => *left -= 1,
+            _ => {}
+        }
+    }
+
     fn respond(&self, method: &str, params: &Value) -> Result<Value, Refusal> {
         match method {
             "eth_chainId" => Ok(quantity(self.chain_id)),
@@ -153,6 +172,7 @@ impl State {
         } else {
             match self.by_hash(&filter["blockHash"])? {
                 Some(block) => vec![block],
+                None if self.logs_of_unknown == LogsOfUnknown::Empty => Vec::new(),
                 None => return refuse(SERVER_ERROR, "unknown block"),
             }
         };

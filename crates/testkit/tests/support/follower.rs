@@ -6,12 +6,11 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use alloy_json_rpc::{RequestPacket, ResponsePacket};
 use alloy_primitives::{Address, B256};
-use alloy_transport::{BoxTransport, Transport, TransportError, TransportFut};
+use alloy_transport::{BoxTransport, Transport};
 use futures::future::select_all;
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Rpc};
@@ -25,8 +24,8 @@ use sqlx::{PgConnection, Row};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tower::Service;
 
+use super::endpoints::{Replaced, TwoNodes};
 use super::world::contracts;
 
 /// A node that did not get where it should by then hangs.
@@ -128,35 +127,6 @@ impl Running {
     }
 }
 
-/// One address with two nodes behind it. What is asked in one batch goes to one of them.
-#[derive(Clone)]
-struct TwoNodes {
-    chain: ModelChain,
-    lag_blocks: u64,
-    turn: Arc<tokio::sync::Mutex<u64>>,
-}
-
-impl Service<RequestPacket> for TwoNodes {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let mut nodes = self.clone();
-        Box::pin(async move {
-            let mut turn = nodes.turn.lock().await;
-            // As if by chance (Knuth's MMIX generator), or the same questions would go to the same node each time.
-            *turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            nodes.chain.lag(if *turn >> 40 & 1 == 0 { nodes.lag_blocks } else { 0 });
-            nodes.chain.call(packet).await
-        })
-    }
-}
-
 /// The node.
 pub struct Follower {
     pub db: Db,
@@ -197,15 +167,17 @@ impl Follower {
 
     /// Its requests go to either of two nodes, of which one is so many blocks behind.
     pub fn behind_two_nodes(mut self, chain: &ModelChain, lag_blocks: u64) -> Self {
-        let turn = Arc::new(tokio::sync::Mutex::new(self.chain_id));
-        self.transport = TwoNodes { chain: chain.clone(), lag_blocks, turn }.boxed();
+        self.transport = TwoNodes::new(chain, lag_blocks, self.chain_id).boxed();
         self
     }
 
-    pub fn start_ingest(&mut self) {
-        if self.ingest.is_some() {
-            return;
-        }
+    /// What is behind its address answers so many more requests, and then another is there.
+    pub fn replaced_after(&mut self, requests: u64, first: &ModelChain, then: &ModelChain) {
+        self.transport = Replaced::new(requests, first, then).boxed();
+    }
+
+    /// An ingest as it would be started now.
+    pub fn ingest(&self) -> Ingest {
         // What fails is not tried again within a request: the ingest ends and is started anew, which is the harder case.
         let endpoint = EndpointConfig { max_retries: 0, ..EndpointConfig::new("http://model") };
         let rpc = Rpc::over(self.transport.clone(), &endpoint);
@@ -228,7 +200,14 @@ impl Follower {
         };
         let contracts = contracts(start_block);
         let (db, leases, tail) = (self.db.clone(), self.leases.clone(), self.tail.clone());
-        let mut ingest = Ingest::new(config, rpc, contracts, db, leases, tail);
+        Ingest::new(config, rpc, contracts, db, leases, tail)
+    }
+
+    pub fn start_ingest(&mut self) {
+        if self.ingest.is_some() {
+            return;
+        }
+        let mut ingest = self.ingest();
         let cancel = CancellationToken::new();
         let stop = cancel.clone();
         let work = async move {
