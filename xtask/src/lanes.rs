@@ -121,7 +121,9 @@ impl Lane {
             }
             Self::Integration => {
                 let anvil = setup::for_tests(workspace)?;
-                process::run(cargo(&["test", "--workspace", "--test", "*"]).env("PLIMSOLL_ANVIL", &anvil))
+                let modules = setup::node::modules(workspace)?;
+                let mut test = cargo(&["test", "--workspace", "--test", "*"]);
+                process::run(test.env("PLIMSOLL_ANVIL", &anvil).env("PLIMSOLL_NODE_MODULES", &modules))
             }
             Self::Deny => deny(workspace, options.advisories),
         }

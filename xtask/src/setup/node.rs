@@ -1,4 +1,4 @@
-//! Node, and what npm brings at pinned versions: the Anvil chain and the Solidity compiler.
+//! Node, and what npm brings at pinned versions: the Anvil chain, the Solidity compiler, an OpenID Connect provider for tests.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,9 +17,13 @@ const PINNED_ANVIL: &str = "@foundry-rs/anvil-linux-amd64/bin/anvil";
 
 const REMEDY: &str = "install Node 18 or later with npm from https://nodejs.org/";
 
-/// The directory of installed npm packages, for `solc`.
+/// The directory of installed npm packages, for `solc` and the tests' identity provider: the one that `PLIMSOLL_NODE_MODULES` names, else of
+/// what is pinned.
 pub(crate) fn modules(workspace: &Workspace) -> Result<PathBuf> {
-    let modules = install(workspace)?;
+    let modules = match std::env::var_os("PLIMSOLL_NODE_MODULES").filter(|path| !path.is_empty()) {
+        Some(path) => std::path::absolute(path)?,
+        None => install(workspace)?,
+    };
     found("solc", &package_version(&modules, "solc")?, &modules.join("solc").display().to_string());
     Ok(modules)
 }
@@ -32,7 +36,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
     let modules = tools.join("node_modules");
     if !up_to_date(&pinned, &tools)? {
         npm()?;
-        println!("installing Anvil and solc with npm into {}", tools.display());
+        println!("installing Anvil, solc and oidc-provider with npm into {}", tools.display());
         std::fs::create_dir_all(&tools).with_context(|| format!("could not create {}", tools.display()))?;
         std::fs::copy(pinned.join("package.json"), tools.join("package.json"))?;
         std::fs::copy(pinned.join("package-lock.json"), tools.join("package-lock.json"))?;
