@@ -74,6 +74,20 @@ CREATE TABLE user_addresses (
 CREATE UNIQUE INDEX user_addresses_owner ON user_addresses (tenant_id, chain_id, address) WHERE removed_at IS NULL;
 CREATE INDEX user_addresses_user ON user_addresses (tenant_id, user_id);
 
+-- Who a user is elsewhere: a subject of an OpenID Connect issuer. One user of a tenant at a time, as with addresses.
+CREATE TABLE external_identities (
+    identity_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id   uuid NOT NULL,
+    user_id     uuid NOT NULL,
+    issuer      text COLLATE "C" NOT NULL CHECK (length(issuer) BETWEEN 1 AND 1000),
+    subject     text COLLATE "C" NOT NULL CHECK (length(subject) BETWEEN 1 AND 255),
+    linked_at   timestamptz NOT NULL DEFAULT now(),
+    removed_at  timestamptz,
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users
+);
+CREATE UNIQUE INDEX external_identities_owner ON external_identities (tenant_id, issuer, subject) WHERE removed_at IS NULL;
+CREATE INDEX external_identities_user ON external_identities (tenant_id, user_id);
+
 CREATE TABLE roles (
     tenant_id  uuid NOT NULL REFERENCES tenants,
     role       text COLLATE "C" NOT NULL CHECK (role ~ '^[a-z][a-z0-9_-]{0,63}$'),
@@ -185,12 +199,26 @@ CREATE TABLE sign_in_nonces (
 );
 CREATE INDEX sign_in_nonces_expiry ON sign_in_nonces (expires_at);
 
+-- Sign-ins that are under way at an OpenID Connect provider. The browser holds the secret that the nonce and the PKCE verifier follow from;
+-- here are hashes. One that was used stays until it expires, as a nonce does.
+CREATE TABLE oidc_requests (
+    state_hash   bytea NOT NULL PRIMARY KEY CHECK (octet_length(state_hash) = 32),
+    tenant_id    uuid  NOT NULL REFERENCES tenants,
+    issuer       text  COLLATE "C" NOT NULL,
+    browser_hash bytea NOT NULL CHECK (octet_length(browser_hash) = 32),
+    nonce_hash   bytea NOT NULL CHECK (octet_length(nonce_hash) = 32),
+    issued_at    timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,
+    used_at      timestamptz
+);
+CREATE INDEX oidc_requests_expiry ON oidc_requests (expires_at);
+
 -- A session is one sign-in, and the family of its refresh tokens.
 CREATE TABLE sessions (
     session_id       uuid NOT NULL PRIMARY KEY,
     tenant_id        uuid NOT NULL,
     user_id          uuid NOT NULL,
-    method           text COLLATE "C" NOT NULL CHECK (method IN ('wallet', 'password', 'bootstrap')),
+    method           text COLLATE "C" NOT NULL CHECK (method IN ('wallet', 'oidc', 'password', 'bootstrap')),
     created_at       timestamptz NOT NULL DEFAULT now(),
     expires_at       timestamptz NOT NULL,
     second_factor_at timestamptz,
@@ -227,6 +255,36 @@ CREATE TABLE totp_secrets (
     PRIMARY KEY (tenant_id, user_id),
     FOREIGN KEY (tenant_id, user_id) REFERENCES users
 );
+
+-- Second factors (WebAuthn). What is stored of a key is its public half. A counter that went back marks a copy: the key is not taken again.
+CREATE TABLE webauthn_credentials (
+    tenant_id     uuid   NOT NULL,
+    user_id       uuid   NOT NULL,
+    credential_id bytea  NOT NULL CHECK (octet_length(credential_id) BETWEEN 1 AND 1023),
+    algorithm     integer NOT NULL CHECK (algorithm IN (-7, -8)),     -- COSE: ES256, EdDSA
+    public_key    bytea  NOT NULL CHECK (octet_length(public_key) BETWEEN 32 AND 65),
+    sign_count    bigint NOT NULL CHECK (sign_count BETWEEN 0 AND 4294967295),
+    label         text   NOT NULL CHECK (length(label) BETWEEN 1 AND 200),
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    last_used_at  timestamptz,
+    cloned_at     timestamptz,
+    PRIMARY KEY (tenant_id, credential_id),
+    FOREIGN KEY (tenant_id, user_id) REFERENCES users
+);
+CREATE INDEX webauthn_credentials_user ON webauthn_credentials (tenant_id, user_id);
+
+-- The challenge that a session has open for each ceremony. Answered once: the answer takes the row away, and a new challenge replaces it.
+CREATE TABLE webauthn_challenges (
+    tenant_id      uuid  NOT NULL,
+    session_id     uuid  NOT NULL,
+    ceremony       text  COLLATE "C" NOT NULL CHECK (ceremony IN ('registration', 'assertion')),
+    challenge_hash bytea NOT NULL CHECK (octet_length(challenge_hash) = 32),
+    issued_at      timestamptz NOT NULL DEFAULT now(),
+    expires_at     timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, session_id, ceremony),
+    FOREIGN KEY (tenant_id, session_id) REFERENCES sessions (tenant_id, session_id) ON DELETE CASCADE
+);
+CREATE INDEX webauthn_challenges_expiry ON webauthn_challenges (expires_at);
 
 -- Two-person approval. What is approved is the digest of exactly one action, by one other person, for one use.
 CREATE TABLE approvals (
@@ -270,15 +328,16 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['permissions', 'users', 'user_addresses', 'roles', 'role_permissions', 'role_assignments', 'builtin_roles',
-                                'builtin_role_permissions', 'api_keys', 'sign_in_nonces', 'sessions', 'refresh_tokens', 'totp_secrets',
-                                'approvals', 'bootstrap_links'] LOOP
+    FOREACH name IN ARRAY ARRAY['permissions', 'users', 'user_addresses', 'external_identities', 'roles', 'role_permissions', 'role_assignments',
+                                'builtin_roles', 'builtin_role_permissions', 'api_keys', 'sign_in_nonces', 'oidc_requests', 'sessions',
+                                'refresh_tokens', 'totp_secrets', 'webauthn_credentials', 'webauthn_challenges', 'approvals',
+                                'bootstrap_links'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY owner_all ON %I TO plimsoll_owner USING (true) WITH CHECK (true)', name);
         EXECUTE format('GRANT SELECT ON %I TO plimsoll_worker', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['users', 'user_addresses', 'role_assignments', 'approvals'] LOOP
+    FOREACH name IN ARRAY ARRAY['users', 'user_addresses', 'external_identities', 'role_assignments', 'approvals'] LOOP
         EXECUTE format('CREATE POLICY own_tenant ON %I TO plimsoll_app USING (tenant_id = ANY (current_tenants()))'
                        ' WITH CHECK (tenant_id = ANY (current_tenants()))', name);
         EXECUTE format('GRANT SELECT ON %I TO plimsoll_app', name);
@@ -304,13 +363,14 @@ CREATE POLICY own_roles_revoke ON role_permissions FOR DELETE TO plimsoll_app
 GRANT DELETE ON role_permissions TO plimsoll_app;
 
 GRANT INSERT, UPDATE (status, display_name, updated_at) ON users TO plimsoll_app, plimsoll_worker;
-GRANT INSERT, UPDATE (removed_at) ON user_addresses TO plimsoll_app, plimsoll_worker;
+GRANT INSERT, UPDATE (removed_at) ON user_addresses, external_identities TO plimsoll_app, plimsoll_worker;
 GRANT INSERT, DELETE ON role_assignments TO plimsoll_app, plimsoll_worker;
 GRANT INSERT, UPDATE (decision, decided_by, decider_kind, decided_at, reason, used_at) ON approvals TO plimsoll_app, plimsoll_worker;
 GRANT INSERT, UPDATE (secret_hash, previous_hash, previous_valid_until, rotated_at, expires_at, last_used_at, revoked_at) ON api_keys
     TO plimsoll_worker;
-GRANT INSERT, UPDATE (used_at), DELETE ON sign_in_nonces TO plimsoll_worker;
+GRANT INSERT, UPDATE (used_at), DELETE ON sign_in_nonces, oidc_requests TO plimsoll_worker;
 GRANT INSERT, UPDATE (second_factor_at, revoked_at, revoke_reason), DELETE ON sessions TO plimsoll_worker;
 GRANT INSERT, UPDATE (used_at), DELETE ON refresh_tokens TO plimsoll_worker;
-GRANT INSERT, UPDATE, DELETE ON totp_secrets TO plimsoll_worker;
+GRANT INSERT, UPDATE, DELETE ON totp_secrets, webauthn_challenges TO plimsoll_worker;
+GRANT INSERT, UPDATE (sign_count, last_used_at, cloned_at), DELETE ON webauthn_credentials TO plimsoll_worker;
 GRANT INSERT, UPDATE (used_at, used_by) ON bootstrap_links TO plimsoll_worker;

@@ -7,7 +7,9 @@
 //!   every write whatever its roles say; and the database carries the two facts (is an agent, is a write) in foreign keys under a CHECK, so
 //!   that no statement of anyone can bring them together.
 //! - **A key can do no more than its user**, and no more than its scopes, at the moment of the request ([`api_key`]).
-//! - **A signature signs in once**, here, now, at the tenant that it was asked for ([`siwe`], [`sign_in`]).
+//! - **A signature signs in once**, here, now, at the tenant that it was asked for ([`siwe`], [`sign_in`]); so does a provider's token, in the browser
+//!   that asked for it ([`oidc`]).
+//! - **A second factor is added by who gave the one before** ([`second_factor`]), and is given once ([`totp`], [`webauthn`]).
 //! - **A stolen refresh token ends the session** as soon as both have used it ([`session`]).
 //! - **A revocation holds** at once in the process that made it, and within [`authenticator::CACHE_TERM`] in every other.
 //! - **What two persons must want, two persons wanted**: exactly this action, approved by another, used once, in the action's own transaction
@@ -28,8 +30,9 @@
 //!
 //! # Traps
 //! - **Commit refusals.** A wrong code must be counted and a reused refresh token must end its session: [`session::refresh`], [`totp::verify`] and
-//!   [`totp::confirm`] return those as answers, not errors. Roll back on errors only.
-//! - [`siwe::check`] may ask a node. Do it before the transaction, not within.
+//!   [`totp::confirm`] return those as answers, not errors, and so does [`webauthn`]. Roll back on errors only, with one exception:
+//!   [`oidc::resume`] is committed before what it returns is used, [`oidc::OidcError::Declined`] too.
+//! - [`siwe::check`] may ask a node, [`oidc::Provider`] asks a provider. Do it before the transaction, not within.
 //! - After a commit that revokes a session or a key, or notes a second factor, call `forget_session` or `forget_key`.
 //! - [`Denied::OtherTenant`] is a 404 to the caller: what other tenants have is not told.
 //! - Rate limits are the gateway's: [`sign_in::issue_nonce`] writes a row for anyone who asks.
@@ -40,14 +43,17 @@ pub mod authenticator;
 pub mod bootstrap;
 mod cache;
 pub mod directory;
+pub mod external;
 pub mod keys;
 pub mod listing;
+pub mod oidc;
 pub mod password;
 mod permission;
 mod principal;
 mod repo;
 pub mod role;
 pub mod seal;
+pub mod second_factor;
 mod secret;
 pub mod session;
 pub mod sign_in;
@@ -55,6 +61,7 @@ pub mod siwe;
 pub mod tenant;
 pub mod token;
 pub mod totp;
+pub mod webauthn;
 
 pub use authenticator::{AuthError, Authenticator};
 pub use permission::{Permission, PermissionSet, ReadPermission};

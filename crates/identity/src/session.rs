@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::directory::User;
 use crate::principal::{UserStatus, text_enum};
-use crate::repo::{nonces, sessions as repo};
+use crate::repo::{nonces, oidc, sessions as repo, webauthn};
 use crate::secret;
 use crate::token::{SigningError, Tokens};
 
@@ -39,6 +39,8 @@ const SWEEP_ROWS: i64 = 1_000;
 pub enum Method {
     /// With a wallet (EIP-4361).
     Wallet,
+    /// At an OpenID Connect provider.
+    Oidc,
     /// With a password of the development file.
     Password,
     /// With the first administrator's link.
@@ -58,7 +60,7 @@ pub enum RevokeReason {
     Suspended,
 }
 
-text_enum!(Method { Wallet = "wallet", Password = "password", Bootstrap = "bootstrap", });
+text_enum!(Method { Wallet = "wallet", Oidc = "oidc", Password = "password", Bootstrap = "bootstrap", });
 text_enum!(RevokeReason {
     SignedOut = "signed_out",
     RefreshReused = "refresh_reused",
@@ -209,17 +211,19 @@ pub async fn note_second_factor(
     tenant_id: Uuid,
     session_id: Uuid,
 ) -> Result<bool, SessionError> {
-    Ok(repo::note_second_factor(conn, tenant_id, session_id).await?)
+    Ok(repo::note_second_factor(conn, tenant_id, session_id, None).await?)
 }
 
-/// Deletes nonces, refresh tokens and sessions that are over for [`KEPT`], a bounded number at a time. Returns how many rows went; a caller
+/// Deletes nonces, sign-ins and challenges that were never finished, refresh tokens and sessions that are over for [`KEPT`], a bounded number at a time. Returns how many rows went; a caller
 /// comes again until it is none.
 ///
 /// # Errors
 /// The database's.
 pub async fn sweep(conn: &mut PgConnection) -> Result<u64, SessionError> {
-    let nonces = nonces::delete_expired(conn, KEPT, SWEEP_ROWS).await?;
-    Ok(nonces + repo::delete_expired(conn, KEPT, SWEEP_ROWS).await?)
+    let begun = nonces::delete_expired(conn, KEPT, SWEEP_ROWS).await?
+        + oidc::delete_expired(conn, KEPT, SWEEP_ROWS).await?
+        + webauthn::delete_expired(conn, KEPT, SWEEP_ROWS).await?;
+    Ok(begun + repo::delete_expired(conn, KEPT, SWEEP_ROWS).await?)
 }
 
 async fn pair(

@@ -16,8 +16,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::principal::Principal;
 use crate::repo::totp as repo;
 use crate::seal::{SealError, Sealer};
+use crate::second_factor;
 use crate::secret;
 
 /// Wrong codes in a row.
@@ -73,6 +75,9 @@ pub enum Refusal {
 /// Why a second factor was neither set up nor looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum TotpError {
+    /// The user has a second factor of another kind, and has not given it lately.
+    #[error("this user has a second factor: give it before adding another")]
+    SecondFactor,
     /// There is one in force.
     #[error("this user has a second factor already: it must be removed first")]
     AlreadyEnrolled,
@@ -87,15 +92,16 @@ pub enum TotpError {
 /// Makes a new seed. One that was never confirmed is replaced.
 ///
 /// # Errors
-/// [`TotpError::AlreadyEnrolled`].
+/// [`TotpError::AlreadyEnrolled`], [`TotpError::SecondFactor`].
 pub async fn enrol(
     conn: &mut PgConnection,
     sealer: &Sealer,
-    tenant_id: Uuid,
-    user_id: Uuid,
+    principal: &Principal,
     issuer: &str,
     account: &str,
 ) -> Result<Enrolment, TotpError> {
+    let Principal { tenant_id, user_id, .. } = *principal;
+    require_may_enrol(conn, principal).await?;
     let seed = secret::random::<SEED_BYTES>();
     let sealed = sealer.seal(tenant_id, user_id, seed.as_slice())?;
     if !repo::enrol(conn, tenant_id, user_id, &sealed).await? {
@@ -117,11 +123,12 @@ pub async fn enrol(
 pub async fn confirm(
     conn: &mut PgConnection,
     sealer: &Sealer,
-    tenant_id: Uuid,
-    user_id: Uuid,
+    principal: &Principal,
     code: &str,
     now: OffsetDateTime,
 ) -> Result<Verdict, TotpError> {
+    let Principal { tenant_id, user_id, .. } = *principal;
+    require_may_enrol(conn, principal).await?;
     judge(conn, sealer, tenant_id, user_id, code, now, false).await
 }
 
@@ -146,6 +153,10 @@ pub async fn verify(
 /// The database's.
 pub async fn remove(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<bool, TotpError> {
     Ok(repo::remove(conn, tenant_id, user_id).await?)
+}
+
+async fn require_may_enrol(conn: &mut PgConnection, principal: &Principal) -> Result<(), TotpError> {
+    if second_factor::may_enrol(conn, principal).await? { Ok(()) } else { Err(TotpError::SecondFactor) }
 }
 
 async fn judge(

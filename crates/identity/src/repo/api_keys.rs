@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::api_key::{ApiKeyInfo, NewApiKey};
 use crate::permission::PermissionSet;
 use crate::principal::{UserKind, UserStatus};
-use crate::repo::{hash, interval};
+use crate::repo::{changed_one, hash, interval};
 
 /// `last_used_at` is written at most so often.
 const LAST_USED_STEP: Duration = Duration::from_secs(60);
@@ -130,7 +130,7 @@ pub(crate) async fn revoke(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn list(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Vec<ApiKeyInfo>, sqlx::Error> {

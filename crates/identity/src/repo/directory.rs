@@ -8,14 +8,15 @@ use uuid::Uuid;
 use crate::directory::{LinkedAddress, User};
 use crate::permission::PermissionSet;
 use crate::principal::{UserKind, UserStatus};
+use crate::repo::changed_one;
 
-struct UserRow {
-    tenant_id: Uuid,
-    user_id: Uuid,
-    kind: String,
-    status: String,
-    display_name: String,
-    created_at: OffsetDateTime,
+pub(crate) struct UserRow {
+    pub(crate) tenant_id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) display_name: String,
+    pub(crate) created_at: OffsetDateTime,
 }
 
 impl TryFrom<UserRow> for User {
@@ -87,7 +88,7 @@ pub(crate) async fn set_status(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 /// Whether it was free. A rival's uncommitted claim is waited for.
@@ -107,7 +108,7 @@ pub(crate) async fn insert_address(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn remove_address(
@@ -127,7 +128,7 @@ pub(crate) async fn remove_address(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn owner_of(
@@ -189,7 +190,7 @@ pub(crate) async fn insert_role(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn grant(
@@ -277,7 +278,7 @@ pub(crate) async fn withdraw(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn roles_of(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::permission::PermissionSet;
 use crate::principal::{UserKind, UserStatus};
-use crate::repo::interval;
+use crate::repo::{changed_one, interval};
 use crate::session::{Method, RevokeReason, SECOND_FACTOR_TERM};
 
 /// A session with its user's standing.
@@ -166,7 +166,7 @@ pub(crate) async fn revoke(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn revoke_all(
@@ -186,20 +186,23 @@ pub(crate) async fn revoke_all(
     .await
 }
 
+/// At `at`, or now.
 pub(crate) async fn note_second_factor(
     conn: &mut PgConnection,
     tenant_id: Uuid,
     session_id: Uuid,
+    at: Option<OffsetDateTime>,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query!(
-        "UPDATE sessions SET second_factor_at = now()
+        "UPDATE sessions SET second_factor_at = LEAST(now(), $3)
          WHERE tenant_id = $1 AND session_id = $2 AND revoked_at IS NULL AND expires_at > now()",
         tenant_id,
         session_id,
+        at,
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 /// A session goes with the last of its refresh tokens.

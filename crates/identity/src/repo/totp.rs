@@ -4,6 +4,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::repo::changed_one;
+
 /// A second factor, locked until the transaction ends: two codes at once are judged one after the other.
 pub(crate) struct Factor {
     pub(crate) sealed: Vec<u8>,
@@ -30,7 +32,7 @@ pub(crate) async fn enrol(
     )
     .execute(conn)
     .await
-    .map(|done| done.rows_affected() == 1)
+    .map(changed_one)
 }
 
 pub(crate) async fn lock(
@@ -94,5 +96,5 @@ pub(crate) async fn remove(
     sqlx::query!("DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id)
         .execute(conn)
         .await
-        .map(|done| done.rows_affected() == 1)
+        .map(changed_one)
 }

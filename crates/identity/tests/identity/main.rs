@@ -8,9 +8,12 @@ mod authentication;
 mod bootstrap;
 mod directory;
 mod listing;
+mod oidc;
+mod provider;
 mod sessions;
 mod sign_in;
 mod totp;
+mod webauthn;
 
 use plimsoll_identity::keys::{KeyTexts, Keys, generate_pem};
 use plimsoll_identity::token::Tokens;

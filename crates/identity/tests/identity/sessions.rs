@@ -153,6 +153,21 @@ async fn all_sessions_of_a_user_are_revoked_at_once() {
     auth.authenticate(of_bob.access_token.expose_secret(), None).await.unwrap();
 }
 
+/// A sign-in at a provider, or a challenge, that ran out so long ago and was never finished.
+fn unfinished(table: &str, session_id: uuid::Uuid, ago: &str) -> String {
+    let hash = "sha256('any')";
+    let (columns, values) = match table {
+        "oidc_requests" => {
+            ("state_hash, issuer, browser_hash, nonce_hash", format!("{hash}, 'https://x', {hash}, {hash}"))
+        }
+        _ => ("session_id, ceremony, challenge_hash", format!("session_id, 'assertion', {hash}")),
+    };
+    format!(
+        "INSERT INTO {table} (tenant_id, expires_at, {columns})
+         SELECT tenant_id, now() - interval '{ago}', {values} FROM sessions WHERE session_id = '{session_id}'"
+    )
+}
+
 #[tokio::test]
 async fn the_sweeper_takes_what_is_long_over_and_nothing_else() {
     let house = House::new().await;
@@ -164,6 +179,12 @@ async fn the_sweeper_takes_what_is_long_over_and_nothing_else() {
     plimsoll_identity::sign_in::issue_nonce(&mut tx, house.tenant_id).await.unwrap();
     plimsoll_identity::sign_in::issue_nonce(&mut tx, house.tenant_id).await.unwrap();
     tx.commit().await.unwrap();
+    for table in ["oidc_requests", "webauthn_challenges"] {
+        house.owner(&unfinished(table, live.session_id, "30 days")).await.unwrap();
+    }
+    house.owner(&unfinished("webauthn_challenges", old.session_id, "1 minute")).await.unwrap();
+    house.owner("INSERT INTO oidc_requests (state_hash, tenant_id, issuer, browser_hash, nonce_hash, expires_at)
+                 SELECT sha256('live'), tenant_id, issuer, browser_hash, nonce_hash, now() FROM oidc_requests").await.unwrap();
     house
         .owner(&format!(
             "UPDATE sessions SET expires_at = now() - interval '31 days' WHERE session_id = '{}'",
@@ -176,7 +197,11 @@ async fn the_sweeper_takes_what_is_long_over_and_nothing_else() {
         .await
         .unwrap();
     let mut tx = house.worker().await;
-    assert_eq!(session::sweep(&mut tx).await.unwrap(), 3, "a nonce, a refresh token, a session");
+    assert_eq!(
+        session::sweep(&mut tx).await.unwrap(),
+        5,
+        "a nonce, a sign-in, a challenge, a refresh token, a session"
+    );
     assert_eq!(session::sweep(&mut tx).await.unwrap(), 0);
     tx.commit().await.unwrap();
     refresh(&house, &tokens, &second.refresh_token).await.unwrap();

@@ -1,8 +1,8 @@
 //! The second factor: a code is good once, and guessing ends.
 
-use plimsoll_identity::UserKind;
 use plimsoll_identity::seal::Sealer;
 use plimsoll_identity::totp::{self, LOCK_TERM, MAX_FAILURES, Refusal, TotpError, Verdict};
+use plimsoll_identity::{Principal, UserKind};
 use secrecy::{ExposeSecret, SecretString};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -16,6 +16,7 @@ const STEP: time::Duration = time::Duration::seconds(30);
 struct Phone {
     house: House,
     sealer: Sealer,
+    principal: Principal,
     user_id: Uuid,
     seed: Vec<u8>,
 }
@@ -24,18 +25,18 @@ impl Phone {
     /// A user with a seed that is not confirmed yet.
     async fn enrolled() -> Self {
         let house = House::new().await;
-        let user = house.user(UserKind::Person, &[]).await;
+        let principal = house.principal(UserKind::Person, &[]).await;
+        let user_id = principal.user_id;
         let sealer =
             Sealer::new(&SecretString::from("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="), &[]).unwrap();
-        let mut phone = Self { house, sealer, user_id: user.user_id, seed: vec![] };
+        let mut phone = Self { house, sealer, principal, user_id, seed: vec![] };
         phone.enrol().await.unwrap();
         phone
     }
 
     async fn enrol(&mut self) -> Result<(), TotpError> {
         let mut tx = self.house.worker().await;
-        let enrolment =
-            totp::enrol(&mut tx, &self.sealer, self.house.tenant_id, self.user_id, "Plimsoll", "ada").await?;
+        let enrolment = totp::enrol(&mut tx, &self.sealer, &self.principal, "Plimsoll", "ada").await?;
         tx.commit().await.unwrap();
         let seed = enrolment.seed.expose_secret();
         assert_eq!(
@@ -69,8 +70,7 @@ impl Phone {
 
     async fn confirm(&self, code: &str, now: OffsetDateTime) -> Result<Verdict, TotpError> {
         let mut tx = self.house.worker().await;
-        let verdict =
-            totp::confirm(&mut tx, &self.sealer, self.house.tenant_id, self.user_id, code, now).await;
+        let verdict = totp::confirm(&mut tx, &self.sealer, &self.principal, code, now).await;
         tx.commit().await.unwrap();
         verdict
     }

@@ -1,0 +1,130 @@
+//! The half of a sign-in that is in the database: begun, resumed once, and ended with a session.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::provider::{BROWSER_PREFIX, shown};
+use super::{Authorization, Identity, OidcError, Provider, Provisioning, REQUEST_TERM};
+use crate::directory::{self, User};
+use crate::external;
+use crate::principal::{UserKind, UserStatus};
+use crate::repo::{hash, oidc as repo, sessions};
+use crate::secret::{self, Secret};
+use crate::session::{self, Method, SessionError, TokenPair};
+use crate::token::Tokens;
+
+/// What the browser brings back: the query of the redirect (Core §3.1.2.5, RFC 9207).
+#[derive(Clone, Debug, Deserialize)]
+pub struct Callback {
+    /// Which sign-in this is.
+    pub state: SecretString,
+    /// To be redeemed.
+    pub code: Option<SecretString>,
+    /// Why there is no code.
+    pub error: Option<String>,
+    /// Who answers.
+    pub iss: Option<String>,
+}
+
+/// A sign-in that came back, for [`Provider::exchange`]. Its state is used up.
+#[derive(Debug)]
+pub struct Pending {
+    pub(super) tenant_id: Uuid,
+    pub(super) issuer: String,
+    pub(super) named_issuer: Option<String>,
+    pub(super) code: SecretString,
+    pub(super) browser: Secret,
+    pub(super) nonce_hash: [u8; 32],
+}
+
+/// Notes that a sign-in is under way, for [`REQUEST_TERM`].
+///
+/// # Errors
+/// The database's; a tenant that is not there among them.
+pub async fn begin(conn: &mut PgConnection, authorization: &Authorization) -> Result<(), OidcError> {
+    let Authorization { tenant_id, issuer, state_hash, browser_hash, nonce_hash, .. } = authorization;
+    Ok(repo::insert(conn, state_hash, *tenant_id, issuer, browser_hash, nonce_hash, REQUEST_TERM).await?)
+}
+
+/// Uses the state up. **Commit before the code is redeemed**, and whatever the answer: also what the provider declined is over.
+///
+/// # Errors
+/// The state's ([`OidcError::StateUnknown`], [`OidcError::StateUsed`], [`OidcError::StateExpired`], [`OidcError::OtherBrowser`]), which change
+/// nothing; and [`OidcError::Declined`].
+pub async fn resume(
+    conn: &mut PgConnection,
+    provider: &Provider,
+    callback: Callback,
+    browser_secret: &SecretString,
+) -> Result<Pending, OidcError> {
+    let (tenant_id, issuer) = (provider.config().tenant_id, provider.config().issuer.clone());
+    let browser = browser_secret.expose_secret().strip_prefix(BROWSER_PREFIX).and_then(secret::parse);
+    let browser = browser.ok_or(OidcError::OtherBrowser)?;
+    let state_hash = secret::sha256(callback.state.expose_secret().as_bytes());
+    let browser_hash = secret::sha256(browser.as_slice());
+    let Some(nonce_hash) = repo::consume(conn, &state_hash, tenant_id, &issuer, &browser_hash).await? else {
+        return Err(match repo::standing(conn, &state_hash, tenant_id, &issuer, &browser_hash).await? {
+            None => OidcError::StateUnknown,
+            Some(standing) if !standing.is_browsers => OidcError::OtherBrowser,
+            Some(standing) if standing.is_used => OidcError::StateUsed,
+            Some(standing) if standing.is_expired => OidcError::StateExpired,
+            // Used by a rival between the two statements, and swept away by none.
+            Some(_) => OidcError::StateUsed,
+        });
+    };
+    let nonce_hash = hash(&nonce_hash)?;
+    match callback {
+        Callback { error: Some(error), .. } => Err(OidcError::Declined(shown(&error))),
+        Callback { code: None, .. } => Err(OidcError::Declined("no code".to_owned())),
+        Callback { code: Some(code), iss, .. } => {
+            Ok(Pending { tenant_id, issuer, named_issuer: iss, code, browser, nonce_hash })
+        }
+    }
+}
+
+/// Finds or makes the user, and opens the session; with a second factor given, where the provider's counts.
+///
+/// # Errors
+/// [`OidcError`]; the transaction is to be rolled back then.
+pub async fn sign_in(
+    conn: &mut PgConnection,
+    provider: &Provider,
+    tokens: &Tokens,
+    identity: &Identity,
+) -> Result<(User, TokenPair), OidcError> {
+    let Identity { tenant_id, issuer, subject, .. } = identity;
+    let user = match external::owner_of(conn, *tenant_id, issuer, subject).await? {
+        Some(user) => user,
+        None => create(conn, &provider.config().provisioning, identity).await?,
+    };
+    if user.status == UserStatus::Suspended {
+        return Err(OidcError::Suspended);
+    }
+    let pair = session::open(conn, tokens, &user, Method::Oidc).await?;
+    if let Some(at) = identity.second_factor_at {
+        sessions::note_second_factor(conn, *tenant_id, pair.session_id, Some(at))
+            .await
+            .map_err(SessionError::from)?;
+    }
+    Ok((user, pair))
+}
+
+async fn create(
+    conn: &mut PgConnection,
+    provisioning: &Provisioning,
+    identity: &Identity,
+) -> Result<User, OidcError> {
+    let Identity { tenant_id, issuer, subject, name, .. } = identity;
+    let Provisioning::Create { role, status } = provisioning else {
+        return Err(OidcError::NotLinked { issuer: issuer.clone(), subject: subject.clone() });
+    };
+    let user = directory::create_user(conn, *tenant_id, UserKind::Person, *status, name).await?;
+    if let Some(role) = role {
+        directory::assign_role(conn, *tenant_id, user.user_id, role).await?;
+    }
+    external::link(conn, *tenant_id, user.user_id, issuer, subject).await?;
+    tracing::info!(%tenant_id, user_id = %user.user_id, issuer, "a subject of the identity provider became a user");
+    Ok(user)
+}

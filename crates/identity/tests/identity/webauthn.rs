@@ -1,0 +1,430 @@
+//! Security keys: the authenticator and the browser are another's software, with its own cryptography.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
+use passkey::client::{Client, DefaultClientData};
+use passkey::crypto::iana::Algorithm;
+use passkey::crypto::rust_crypto::RustCryptoBackend;
+use passkey::types::Passkey;
+use passkey::types::ctap2::{Aaguid, Ctap2Error};
+use passkey::types::webauthn::{CredentialCreationOptions, CredentialRequestOptions};
+use plimsoll_identity::directory::builtin;
+use plimsoll_identity::seal::Sealer;
+use plimsoll_identity::session;
+use plimsoll_identity::token::Tokens;
+use plimsoll_identity::totp::{self, TotpError};
+use plimsoll_identity::webauthn::{
+    self, MAX_CREDENTIALS, Refusal, RelyingParty, UserVerification, Verdict, WebauthnError,
+};
+use plimsoll_identity::{Credential, Permission, Principal, UserKind, second_factor};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::sessions::open;
+use crate::{House, tokens};
+
+const SITE: &str = "https://app.example.com";
+
+fn party() -> RelyingParty {
+    RelyingParty {
+        id: "example.com".to_owned(),
+        name: "Plimsoll".to_owned(),
+        origins: vec![SITE.to_owned()],
+        user_verification: UserVerification::Required,
+    }
+}
+
+/// A person's finger.
+struct Finger {
+    is_known: bool,
+}
+
+#[async_trait::async_trait]
+impl UserValidationMethod for Finger {
+    type PasskeyItem = Passkey;
+
+    async fn check_user<'a>(
+        &self,
+        _: UiHint<'a, Passkey>,
+        _: bool,
+        _: bool,
+    ) -> Result<UserCheck, Ctap2Error> {
+        Ok(UserCheck { presence: true, verification: self.is_known })
+    }
+
+    fn is_presence_enabled(&self) -> bool {
+        true
+    }
+
+    fn is_verification_enabled(&self) -> Option<bool> {
+        Some(self.is_known)
+    }
+}
+
+/// An authenticator that holds one credential, and the browser in front of it.
+#[derive(Clone)]
+struct Key {
+    algorithm: Algorithm,
+    counts: bool,
+    knows_finger: bool,
+    held: Option<Passkey>,
+}
+
+impl Key {
+    fn new(algorithm: Algorithm) -> Self {
+        Self { algorithm, counts: true, knows_finger: true, held: None }
+    }
+
+    fn authenticator(&self) -> Authenticator<Option<Passkey>, Finger, RustCryptoBackend> {
+        let finger = Finger { is_known: self.knows_finger };
+        let mut authenticator =
+            Authenticator::new(Aaguid::new_empty(), self.held.clone(), finger, RustCryptoBackend);
+        authenticator.set_algorithms(&[self.algorithm]).unwrap();
+        authenticator.set_make_credentials_with_signature_counter(self.counts);
+        authenticator
+    }
+
+    /// What `navigator.credentials.create` of a page gives, as its `toJSON`.
+    async fn create(&mut self, page: &str, options: Value) -> Value {
+        let mut browser = Client::new(self.authenticator());
+        let options = CredentialCreationOptions { public_key: serde_json::from_value(options).unwrap() };
+        let made = browser.register(&Url::parse(page).unwrap(), options, DefaultClientData).await.unwrap();
+        self.held.clone_from(browser.authenticator().store());
+        json!({
+            "id": made.id, "rawId": encoded(&made.raw_id), "type": "public-key", "clientExtensionResults": {},
+            "response": {
+                "clientDataJSON": encoded(&made.response.client_data_json),
+                "attestationObject": encoded(&made.response.attestation_object),
+            },
+        })
+    }
+
+    /// What `navigator.credentials.get` of a page gives, as its `toJSON`.
+    async fn get(&mut self, page: &str, options: Value) -> Value {
+        let mut browser = Client::new(self.authenticator());
+        let options = CredentialRequestOptions { public_key: serde_json::from_value(options).unwrap() };
+        let given =
+            browser.authenticate(&Url::parse(page).unwrap(), options, DefaultClientData).await.unwrap();
+        self.held.clone_from(browser.authenticator().store());
+        json!({
+            "id": given.id, "rawId": encoded(&given.raw_id), "type": "public-key", "clientExtensionResults": {},
+            "response": {
+                "clientDataJSON": encoded(&given.response.client_data_json),
+                "authenticatorData": encoded(&given.response.authenticator_data),
+                "signature": encoded(&given.response.signature),
+                "userHandle": given.response.user_handle.map(|handle| encoded(&handle)),
+            },
+        })
+    }
+}
+
+fn encoded(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Somebody signed in, at a desk.
+struct Desk {
+    house: House,
+    tokens: Tokens,
+    access_token: SecretString,
+    party: RelyingParty,
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let (house, tokens) = (House::new().await, tokens());
+        let user = house.user(UserKind::Person, &[builtin::ACCOUNTANT]).await;
+        let access_token = open(&house, &tokens, &user).await.access_token;
+        Self { house, tokens, access_token, party: party() }
+    }
+
+    /// Who sits there, as the next request would find them.
+    async fn principal(&self) -> Principal {
+        let auth = self.house.authenticator(&self.tokens);
+        (*auth.authenticate(self.access_token.expose_secret(), None).await.unwrap()).clone()
+    }
+
+    async fn creation_options(&self) -> Result<Value, WebauthnError> {
+        let mut tx = self.house.worker().await;
+        let options =
+            webauthn::begin_registration(&mut tx, &self.party, &self.principal().await, "ada").await?;
+        tx.commit().await.unwrap();
+        Ok(options)
+    }
+
+    async fn request_options(&self) -> Result<Value, WebauthnError> {
+        let mut tx = self.house.worker().await;
+        let options = webauthn::begin_assertion(&mut tx, &self.party, &self.principal().await).await?;
+        tx.commit().await.unwrap();
+        Ok(options)
+    }
+
+    async fn registered(&self, made: &Value) -> Verdict {
+        let made = serde_json::from_value(made.clone()).unwrap();
+        let mut tx = self.house.worker().await;
+        let verdict =
+            webauthn::finish_registration(&mut tx, &self.party, &self.principal().await, "blue key", &made)
+                .await;
+        tx.commit().await.unwrap();
+        verdict.unwrap()
+    }
+
+    /// As a route does: the session is noted where the key is taken.
+    async fn given(&self, given: &Value) -> Verdict {
+        let given = serde_json::from_value(given.clone()).unwrap();
+        let principal = self.principal().await;
+        let mut tx = self.house.worker().await;
+        let verdict = webauthn::finish_assertion(&mut tx, &self.party, &principal, &given).await.unwrap();
+        if verdict == Verdict::Accepted {
+            let Credential::Session(session_id) = principal.credential else { unreachable!() };
+            assert!(session::note_second_factor(&mut tx, principal.tenant_id, session_id).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+        verdict
+    }
+
+    async fn register(&self, key: &mut Key) -> Verdict {
+        let made = key.create(SITE, self.creation_options().await.unwrap()).await;
+        self.registered(&made).await
+    }
+
+    async fn give(&self, key: &mut Key) -> Verdict {
+        let given = key.get(SITE, self.request_options().await.unwrap()).await;
+        self.given(&given).await
+    }
+
+    async fn may_post(&self) -> bool {
+        self.principal().await.require(Permission::LedgerPost).is_ok()
+    }
+}
+
+fn decoded(text: &Value) -> String {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()).unwrap()
+}
+
+fn refused(refusal: Refusal) -> Verdict {
+    Verdict::Refused(refusal)
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_is_a_second_factor_with_either_algorithm() {
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
+        let desk = Desk::new().await;
+        let mut key = Key::new(algorithm);
+        assert!(matches!(desk.request_options().await, Err(WebauthnError::NotEnrolled)));
+        assert_eq!(desk.register(&mut key).await, Verdict::Accepted, "{algorithm:?}");
+        assert!(!desk.may_post().await, "it was registered, not given");
+        assert_eq!(desk.give(&mut key).await, Verdict::Accepted, "{algorithm:?}");
+        assert!(desk.may_post().await);
+        assert_eq!(desk.give(&mut key).await, Verdict::Accepted, "and again");
+        let principal = desk.principal().await;
+        let mut tx = desk.house.worker().await;
+        let listed = webauthn::list(&mut tx, principal.tenant_id, principal.user_id).await.unwrap();
+        assert_eq!((listed.len(), listed[0].label.as_str(), listed[0].cloned_at), (1, "blue key", None));
+        assert!(listed[0].last_used_at.unwrap() > listed[0].created_at);
+        let id = &listed[0].credential_id;
+        assert!(!webauthn::remove(&mut tx, desk.house.other_tenant_id, principal.user_id, id).await.unwrap());
+        assert!(webauthn::remove(&mut tx, principal.tenant_id, principal.user_id, id).await.unwrap());
+        tx.commit().await.unwrap();
+        assert!(matches!(desk.request_options().await, Err(WebauthnError::NotEnrolled)));
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_is_answered_once_in_its_session_and_in_time() {
+    let desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    let made = key.create(SITE, desk.creation_options().await.unwrap()).await;
+    assert_eq!(desk.registered(&made).await, Verdict::Accepted);
+    let given = key.get(SITE, desk.request_options().await.unwrap()).await;
+    let (a, b) = tokio::join!(desk.given(&given), desk.given(&given));
+    assert!(
+        [a, b].contains(&Verdict::Accepted) && [a, b].contains(&refused(Refusal::NoChallenge)),
+        "{a:?} {b:?}"
+    );
+    assert_eq!(desk.registered(&made).await, refused(Refusal::NoChallenge));
+    let former = key.get(SITE, desk.request_options().await.unwrap()).await;
+    desk.request_options().await.unwrap();
+    assert_eq!(desk.given(&former).await, refused(Refusal::OtherChallenge), "a later one replaced it");
+    let late = key.get(SITE, desk.request_options().await.unwrap()).await;
+    desk.house.owner("UPDATE webauthn_challenges SET expires_at = now()").await.unwrap();
+    assert_eq!(desk.given(&late).await, refused(Refusal::NoChallenge));
+    // Another session of the same user has a challenge of its own.
+    let given = key.get(SITE, desk.request_options().await.unwrap()).await;
+    let principal = desk.principal().await;
+    let user = plimsoll_identity::directory::user(
+        &mut *desk.house.app().await,
+        principal.tenant_id,
+        principal.user_id,
+    )
+    .await
+    .unwrap();
+    let elsewhere = Desk { access_token: open(&desk.house, &desk.tokens, &user).await.access_token, ..desk };
+    assert_eq!(elsewhere.given(&given).await, refused(Refusal::NoChallenge));
+}
+
+#[tokio::test]
+async fn an_answer_of_another_page_domain_or_ceremony_is_refused() {
+    let mut desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    let made = key.clone().create("https://evil.example.com", desk.creation_options().await.unwrap()).await;
+    assert_eq!(desk.registered(&made).await, refused(Refusal::OtherOrigin));
+    let mut options = desk.creation_options().await.unwrap();
+    options["rp"]["id"] = "app.example.com".into();
+    let made = key.clone().create(SITE, options).await;
+    assert_eq!(desk.registered(&made).await, refused(Refusal::OtherDomain));
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    let given = key.get("https://evil.example.com", desk.request_options().await.unwrap()).await;
+    assert_eq!(desk.given(&given).await, refused(Refusal::OtherOrigin));
+    let mut given = key.get(SITE, desk.request_options().await.unwrap()).await;
+    let client = decoded(&given["response"]["clientDataJSON"]).replace("webauthn.get", "webauthn.create");
+    given["response"]["clientDataJSON"] = encoded(client.as_bytes()).into();
+    assert_eq!(desk.given(&given).await, refused(Refusal::OtherChallenge));
+    desk.party.id = "other.example".to_owned();
+    let mut request = desk.request_options().await.unwrap();
+    request["rpId"] = "example.com".into();
+    let given = key.get(SITE, request).await;
+    assert_eq!(desk.given(&given).await, refused(Refusal::OtherDomain));
+}
+
+#[tokio::test]
+async fn what_the_key_did_not_sign_is_refused() {
+    let desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    let (mut stranger, theirs) = (Key::new(Algorithm::ES256), Desk::new().await);
+    assert_eq!(theirs.register(&mut stranger).await, Verdict::Accepted);
+    for (field, change) in [("signature", 3_usize), ("authenticatorData", 36)] {
+        let mut given = key.get(SITE, desk.request_options().await.unwrap()).await;
+        let mut bytes = URL_SAFE_NO_PAD.decode(given["response"][field].as_str().unwrap()).unwrap();
+        bytes[change] ^= 1;
+        given["response"][field] = encoded(&bytes).into();
+        assert_eq!(desk.given(&given).await, refused(Refusal::BadSignature), "{field}");
+    }
+    let mut given = key.get(SITE, desk.request_options().await.unwrap()).await;
+    let client = decoded(&given["response"]["clientDataJSON"]).replace('}', r#","more":1}"#);
+    given["response"]["clientDataJSON"] = encoded(client.as_bytes()).into();
+    assert_eq!(desk.given(&given).await, refused(Refusal::BadSignature));
+    let mut options = desk.request_options().await.unwrap();
+    options["allowCredentials"] = json!([]);
+    let given = stranger.get(SITE, options).await;
+    assert_eq!(desk.given(&given).await, refused(Refusal::UnknownCredential));
+    let mut given = key.get(SITE, desk.request_options().await.unwrap()).await;
+    given["response"]["userHandle"] = encoded(&[7; 16]).into();
+    assert_eq!(desk.given(&given).await, refused(Refusal::UnknownCredential));
+    for nonsense in ["", "AAAA"] {
+        let mut given = key.get(SITE, desk.request_options().await.unwrap()).await;
+        given["response"]["authenticatorData"] = nonsense.into();
+        assert_eq!(desk.given(&given).await, refused(Refusal::Malformed));
+    }
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted, "and nothing is wrong with the key");
+}
+
+#[tokio::test]
+async fn a_counter_that_went_back_marks_a_copy_and_the_key_is_not_taken_again() {
+    let desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    let mut copy = key.clone();
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut copy).await, refused(Refusal::Cloned));
+    assert_eq!(desk.give(&mut key).await, refused(Refusal::Cloned), "nobody knows which is the copy");
+    let principal = desk.principal().await;
+    let listed = webauthn::list(&mut *desk.house.worker().await, principal.tenant_id, principal.user_id)
+        .await
+        .unwrap();
+    assert!(listed[0].cloned_at.is_some());
+    let mut uncounted = Key { counts: false, ..Key::new(Algorithm::ES256) };
+    assert_eq!(desk.register(&mut uncounted).await, Verdict::Accepted);
+    for _ in 0..2 {
+        let mut options = desk.request_options().await.unwrap();
+        options["allowCredentials"] = json!([]);
+        let given = uncounted.get(SITE, options).await;
+        assert_eq!(desk.given(&given).await, Verdict::Accepted, "one that does not count says zero for ever");
+    }
+}
+
+#[tokio::test]
+async fn a_touch_alone_will_do_only_where_the_configuration_says_so() {
+    let mut desk = Desk::new().await;
+    let mut key = Key { knows_finger: false, ..Key::new(Algorithm::ES256) };
+    let mut options = desk.creation_options().await.unwrap();
+    options["authenticatorSelection"]["userVerification"] = "discouraged".into();
+    let made = key.create(SITE, options).await;
+    assert_eq!(desk.registered(&made).await, refused(Refusal::NotVerified));
+    desk.party.user_verification = UserVerification::Discouraged;
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn who_has_a_second_factor_gives_it_before_adding_another() {
+    let desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    // Begun while there was none.
+    let sealer =
+        Sealer::new(&SecretString::from("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="), &[]).unwrap();
+    let mut tx = desk.house.worker().await;
+    totp::enrol(&mut tx, &sealer, &desk.principal().await, "Plimsoll", "ada").await.unwrap();
+    tx.commit().await.unwrap();
+    let begun = desk.creation_options().await.unwrap();
+    let principal = desk.principal().await;
+    let is_enrolled = async || {
+        second_factor::is_enrolled(&mut *desk.house.worker().await, principal.tenant_id, principal.user_id)
+            .await
+            .unwrap()
+    };
+    assert!(!is_enrolled().await);
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    assert!(is_enrolled().await);
+    assert!(matches!(desk.creation_options().await, Err(WebauthnError::SecondFactor)));
+    let made = serde_json::from_value(Key::new(Algorithm::ES256).create(SITE, begun).await).unwrap();
+    let mut tx = desk.house.worker().await;
+    let finished = webauthn::finish_registration(&mut tx, &desk.party, &principal, "thief's", &made).await;
+    assert!(matches!(finished, Err(WebauthnError::SecondFactor)), "{finished:?}");
+    let enrolled = totp::enrol(&mut tx, &sealer, &principal, "Plimsoll", "ada").await;
+    assert!(matches!(enrolled, Err(TotpError::SecondFactor)), "{enrolled:?}");
+    let now = time::OffsetDateTime::now_utc();
+    let confirmed = totp::confirm(&mut tx, &sealer, &principal, "000000", now).await;
+    assert!(matches!(confirmed, Err(TotpError::SecondFactor)), "{confirmed:?}");
+    drop(tx);
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.register(&mut Key::new(Algorithm::EdDSA)).await, Verdict::Accepted);
+    let principal = desk.principal().await;
+    let mut tx = desk.house.worker().await;
+    totp::enrol(&mut tx, &sealer, &principal, "Plimsoll", "ada").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_keys_and_a_machine_has_none() {
+    let desk = Desk::new().await;
+    let mut first = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut first).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut first).await, Verdict::Accepted);
+    for _ in 1..MAX_CREDENTIALS {
+        assert_eq!(desk.register(&mut Key::new(Algorithm::ES256)).await, Verdict::Accepted);
+    }
+    assert_eq!(desk.register(&mut Key::new(Algorithm::ES256)).await, refused(Refusal::NoRoom));
+    let machine = Principal { credential: Credential::ApiKey("0".repeat(16)), ..desk.principal().await };
+    let mut tx = desk.house.worker().await;
+    let begun = webauthn::begin_registration(&mut tx, &desk.party, &machine, "machine").await;
+    assert!(matches!(begun, Err(WebauthnError::NoSession)), "{begun:?}");
+}
+
+#[tokio::test]
+async fn nothing_that_is_stored_answers_a_challenge_and_the_app_reads_none_of_it() {
+    let desk = Desk::new().await;
+    let challenge = desk.creation_options().await.unwrap()["challenge"].as_str().unwrap().to_owned();
+    let stored: Vec<u8> = sqlx::query_scalar("SELECT challenge_hash FROM webauthn_challenges")
+        .fetch_one(desk.house.db.worker())
+        .await
+        .unwrap();
+    assert_ne!(stored, URL_SAFE_NO_PAD.decode(challenge).unwrap());
+    for table in ["webauthn_challenges", "webauthn_credentials"] {
+        let read = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT FROM {table}")));
+        let denied = read.execute(&mut *desk.house.app().await).await.unwrap_err();
+        assert_eq!(denied.as_database_error().unwrap().code().as_deref(), Some("42501"), "{table}");
+    }
+}
