@@ -50,7 +50,9 @@ pub enum FenceError {
     #[error("lifting the fence is kept on record: give the operator's name and the reason")]
     Unsigned,
     /// A file operation failed.
-    #[error("{action} {path}: {source}. The cluster counts as fenced")]
+    #[error(
+        "{action} {path}: {source}. The cluster counts as fenced; let the user that runs this read and write the file and its directory"
+    )]
     File {
         /// What was tried.
         action: &'static str,
@@ -133,4 +135,48 @@ pub(crate) fn raise_fence(data_dir: &Path, fence: &Fence) -> Result<(), FenceErr
         File::open(data_dir)?.sync_all()
     };
     write().map_err(|source| FenceError::File { action: "writing", path: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fence() -> Fence {
+        let since = OffsetDateTime::UNIX_EPOCH;
+        Fence { since, reason: "restored".into(), backup_made_at: since }
+    }
+
+    #[test]
+    fn a_fence_that_cannot_be_read_is_never_no_fence_and_says_where_it_is_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = dir.path().join(FENCE_FILE);
+        assert!(matches!(fence_status(dir.path()), Ok(None)));
+        raise_fence(dir.path(), &fence()).unwrap();
+        let whole = fs::read(&marker).unwrap();
+        assert_eq!(fence_status(dir.path()).unwrap(), Some(fence()));
+
+        // Empty or broken off, as a full disk leaves it; something else; not a file; and a data directory that is none.
+        for content in [&b""[..], &whole[..whole.len() / 2], b"{}", b"\xff\xfe"] {
+            fs::write(&marker, content).unwrap();
+            let (error, lifting) =
+                (fence_status(dir.path()).unwrap_err(), lift_fence(dir.path(), "ada", "looked"));
+            assert!(matches!(error, FenceError::Damaged { .. }), "{error}");
+            let told = error.to_string();
+            assert!(
+                told.contains(FENCE_FILE) && told.contains("counts as fenced") && told.contains("by hand"),
+                "{told}"
+            );
+            assert!(matches!(lifting, Err(FenceError::Damaged { .. })) && marker.is_file());
+        }
+        fs::remove_file(&marker).unwrap();
+        fs::create_dir(&marker).unwrap();
+        for data_dir in [dir.path(), Path::new("/dev/null")] {
+            let error = fence_status(data_dir).unwrap_err();
+            assert!(matches!(error, FenceError::File { action: "reading", .. }), "{error}");
+            let told = error.to_string();
+            assert!(told.contains(FENCE_FILE) && told.contains("counts as fenced; let the user"), "{told}");
+            assert!(lift_fence(data_dir, "ada", "looked").is_err());
+        }
+        assert!(!dir.path().join(HISTORY_FILE).exists(), "what was not lifted is not on record as lifted");
+    }
 }

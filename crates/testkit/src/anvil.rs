@@ -1,6 +1,7 @@
 //! An Anvil node in a process of its own, ended with its owner.
 
 mod control;
+mod state;
 
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
@@ -15,6 +16,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 pub use control::{RECEIPT_TIMEOUT, Replacement};
+pub use state::check_state;
 
 use crate::node::{Node, NodeError};
 
@@ -109,6 +111,17 @@ pub enum AnvilError {
     /// The program did not end when asked.
     #[error("Anvil did not end within {} s of SIGINT; its state file may be incomplete", STOP_TIMEOUT.as_secs())]
     NotEnding,
+    /// The chain's file is not there, or not whole.
+    #[error(
+        "the chain's file {path} is not whole ({why}): the node could not write it to its end, as on a full disk. \
+         What it holds cannot be gone on with: make room, and begin a chain in another file"
+    )]
+    StateNotWhole {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A signal could not be sent, or the process not be waited for.
     #[error("Anvil's process: {0}")]
     Process(#[from] std::io::Error),
@@ -123,6 +136,7 @@ pub struct Anvil {
     node: Node,
     child: Child,
     output: Output,
+    state: Option<PathBuf>,
 }
 
 /// The end of the program's output.
@@ -176,6 +190,9 @@ impl Anvil {
             Some(binary) => binary.clone(),
             None => find()?,
         };
+        if let Some(state) = options.state.as_deref().filter(|state| state.exists()) {
+            check_state(state)?;
+        }
         let mut command = Command::new(&binary);
         command
             .args(["--host", "127.0.0.1", "--order", "fifo", "--balance", "1000000", "--disable-console-log"])
@@ -239,7 +256,7 @@ impl Anvil {
         });
 
         // From here the child is killed on every way out.
-        let mut anvil = Self { node: Node::new(""), child, output };
+        let mut anvil = Self { node: Node::new(""), child, output, state: options.state.clone() };
         let why = match tokio::time::timeout(START_TIMEOUT, address).await {
             Ok(Ok(address)) => {
                 anvil.node = Node::new(&format!("http://{address}"));
@@ -268,7 +285,7 @@ impl Anvil {
         self.child.id()
     }
 
-    /// Ends the node in order: it writes its state file, where it has one.
+    /// Ends the node in order: it writes its state file, where it has one, and that file is whole, or this is an error.
     pub async fn stop(mut self) -> Result<(), AnvilError> {
         self.signal(Signal::CONT)?;
         self.signal(Signal::INT)?;
@@ -279,7 +296,7 @@ impl Anvil {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
+        self.state.as_deref().map_or(Ok(()), check_state)
     }
 
     /// Freezes the process: connections are accepted by the kernel and nothing is answered.

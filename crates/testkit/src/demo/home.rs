@@ -5,11 +5,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use crate::anvil::check_state;
 use crate::deploy::Deployment;
 
 /// A node with a long chain takes a while to write its state.
@@ -21,6 +23,9 @@ pub(super) struct Manifest {
     pub(super) deployment: Deployment,
     /// Time of the genesis block, in seconds since 1970.
     pub(super) genesis_time: u64,
+    /// The last block of the last run that ended in order: number and hash.
+    #[serde(default)]
+    pub(super) head: Option<(u64, B256)>,
     /// Runs so far: the seed of the next run's traffic follows from it.
     pub(super) runs: u64,
     /// True while a run is under way.
@@ -94,11 +99,7 @@ impl Home {
             }
         };
         if !manifest.under_way {
-            return if self.chain_state().is_file() {
-                Ok(Some(manifest))
-            } else {
-                self.set_aside("its chain.json is gone").map(|()| None)
-            };
+            return self.with_its_chain(manifest);
         }
         // The last run did not end in order. Its node may still be there, with the chain in its memory.
         if let Some(pid) = manifest.plimsoll_pid {
@@ -106,12 +107,18 @@ impl Home {
         }
         match manifest.node_pid {
             Some(pid) if self.end_leftover(pid, "anvil", Signal::INT)? => {
-                println!(
-                    "the last run did not end in order; its node was still there and has written its chain"
-                );
-                Ok(Some(manifest))
+                println!("the last run did not end in order; its node was still there and was ended");
+                self.with_its_chain(manifest)
             }
             _ => self.set_aside("the last run did not end in order and its chain is lost").map(|()| None),
+        }
+    }
+
+    /// The notes, if the chain that they are about is there whole.
+    fn with_its_chain(&self, manifest: Manifest) -> Result<Option<Manifest>> {
+        match check_state(&self.chain_state()) {
+            Ok(()) => Ok(Some(manifest)),
+            Err(error) => self.set_aside(&error.to_string()).map(|()| None),
         }
     }
 
@@ -162,5 +169,50 @@ impl Home {
         std::fs::write(&new, serde_json::to_vec_pretty(manifest)?)
             .with_context(|| format!("cannot write {}", new.display()))?;
         std::fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anvil::{Anvil, AnvilOptions, unix_time};
+
+    #[tokio::test]
+    async fn a_run_whose_chain_could_not_be_written_whole_is_set_aside_with_its_database_and_not_gone_on_with()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::open(directory.path()).unwrap();
+        let genesis_time = unix_time();
+        let options = AnvilOptions {
+            state: Some(home.chain_state()),
+            genesis_time: Some(genesis_time),
+            ..AnvilOptions::default()
+        };
+        let node = Anvil::start(&options).await.unwrap();
+        let deployment = Deployment::deploy(&node, true).await.unwrap();
+        node.stop().await.unwrap();
+        let manifest = Manifest {
+            deployment,
+            genesis_time,
+            head: None,
+            runs: 1,
+            under_way: false,
+            node_pid: None,
+            plimsoll_pid: None,
+        };
+        home.note(&manifest).unwrap();
+        std::fs::create_dir(home.database()).unwrap();
+        assert!(home.resume().unwrap().is_some());
+
+        // As a full disk leaves it.
+        let chain = std::fs::read(home.chain_state()).unwrap();
+        std::fs::write(home.chain_state(), &chain[..chain.len() / 2]).unwrap();
+        assert!(home.resume().unwrap().is_none());
+        let aside = directory.path().join("before-1");
+        for name in ["chain.json", "demo.json", "plimsoll-data"] {
+            assert!(aside.join(name).exists() && !directory.path().join(name).exists(), "{name}");
+        }
+        assert!(home.resume().unwrap().is_none(), "there is nothing to go on with");
+        assert!(!directory.path().join("before-2").exists());
     }
 }

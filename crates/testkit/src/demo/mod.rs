@@ -4,6 +4,7 @@
 //! next start goes on with the same chain and database. What an earlier run left behind is ended or set aside first
 //! (`home`). The blocks are made by the demo's own loop, one act at a time, so that a reorganisation never races with a block.
 
+mod chain;
 pub mod child;
 mod home;
 mod options;
@@ -26,11 +27,11 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use crate::anvil::{Anvil, AnvilOptions, Mining, unix_time};
-use crate::deploy::Deployment;
+use crate::anvil::Anvil;
 use crate::node::{Call, Node};
 use crate::traffic::Traffic;
 use crate::traffic::drive::drain_pool;
+use chain::{last_block, start_chain};
 use child::{Plimsoll, free_port};
 use home::{Home, Manifest};
 pub use options::{Options, Span};
@@ -67,14 +68,17 @@ pub async fn run(options: &Options) -> Result<Option<Summary>> {
 
     let outcome = run_plimsoll(options, &home, &node, &mut manifest, resumes).await;
     println!("ending the node");
+    let head = last_block(&node).await.context("cannot ask the node for its last block");
     let stopped = node.stop().await.context("the chain may not have been written");
     // The node's chain is on disk only now: a note before it would promise too much.
-    if stopped.is_ok() {
+    if let (Ok(head), Ok(())) = (&head, &stopped) {
         (manifest.under_way, manifest.node_pid, manifest.plimsoll_pid) = (false, None, None);
+        manifest.head = *head;
         home.note(&manifest)?;
     }
     let summary = outcome?;
     stopped?;
+    head?;
     if let (Some(summary), Some(file)) = (&summary, &options.json) {
         if let Some(directory) = file.parent() {
             std::fs::create_dir_all(directory)
@@ -84,42 +88,6 @@ pub async fn run(options: &Options) -> Result<Option<Summary>> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(summary)
-}
-
-/// Starts the node, with the chain of the last run where there is one, else with the contracts newly deployed.
-async fn start_chain(
-    options: &Options,
-    home: &Home,
-    resumed: Option<Manifest>,
-) -> Result<(Anvil, Manifest, bool)> {
-    let genesis_time = resumed.as_ref().map_or_else(unix_time, |manifest| manifest.genesis_time);
-    let anvil = AnvilOptions {
-        binary: options.anvil.clone(),
-        mining: Mining::OnDemand,
-        state: Some(home.chain_state()),
-        genesis_time: Some(genesis_time),
-        slots_in_an_epoch: FINALITY_DEPTH / 2,
-        ..AnvilOptions::default()
-    };
-    println!("starting the chain");
-    let node = Anvil::start(&anvil).await?;
-    if let Some(manifest) = resumed {
-        let genesis = node.block_hash(0).await?;
-        if genesis != Some(manifest.deployment.genesis_hash) {
-            bail!(
-                "{} holds another chain than the last run's: move {} away and start again",
-                home.chain_state().display(),
-                home.root().display()
-            );
-        }
-        println!("going on with the chain of the last run, at block {}", node.block_number().await?);
-        return Ok((node, manifest, true));
-    }
-    println!("deploying the contracts");
-    let deployment = Deployment::deploy(&node, true).await?;
-    let manifest =
-        Manifest { deployment, genesis_time, runs: 0, under_way: true, node_pid: None, plimsoll_pid: None };
-    Ok((node, manifest, false))
 }
 
 async fn run_plimsoll(
