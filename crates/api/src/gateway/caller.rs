@@ -65,8 +65,9 @@ pub(crate) async fn authenticate(
         None => Context::new(id, NOBODY),
     };
     let extensions = request.extensions_mut();
-    extensions.insert(context.clone());
     if let Some(caller) = caller {
+        // A key's scope is its caller: nobody has none.
+        extensions.insert(context.clone());
         extensions.insert(caller);
     }
     if state.options().open_reads {

@@ -1,5 +1,6 @@
 //! Benchmarks: programs with a stated workload that print JSON and compare with a floor measured in the same run.
 
+pub mod api;
 mod floor;
 mod head;
 pub mod ingest;

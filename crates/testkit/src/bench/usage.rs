@@ -5,9 +5,9 @@ use std::fs;
 /// Clock ticks a second in `/proc` (`sysconf(_SC_CLK_TCK)`; 100 on every Linux that Rust supports).
 const TICKS_PER_SECOND: u64 = 100;
 
-/// CPU time so far, milliseconds: this process, the server process `postgres` and its children, living and reaped.
-pub(super) fn cpu_ms(postgres: Option<i32>) -> u64 {
-    let own = ticks("self", false);
+/// CPU time so far, milliseconds: the process (`None`: this one), the server process `postgres` and its children, living and reaped.
+pub(super) fn cpu_ms_of(process: Option<u32>, postgres: Option<i32>) -> u64 {
+    let own = ticks(&process.map_or_else(|| "self".to_owned(), |pid| pid.to_string()), false);
     let server = postgres.map_or(0, |pid| {
         let children = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;

@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: runs a benchmark and prints its figures as JSON.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use plimsoll_testkit::bench::ingest;
+use plimsoll_testkit::bench::{api, ingest};
 
 /// Measures Plimsoll on this machine.
 #[derive(Parser)]
@@ -30,6 +31,21 @@ enum Bench {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Reads over HTTP, and the ground under every write: idempotency, authentication, the sequencer.
+    Api {
+        /// How long each of the two loads lasts, in seconds.
+        #[arg(long, default_value_t = 15)]
+        seconds: u64,
+        /// Rows of the stream that is numbered.
+        #[arg(long, default_value_t = 200_000)]
+        rows: i64,
+        /// Where the database goes while it runs.
+        #[arg(long, default_value = "target")]
+        directory: PathBuf,
+        /// Also write the figures to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
 }
 
 #[tokio::main]
@@ -38,9 +54,20 @@ async fn main() -> Result<()> {
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
-    let Bench::Ingest { events, head_blocks, directory, json } = Args::parse().bench;
-    let report = Box::pin(ingest::run(&ingest::Options { events, head_blocks, directory })).await?;
-    let text = serde_json::to_string_pretty(&report)?;
+    match Args::parse().bench {
+        Bench::Ingest { events, head_blocks, directory, json } => {
+            let options = ingest::Options { events, head_blocks, directory };
+            report(&Box::pin(ingest::run(&options)).await?, json)
+        }
+        Bench::Api { seconds, rows, directory, json } => {
+            let options = api::Options { duration: Duration::from_secs(seconds), rows, directory };
+            report(&Box::pin(api::run(&options)).await?, json)
+        }
+    }
+}
+
+fn report(report: &impl serde::Serialize, json: Option<PathBuf>) -> Result<()> {
+    let text = serde_json::to_string_pretty(report)?;
     println!("{text}");
     if let Some(path) = json {
         std::fs::write(&path, format!("{text}\n"))

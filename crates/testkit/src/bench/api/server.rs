@@ -1,0 +1,101 @@
+//! The real program, serving.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::process::{Child, Command};
+
+use super::super::usage::cpu_ms_of;
+use crate::deploy::artifacts::artifact;
+
+const START_POLL: Duration = Duration::from_millis(50);
+const START_POLLS: usize = 600;
+
+/// `plimsoll run --roles api` over a private cluster.
+pub(super) struct Server {
+    child: Child,
+    address: SocketAddr,
+    postgres: i32,
+}
+
+impl Server {
+    pub(super) async fn start(home: &Path, data: &Path, chain_id: u64) -> Result<Self> {
+        let program = std::env::current_exe()?.with_file_name("plimsoll");
+        let address = free_address()?;
+        let (file, abi) = (home.join("plimsoll.toml"), home.join("PositionLoad.json"));
+        std::fs::write(&abi, serde_json::to_string(&artifact("PositionLoad").abi)?)?;
+        std::fs::write(
+            &file,
+            format!(
+                "[database]\ndata_dir = {data:?}\n[api]\nlisten = \"{address}\"\n[identity]\nkeys_dir = {keys:?}\n\
+                 [[tenant]]\nid = \"0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11\"\nname = \"bench\"\n\
+                 [[chain]]\nchain_id = {chain_id}\nname = \"bench\"\nrpc = \"http://127.0.0.1:9\"\n\
+                 [[chain.contract]]\nname = \"PositionLoad\"\naddress = \"0x{nowhere}\"\nabi = {abi:?}\nstart_block = 0\ntenant = \"bench\"\n",
+                keys = home.join("keys"),
+                nowhere = "11".repeat(20),
+            ),
+        )?;
+        let mut child = Command::new(&program)
+            .args(["run", "--roles", "api", "--config"])
+            .arg(&file)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        for _ in 0..START_POLLS {
+            if let Some(status) = child.try_wait()? {
+                bail!("{} ended with {status} before it served", program.display());
+            }
+            if tokio::net::TcpStream::connect(address).await.is_ok()
+                && let Some(postgres) = postmaster(data)?
+            {
+                return Ok(Self { child, address, postgres });
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+        bail!("{} does not serve at {address}", program.display())
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it and its Postgres have used so far.
+    pub(super) fn cpu_ms(&self) -> u64 {
+        cpu_ms_of(self.child.id(), Some(self.postgres))
+    }
+
+    pub(super) async fn stop(mut self) -> Result<()> {
+        let pid = self.child.id().context("it runs")?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("it has an id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.child.wait().await?;
+        Ok(())
+    }
+}
+
+/// The process id that Postgres wrote into its data directory.
+fn postmaster(data: &Path) -> Result<Option<i32>> {
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let file = folder.join("postmaster.pid");
+        if let Ok(text) = std::fs::read_to_string(&file) {
+            return Ok(text.lines().next().and_then(|line| line.trim().parse().ok()));
+        }
+        if folder == data {
+            folders.extend(
+                std::fs::read_dir(data)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()),
+            );
+        }
+    }
+    Ok(None)
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
