@@ -30,8 +30,8 @@
 //!
 //! # Traps
 //! - **Commit refusals.** A wrong code must be counted and a reused refresh token must end its session: [`session::refresh`], [`totp::verify`] and
-//!   [`totp::confirm`] return those as answers, not errors, and so does [`webauthn`]. Roll back on errors only, with one exception:
-//!   [`oidc::resume`] is committed before what it returns is used, [`oidc::OidcError::Declined`] too.
+//!   [`totp::confirm`] return those as answers, not errors, and so does [`webauthn`]. Roll back on errors only.
+//! - [`oidc::resume`] is committed before what it returns is used.
 //! - [`siwe::check`] may ask a node, [`oidc::Provider`] asks a provider. Do it before the transaction, not within.
 //! - After a commit that revokes a session or a key, or notes a second factor, call `forget_session` or `forget_key`.
 //! - [`Denied::OtherTenant`] is a 404 to the caller: what other tenants have is not told.

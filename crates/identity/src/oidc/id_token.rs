@@ -79,8 +79,7 @@ pub(super) struct Claims {
     nonce: Option<String>,
     auth_time: Option<i64>,
     pub(super) acr: Option<String>,
-    #[serde(default)]
-    pub(super) amr: Vec<String>,
+    pub(super) amr: Option<Vec<String>>,
     pub(super) name: Option<String>,
     pub(super) preferred_username: Option<String>,
 }
@@ -169,7 +168,7 @@ impl Claims {
         now: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
         let SecondFactorPolicy::Trusted { amr, acr } = policy else { return None };
-        let is_trusted = self.amr.iter().any(|method| amr.contains(method))
+        let is_trusted = self.amr.iter().flatten().any(|method| amr.contains(method))
             || self.acr.as_ref().is_some_and(|class| acr.contains(class));
         let at = OffsetDateTime::from_unix_timestamp(self.auth_time?).ok()?.min(now);
         (is_trusted && now - at < SECOND_FACTOR_TERM).then_some(at)

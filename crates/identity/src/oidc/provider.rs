@@ -174,7 +174,8 @@ impl Provider {
         if pending.named_issuer.as_ref().map_or(metadata.names_itself, |named| *named != config.issuer) {
             return Err(OidcError::OtherIssuer);
         }
-        let token = self.redeem(&metadata, &pending).await?;
+        let code = pending.answer.as_ref().map_err(|error| OidcError::Declined(error.clone()))?;
+        let token = self.redeem(&metadata, code, &pending.browser).await?;
         let header = id_token::header(token.expose_secret())?;
         let key = match self.keys(&metadata, false).await?.find(&header) {
             Some(key) => key,
@@ -198,12 +199,17 @@ impl Provider {
             second_factor_at: claims.second_factor_at(&config.second_factor, now),
             subject: claims.sub,
             acr: claims.acr,
-            amr: claims.amr,
+            amr: claims.amr.unwrap_or_default(),
         })
     }
 
     /// The ID token of a code (Core §3.1.3).
-    async fn redeem(&self, metadata: &Metadata, pending: &Pending) -> Result<SecretString, OidcError> {
+    async fn redeem(
+        &self,
+        metadata: &Metadata,
+        code: &SecretString,
+        browser: &Secret,
+    ) -> Result<SecretString, OidcError> {
         #[derive(Deserialize)]
         struct Tokens {
             id_token: SecretString,
@@ -217,9 +223,9 @@ impl Provider {
         let client_secret = config.client_secret.expose_secret();
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
-            .append_pair("code", pending.code.expose_secret())
+            .append_pair("code", code.expose_secret())
             .append_pair("redirect_uri", &config.redirect_uri)
-            .append_pair("code_verifier", &verifier(&pending.browser));
+            .append_pair("code_verifier", &verifier(browser));
         let mut request = self.0.client.post(metadata.token_endpoint.clone());
         match metadata.client_authentication {
             ClientAuthentication::Basic => {

@@ -34,7 +34,8 @@ pub struct Pending {
     pub(super) tenant_id: Uuid,
     pub(super) issuer: String,
     pub(super) named_issuer: Option<String>,
-    pub(super) code: SecretString,
+    /// The code, or why there is none.
+    pub(super) answer: Result<SecretString, String>,
     pub(super) browser: Secret,
     pub(super) nonce_hash: [u8; 32],
 }
@@ -48,11 +49,10 @@ pub async fn begin(conn: &mut PgConnection, authorization: &Authorization) -> Re
     Ok(repo::insert(conn, state_hash, *tenant_id, issuer, browser_hash, nonce_hash, REQUEST_TERM).await?)
 }
 
-/// Uses the state up. **Commit before the code is redeemed**, and whatever the answer: also what the provider declined is over.
+/// Uses the state up, whatever the provider's answer was. **Commit before [`Provider::exchange`]**, which says what it was.
 ///
 /// # Errors
-/// The state's ([`OidcError::StateUnknown`], [`OidcError::StateUsed`], [`OidcError::StateExpired`], [`OidcError::OtherBrowser`]), which change
-/// nothing; and [`OidcError::Declined`].
+/// [`OidcError::StateUnknown`], [`OidcError::StateUsed`], [`OidcError::StateExpired`], [`OidcError::OtherBrowser`]: nothing was changed.
 pub async fn resume(
     conn: &mut PgConnection,
     provider: &Provider,
@@ -75,13 +75,11 @@ pub async fn resume(
         });
     };
     let nonce_hash = hash(&nonce_hash)?;
-    match callback {
-        Callback { error: Some(error), .. } => Err(OidcError::Declined(shown(&error))),
-        Callback { code: None, .. } => Err(OidcError::Declined("no code".to_owned())),
-        Callback { code: Some(code), iss, .. } => {
-            Ok(Pending { tenant_id, issuer, named_issuer: iss, code, browser, nonce_hash })
-        }
-    }
+    let answer = match callback.error {
+        Some(error) => Err(shown(&error)),
+        None => callback.code.ok_or_else(|| "no code".to_owned()),
+    };
+    Ok(Pending { tenant_id, issuer, named_issuer: callback.iss, answer, browser, nonce_hash })
 }
 
 /// Finds or makes the user, and opens the session; with a second factor given, where the provider's counts.

@@ -156,7 +156,7 @@ pub(crate) async fn list(
     sqlx::query_as!(
         CredentialInfo,
         "SELECT credential_id, label, created_at, last_used_at, cloned_at FROM webauthn_credentials
-         WHERE tenant_id = $1 AND user_id = $2 ORDER BY created_at, credential_id",
+         WHERE tenant_id = $1 AND user_id = $2 ORDER BY label, credential_id",
         tenant_id,
         user_id,
     )
