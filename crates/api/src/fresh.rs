@@ -82,7 +82,7 @@ impl FoldMarks {
         let Some(head) = chain.head_number else { return 0 };
         match self.watermark {
             Some(watermark) => head.saturating_sub(watermark),
-            None => head.saturating_add(1),
+            None => head.saturating_add(1).saturating_sub(chain.start_block),
         }
     }
 
@@ -371,6 +371,13 @@ mod tests {
         assert_eq!(told(&waiting(499)), (Some(0), vec![ReasonCode::ChainNotStarted]));
         assert_eq!(told(&waiting(500)), (Some(1), vec![]));
         assert_eq!(told(&waiting(502)), (Some(3), vec![ReasonCode::LagBlocks]));
+    }
+
+    #[test]
+    fn before_its_first_block_a_fold_lags_by_those_that_the_journal_has() {
+        let marks = ChainMarks { start_block: 90, ..chain() };
+        assert_eq!(FoldMarks { watermark: None, ..fold() }.lag_blocks(&marks), 11, "90 to 100");
+        assert_eq!(FoldMarks { watermark: Some(90), ..fold() }.lag_blocks(&marks), 10);
     }
 
     #[test]
