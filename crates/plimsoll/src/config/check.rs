@@ -152,7 +152,7 @@ impl Check<'_> {
 
     fn identity(&mut self, group: &Group) -> Option<Identity> {
         Some(Identity {
-            keys_dir: self.base.join(group.text("keys_dir")?),
+            keys_dir: self.path(group.text("keys_dir")?),
             keys_origin: group.origin_of("keys_dir"),
         })
     }

@@ -107,3 +107,28 @@ fn base_of(file: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
+
+/// A path of the configuration, seen from where relative ones start. `./` is kept at its beginning alone, where it says that it is relative.
+pub(super) fn from_base(base: &Path, path: &str) -> PathBuf {
+    base.join(path).components().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_shown_without_detours() {
+        for (file, path, shown) in [
+            ("plimsoll.toml", "plimsoll-data", "./plimsoll-data"),
+            ("plimsoll.toml", "./plimsoll-data", "./plimsoll-data"),
+            ("./plimsoll.toml", "./abi/./View.json", "./abi/View.json"),
+            ("etc/plimsoll.toml", "./abi//View.json", "etc/abi/View.json"),
+            ("/etc/plimsoll.toml", "../srv/data", "/etc/../srv/data"),
+            ("/etc/plimsoll.toml", "/srv/data/", "/srv/data"),
+        ] {
+            let path = from_base(&base_of(Path::new(file)), path);
+            assert_eq!(path.to_str(), Some(shown), "{file}");
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use plimsoll_store::DatabaseUrls;
 
 use super::{Check, narrow};
-use crate::config::load::Environment;
+use crate::config::load::{Environment, from_base};
 use crate::config::read::Group;
 use crate::config::schema::variable;
 use crate::config::{Database, DatabaseSource, Origin, Secret};
@@ -92,7 +92,7 @@ impl Check<'_> {
     }
 
     pub(super) fn path(&self, path: &str) -> PathBuf {
-        self.base.join(path)
+        from_base(self.base, path)
     }
 
     /// A secret that is given as itself or in a file; both is a problem.
