@@ -1,10 +1,14 @@
 //! The command line: what can be asked, and how it is explained.
 
+mod admin;
+
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+pub(crate) use admin::*;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -82,6 +86,10 @@ Examples:
     /// Look at the fence of a restored private Postgres, or lift it
     #[command(subcommand)]
     Fence(Fence),
+
+    /// Administer tenants, their users, keys and roles; read the audit log
+    #[command(subcommand)]
+    Admin(Admin),
 
     /// Check, show or start a configuration
     #[command(subcommand)]

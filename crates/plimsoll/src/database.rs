@@ -43,6 +43,8 @@ pub(crate) enum Purpose {
     Serve,
     /// To look at it, or to say one thing: beside a process that serves, too.
     Visit,
+    /// To begin with it: as a visit, and the private cluster is made if there is none.
+    Begin,
 }
 
 impl Database {
@@ -98,7 +100,7 @@ async fn open_private(
         Cluster::urls_of(directory)?; // says so when there is none; a look must not make one
     }
     let cluster = match Cluster::start(directory).await {
-        Err(ClusterError::InUse { .. }) if purpose == Purpose::Visit => {
+        Err(ClusterError::InUse { .. }) if purpose != Purpose::Serve => {
             return Ok((Cluster::urls_of(directory)?, None));
         }
         other => other?,

@@ -96,6 +96,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
             Fold::Skip(skip) => commands::fold::skip(db, skip).await,
             Fold::Retry(retry) => commands::fold::retry(db, retry).await,
         }),
+        Command::Admin(asked) => open(&load(), commands::admin::purpose(&asked), async |_, config, db| {
+            commands::admin::Admin { db, config }.run(&asked).await
+        }),
         Command::Chain(asked) => visit(&load(), async |_, _, db| match &asked {
             Chain::Status { chain, json } => commands::chain::status(db, *chain, *json).await,
             Chain::Resume { chain, decision } => commands::chain::resume(db, *chain, decision).await,
@@ -115,10 +118,18 @@ fn visit(
     loaded: &Loaded,
     command: impl AsyncFnOnce(&Loaded, &config::Config, &plimsoll_store::Db) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    open(loaded, Purpose::Visit, command)
+}
+
+fn open(
+    loaded: &Loaded,
+    purpose: Purpose,
+    command: impl AsyncFnOnce(&Loaded, &config::Config, &plimsoll_store::Db) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     log_quietly()?;
     let config = configured(loaded)?;
     block_on(async {
-        let database = Database::open(loaded, config, Purpose::Visit).await?;
+        let database = Database::open(loaded, config, purpose).await?;
         let outcome = command(loaded, config, &database.db).await;
         let closed = database.close().await;
         outcome.and(closed)

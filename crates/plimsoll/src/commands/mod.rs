@@ -1,5 +1,6 @@
 //! One file for each thing that can be asked on the command line.
 
+pub(crate) mod admin;
 pub(crate) mod backup;
 pub(crate) mod chain;
 pub(crate) mod check;
