@@ -6,6 +6,7 @@ mod copy;
 mod leases;
 mod partitions;
 mod roles;
+mod tenancy;
 mod transactions;
 
 use sqlx::postgres::PgConnectOptions;

@@ -68,3 +68,51 @@ async fn retention_drops_what_is_old_and_done_with_and_nothing_else() {
     assert_eq!(drop_expired(&urls.owner).await.unwrap(), ["journal_1_200"]);
     assert_eq!(drop_expired(&urls.owner).await.unwrap(), [""; 0], "the partition that is written to stays");
 }
+
+#[tokio::test]
+async fn a_clock_that_was_set_forward_drops_nothing_that_is_young_by_the_chains_own_time() {
+    let urls = testing::database().await;
+    run(
+        &urls.owner,
+        "UPDATE plimsoll.partition_policies SET width = 100, retention = interval '60 days' WHERE parent IN ('journal', 'chain_events', 'events')",
+    )
+    .await
+    .unwrap();
+    let db = Db::connect(&urls).await.unwrap();
+    let mut partitions = Partitions::new();
+    for table in ["journal", "chain_events", "chain_blocks", "events"] {
+        partitions.ensure(db.worker(), table, 1, 0, 350).await.unwrap();
+    }
+    // Our clock says that the oldest of it is 400 days old. By the chain, whose head is 350 days back, it is 50.
+    run(
+        &urls.worker,
+        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth, head_number, head_hash, final_number)
+             VALUES (1, 'c', decode(repeat('00', 32), 'hex'), 0, 1, 2, 350, sha256(int8send(350)), 340);
+         INSERT INTO chain_blocks (chain_id, number, hash, id, parent_hash, time, state)
+             SELECT 1, n, sha256(int8send(n)), n, sha256(int8send(n - 1)), now() - (700 - n) * interval '1 day', 'final'
+             FROM generate_series(300, 350) n;
+         INSERT INTO journal (chain_id, seq, block_number, ref, kind, recorded_at)
+             SELECT 1, n, n, 0, 'append', now() - (700 - n) * interval '1 day' FROM generate_series(300, 350) n;
+         INSERT INTO fold_cursors (fold, chain_id, seq, block_number) VALUES ('views', 1, 350, 350);",
+    )
+    .await
+    .unwrap();
+    let all = async || {
+        let mut all = Vec::new();
+        for table in ["journal", "chain_events"] {
+            all.extend(partitions_of(&db, table).await);
+        }
+        all
+    };
+    let before = all().await;
+    assert_eq!(drop_expired(&urls.owner).await.unwrap(), [""; 0]);
+    assert_eq!(all().await, before);
+
+    // Once the chain itself is so far, they are old.
+    run(&urls.owner, "UPDATE plimsoll.chain_blocks SET time = now() WHERE number = 350").await.unwrap();
+    let dropped = drop_expired(&urls.owner).await.unwrap();
+    assert!(
+        dropped.contains(&"journal_1_0".to_owned()) && dropped.contains(&"chain_events_1_0".to_owned()),
+        "{dropped:?}"
+    );
+}

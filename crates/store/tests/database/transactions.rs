@@ -1,11 +1,9 @@
 //! What is dropped half way stays without effect, on what it did and on whoever has the connection next.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
-use plimsoll_store::{CopyBuffer, Db, PoolSizes, Tx, testing};
+use plimsoll_store::testing::{self, Polling, drop_after};
+use plimsoll_store::{CopyBuffer, Db, PoolSizes, Tx};
 use sqlx::{Connection, PgConnection};
 
 use crate::run;
@@ -26,24 +24,6 @@ async fn places() -> (Db, Db) {
         "CREATE TABLE story (attempt bigint, what text, filling text); GRANT ALL ON story TO plimsoll_worker";
     run(&urls.owner, table).await.unwrap();
     (one, other)
-}
-
-/// Polls so many times, unless it is ready before, and drops it.
-async fn drop_after<F: Future>(polls: i64, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 async fn put(conn: &mut PgConnection, attempt: i64, what: &str) -> Result<(), sqlx::Error> {
@@ -104,7 +84,7 @@ async fn a_transaction_that_is_dropped_at_any_point_harms_neither_the_next_one_n
     while dropped_before_its_commit < DROPS {
         attempt += 1;
         let commits = AtomicBool::new(false);
-        let ended = drop_after(polls, story(&one, attempt, &commits)).await;
+        let ended = drop_after(polls, Polling::WhenWoken, story(&one, attempt, &commits)).await;
         let (is_over, commits) = (ended.is_some(), commits.into_inner());
         if let Some(ended) = ended {
             ended.unwrap();
