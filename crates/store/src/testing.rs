@@ -1,13 +1,16 @@
-//! Databases for tests: one private cluster a process, one fresh database a test.
+//! Databases for tests: one private cluster a process, one fresh database a test. And a way to cut off what uses them.
 //!
 //! The cluster lives on a thread and a runtime of its own, as each test's runtime ends with the test. A small shell holds the other end of
 //! a pipe: when the test process ends, however it ends, it stops the server and removes the directory.
 
+use std::future::poll_fn;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
+use std::task::Poll;
 
 use sqlx::{ConnectOptions, Connection};
 
@@ -58,6 +61,38 @@ pub async fn empty_database() -> DatabaseUrls {
 /// As [`database`].
 pub async fn db() -> Db {
     Db::connect(&database().await).await.expect("a database made by these migrations passes its own checks")
+}
+
+/// How [`drop_after`] polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polling {
+    /// When there is news.
+    WhenWoken,
+    /// Whether or not there is news, so that tasks which it waits for are cut off in their midst too.
+    Restless,
+}
+
+/// Polls so many times, unless it is ready before, and drops it.
+pub async fn drop_after<F: Future>(polls: usize, polling: Polling, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => {
+                if polling == Polling::Restless {
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 fn next_name() -> String {

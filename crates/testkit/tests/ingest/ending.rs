@@ -1,27 +1,35 @@
 //! The end of a process whose authority is gone.
 
-use plimsoll_store::Db;
-use sqlx::Row as _;
+use plimsoll_ingest::lease_name;
+use plimsoll_store::{DEFAULT_TERM, Db, Lease, Leases};
+use plimsoll_views::FOLD_NAME;
 
 use crate::support::follower::Follower;
 use crate::support::world::World;
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 
-/// Gives the chain's leases to another process, for long.
-async fn take_leases(db: &Db, chain_id: u64) {
-    let taken = "UPDATE leases SET fencing_token = fencing_token + 1, holder = 'another', expires_at = now() + interval '1 hour'
-                 WHERE name LIKE '%:' || $1";
-    let result = sqlx::query(taken).bind(chain_id.to_string()).execute(db.worker()).await.unwrap();
-    assert_eq!(result.rows_affected(), 2, "the ingest's and the fold's");
+/// Another process takes the chain's leases, as after their term has passed.
+async fn taken_over(db: &Db, chain_id: u64) -> (Leases, Vec<Lease>) {
+    let leases = Leases::connect(db, "another", DEFAULT_TERM).await.unwrap();
+    let mut taken = Vec::new();
+    for name in [format!("fold:{FOLD_NAME}:{chain_id}"), lease_name(chain_id)] {
+        let lease = loop {
+            let expire = "UPDATE leases SET expires_at = now() - interval '1 second' WHERE name = $1";
+            let expired = sqlx::query(expire).bind(&name).execute(db.worker()).await.unwrap();
+            assert_eq!(expired.rows_affected(), 1, "{name}");
+            if let Some(lease) = leases.acquire(&name).await.unwrap() {
+                break lease;
+            }
+        };
+        taken.push(lease);
+    }
+    (leases, taken)
 }
 
-/// Each lease's name, token, holder and end.
-async fn leases_of(db: &Db, chain_id: u64) -> Vec<String> {
-    let rows = sqlx::query(
-        "SELECT concat_ws(' ', name, fencing_token, holder, expires_at) AS lease FROM leases WHERE name LIKE '%:' || $1 ORDER BY name",
-    );
-    let rows = rows.bind(chain_id.to_string()).fetch_all(db.worker()).await.unwrap();
-    rows.iter().map(|row| row.get("lease")).collect()
+/// Each lease's name, token and holder, if it is in force.
+async fn in_force(db: &Db) -> Vec<String> {
+    let held = "SELECT concat_ws(' ', name, fencing_token, holder) FROM leases WHERE expires_at > clock_timestamp() ORDER BY name";
+    sqlx::query_scalar(held).fetch_all(db.worker()).await.unwrap()
 }
 
 async fn ends(node: &mut Follower) {
@@ -38,13 +46,14 @@ async fn who_is_told_to_end_while_his_leases_are_anothers_ends_and_touches_neith
     world.extend(vec![vec![plan()]; 4]);
     let tip = world.visible_head();
     node.settle(|journal| journal.head == Some(tip)).await.unwrap();
-    take_leases(&db, 1).await;
-    let (held, records) = (leases_of(&db, 1).await, "SELECT count(*) FROM journal WHERE chain_id = $1");
+    let (_another, taken) = taken_over(&db, 1).await;
+    let (held, records) = (in_force(&db).await, "SELECT count(*) FROM journal WHERE chain_id = $1");
+    assert!(held.len() == 2 && held.iter().all(|lease| lease.ends_with(" another")), "{held:?}");
     let before = integers(&db, records, 1).await;
     // With work at hand, so that it may be anywhere between its loss and its wait for the lease.
     world.extend(vec![vec![plan()]]);
     ends(&mut node).await;
-    assert_eq!((leases_of(&db, 1).await, integers(&db, records, 1).await), (held.clone(), before));
+    assert_eq!((in_force(&db).await, integers(&db, records, 1).await), (held.clone(), before));
 
     // Started while another has them, and told to end while it stands by.
     let questions = world.chain.answered("eth_getCode");
@@ -57,10 +66,12 @@ async fn who_is_told_to_end_while_his_leases_are_anothers_ends_and_touches_neith
     };
     tokio::time::timeout(HANGS_AFTER, asks).await.expect("the ingest looks at its chain");
     ends(&mut node).await;
-    assert_eq!((leases_of(&db, 1).await, integers(&db, records, 1).await), (held, before));
+    assert_eq!((in_force(&db).await, integers(&db, records, 1).await), (held, before));
 
-    let free = "UPDATE leases SET expires_at = now() - interval '1 second'";
-    sqlx::query(free).execute(db.worker()).await.unwrap();
+    for lease in taken {
+        assert!(!lease.lost().is_cancelled());
+        lease.release().await.unwrap();
+    }
     node.start_ingest();
     let tip = world.visible_head();
     node.settle(|journal| journal.head == Some(tip)).await.unwrap();
