@@ -222,3 +222,37 @@ async fn pages_in_either_direction_hold_what_passes_the_filter_and_end() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_rare_entry_far_away_costs_more_pages_and_is_found() {
+    let house = with_two_tenants().await;
+    let far = 2 * audit::SCAN_ROWS + 10;
+    // As if all between had been others.
+    tamper(
+        &house.db,
+        &format!(
+            "INSERT INTO plimsoll.audit_log SELECT {far}, tenant_id, request_id, user_id, actor, action, target_type, target_id, before, after,
+                    tx_id, reason, correlation_id, recorded_at, digest, prev_hash, hash FROM plimsoll.audit_log WHERE sequence = 1"
+        ),
+    )
+    .await;
+    let mut conn = house.db.begin_worker().await.unwrap();
+    let filter = Filter { target_id: Some("0".into()), ..Filter::default() };
+    let (mut pages, mut next) = (vec![], Some(0));
+    while let Some(after) = next {
+        let page = audit::page(&mut conn, &filter, after, 10).await.unwrap();
+        pages.push(page.entries.iter().filter_map(|entry| entry.sequence).collect::<Vec<_>>());
+        next = page.next;
+    }
+    assert_eq!(pages, [vec![1], vec![], vec![far]]);
+    let (mut pages, mut before) = (vec![], None);
+    loop {
+        let page = audit::page_back(&mut conn, &filter, before, 10).await.unwrap();
+        pages.push(page.entries.iter().filter_map(|entry| entry.sequence).collect::<Vec<_>>());
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![far], vec![], vec![1]]);
+}
