@@ -9,7 +9,7 @@
 //! A key may be bound to a client certificate: then a stolen key is of no use without the certificate's private key, and the two
 //! together count as two factors.
 //!
-//! Run these on the worker's transactions: the app's role cannot read this table.
+//! Run these on either role's transactions: the app's role sees its tenant's keys, and no hash of any.
 
 use std::time::Duration;
 

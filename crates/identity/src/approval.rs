@@ -30,7 +30,6 @@ pub const MAX_TERM: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest body, as text.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_REASON_CHARS: usize = 2_000;
-const MAX_LISTED: i64 = 200;
 const DIGEST_DOMAIN: &[u8] = b"plimsoll approval v1\0";
 
 /// What another person said.
@@ -259,16 +258,31 @@ pub async fn decide(
     Ok(())
 }
 
-/// The requests that wait for a decision, the oldest first; at most 200.
+/// Requests of the tenant, by id, which is by age: up to `limit` with ids above `after`; those alone that wait for a decision, if asked for.
 ///
 /// # Errors
 /// [`ApprovalError::Denied`], or the database's.
-pub async fn open_requests(
+pub async fn requests(
     conn: &mut PgConnection,
     principal: &Principal,
+    only_open: bool,
+    after: Option<Uuid>,
+    limit: i64,
 ) -> Result<Vec<Approval>, ApprovalError> {
     principal.require(Permission::ApprovalsRead)?;
-    Ok(repo::open_requests(conn, principal.tenant_id, MAX_LISTED).await?)
+    Ok(repo::requests(conn, principal.tenant_id, only_open, after, limit).await?)
+}
+
+/// The request.
+///
+/// # Errors
+/// [`ApprovalError::Unknown`], or the database's.
+pub async fn find(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    approval_id: Uuid,
+) -> Result<Approval, ApprovalError> {
+    repo::find(conn, tenant_id, approval_id).await?.ok_or(ApprovalError::Unknown(approval_id))
 }
 
 /// JSON with keys in order of their bytes, however the map keeps them, and without spaces.

@@ -25,8 +25,9 @@
 //!
 //! # Two halves, two roles
 //! The directory and the approvals belong to a tenant: run those functions on `Db::tenant_tx`. What *proves* an identity (keys, nonces, sessions,
-//! second factors, links) is looked at before anyone knows whose tenant it is: run those on `Db::begin_worker`. The app's role has no
-//! privilege on those tables, so that a fault in a request handler reads no hash.
+//! second factors, links) is looked at before anyone knows whose tenant it is: run those on `Db::begin_worker`. The app's role lists and
+//! revokes its tenant's keys and sessions and issues keys, as a route's effect and its answer are one transaction; it reads no hash, and has no privilege on the
+//! other tables: a fault in a request handler reads nothing that opens anything.
 //!
 //! # Traps
 //! - **Commit refusals.** A wrong code must be counted and a reused refresh token must end its session: [`session::refresh`], [`totp::verify`] and
@@ -56,6 +57,7 @@ pub mod seal;
 pub mod second_factor;
 mod secret;
 pub mod session;
+pub mod settings;
 pub mod sign_in;
 pub mod siwe;
 pub mod tenant;

@@ -1,6 +1,6 @@
 //! Users, sessions and keys as an administrator looks at them: listed, or one of them locked before it is changed.
 //!
-//! [`users`] and [`lock_user`] run on either role's transactions, the others on the worker's alone: the app's role cannot read those tables.
+//! These run on either role's transactions: the app's is confined to its tenant, and reads no hash.
 //! A list is given in parts, by id: `after` is the last id of the part before, and a part that is not full is the last.
 
 use sqlx::PgConnection;
@@ -85,6 +85,19 @@ pub async fn lock_session(
     session_id: Uuid,
 ) -> Result<Option<SessionInfo>, SessionError> {
     Ok(repo::lock_session(conn, tenant_id, session_id).await?)
+}
+
+/// Up to `limit` of the tenant's keys, by id.
+///
+/// # Errors
+/// The database's.
+pub async fn keys(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<ApiKeyInfo>, ApiKeyError> {
+    Ok(repo::keys(conn, tenant_id, after, limit).await?)
 }
 
 /// The key, its row locked until the transaction ends; `None` where the tenant has none of that id.

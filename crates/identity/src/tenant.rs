@@ -73,6 +73,19 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<Tenant>, TenantError> {
     Ok(repo::all(conn).await?)
 }
 
+/// The tenant of that id, or of that name; a name is never a UUID.
+///
+/// # Errors
+/// The database's.
+pub async fn find(conn: &mut PgConnection, id_or_name: &str) -> Result<Option<Tenant>, TenantError> {
+    Ok(match id_or_name.parse() {
+        Ok(tenant_id) => repo::by_id(conn, tenant_id).await?,
+        // Postgres keeps no NUL, so no name has one.
+        Err(_) if id_or_name.contains('\0') => None,
+        Err(_) => repo::by_name(conn, id_or_name).await?,
+    })
+}
+
 /// The tenant, its row locked until the transaction ends: of two changes the second sees what the first made of it.
 ///
 /// # Errors

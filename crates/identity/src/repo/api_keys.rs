@@ -99,6 +99,7 @@ pub(crate) async fn insert(
     .await
 }
 
+/// The table itself keeps the secret before (trigger `api_keys_rotate`): the app, which may rotate, reads no hash.
 pub(crate) async fn rotate(
     conn: &mut PgConnection,
     tenant_id: Uuid,
@@ -107,7 +108,7 @@ pub(crate) async fn rotate(
     grace: Duration,
 ) -> Result<Option<OffsetDateTime>, sqlx::Error> {
     sqlx::query_scalar!(
-        "UPDATE api_keys SET previous_hash = secret_hash, previous_valid_until = now() + $4, secret_hash = $3, rotated_at = now()
+        "UPDATE api_keys SET secret_hash = $3, previous_valid_until = now() + $4, rotated_at = now()
          WHERE tenant_id = $1 AND key_id = $2 AND revoked_at IS NULL AND expires_at > now() RETURNING expires_at",
         tenant_id,
         key_id,

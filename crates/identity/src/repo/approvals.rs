@@ -131,20 +131,45 @@ pub(crate) async fn decide(
 }
 
 /// Ids are UUIDs of version 7: their order is that of the requests.
-pub(crate) async fn open_requests(
+pub(crate) async fn requests(
     conn: &mut PgConnection,
     tenant_id: Uuid,
+    only_open: bool,
+    after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Approval>, sqlx::Error> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT approval_id, action, action_digest, body, requested_by, requested_at, expires_at, decision, decided_by, reason, used_at,
-                  false AS "is_expired!"
-           FROM approvals WHERE tenant_id = $1 AND decision IS NULL AND expires_at > now() ORDER BY approval_id LIMIT $2"#,
+                  expires_at <= now() AS "is_expired!"
+           FROM approvals
+           WHERE tenant_id = $1 AND (NOT $2 OR (decision IS NULL AND expires_at > now())) AND ($3::uuid IS NULL OR approval_id > $3)
+           ORDER BY approval_id LIMIT $4"#,
         tenant_id,
+        only_open,
+        after,
         limit,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Approval::try_from).collect()
+}
+
+pub(crate) async fn find(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    approval_id: Uuid,
+) -> Result<Option<Approval>, sqlx::Error> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT approval_id, action, action_digest, body, requested_by, requested_at, expires_at, decision, decided_by, reason, used_at,
+                  expires_at <= now() AS "is_expired!"
+           FROM approvals WHERE tenant_id = $1 AND approval_id = $2"#,
+        tenant_id,
+        approval_id,
+    )
+    .fetch_optional(conn)
+    .await?
+    .map(Approval::try_from)
+    .transpose()
 }

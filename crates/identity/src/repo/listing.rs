@@ -34,6 +34,34 @@ impl TryFrom<ListedUser> for User {
     }
 }
 
+struct ListedKey {
+    key_id: String,
+    user_id: Uuid,
+    label: String,
+    scopes: Vec<String>,
+    is_certificate_bound: bool,
+    created_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+    last_used_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+}
+
+impl From<ListedKey> for ApiKeyInfo {
+    fn from(row: ListedKey) -> Self {
+        Self {
+            key_id: row.key_id,
+            user_id: row.user_id,
+            label: row.label,
+            scopes: PermissionSet::from_names(row.scopes),
+            is_certificate_bound: row.is_certificate_bound,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+            revoked_at: row.revoked_at,
+        }
+    }
+}
+
 pub(crate) async fn users(
     conn: &mut PgConnection,
     tenant_id: Uuid,
@@ -119,7 +147,8 @@ pub(crate) async fn lock_key(
     tenant_id: Uuid,
     key_id: &str,
 ) -> Result<Option<ApiKeyInfo>, sqlx::Error> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        ListedKey,
         r#"SELECT key_id, user_id, label, scopes, certificate_hash IS NOT NULL AS "is_certificate_bound!", created_at, expires_at,
                   last_used_at, revoked_at
            FROM api_keys WHERE tenant_id = $1 AND key_id = $2 FOR NO KEY UPDATE"#,
@@ -128,15 +157,25 @@ pub(crate) async fn lock_key(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| ApiKeyInfo {
-        key_id: row.key_id,
-        user_id: row.user_id,
-        label: row.label,
-        scopes: PermissionSet::from_names(row.scopes),
-        is_certificate_bound: row.is_certificate_bound,
-        created_at: row.created_at,
-        expires_at: row.expires_at,
-        last_used_at: row.last_used_at,
-        revoked_at: row.revoked_at,
-    }))
+    Ok(row.map(ApiKeyInfo::from))
+}
+
+pub(crate) async fn keys(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<ApiKeyInfo>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        ListedKey,
+        r#"SELECT key_id, user_id, label, scopes, certificate_hash IS NOT NULL AS "is_certificate_bound!", created_at, expires_at,
+                  last_used_at, revoked_at
+           FROM api_keys WHERE tenant_id = $1 AND ($2::text IS NULL OR key_id > $2) ORDER BY key_id LIMIT $3"#,
+        tenant_id,
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(ApiKeyInfo::from).collect())
 }

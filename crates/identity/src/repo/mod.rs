@@ -11,6 +11,7 @@ pub(crate) mod nonces;
 pub(crate) mod oidc;
 pub(crate) mod roles;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod tenants;
 pub(crate) mod totp;
 pub(crate) mod webauthn;

@@ -11,6 +11,18 @@ pub(crate) async fn all(conn: &mut PgConnection) -> Result<Vec<Tenant>, sqlx::Er
         .await
 }
 
+pub(crate) async fn by_id(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Option<Tenant>, sqlx::Error> {
+    sqlx::query_as!(Tenant, "SELECT tenant_id, name, created_at FROM tenants WHERE tenant_id = $1", tenant_id)
+        .fetch_optional(conn)
+        .await
+}
+
+pub(crate) async fn by_name(conn: &mut PgConnection, name: &str) -> Result<Option<Tenant>, sqlx::Error> {
+    sqlx::query_as!(Tenant, "SELECT tenant_id, name, created_at FROM tenants WHERE name = $1", name)
+        .fetch_optional(conn)
+        .await
+}
+
 /// Foreign keys to the tenant do not wait for this lock.
 pub(crate) async fn lock(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Option<Tenant>, sqlx::Error> {
     sqlx::query_as!(

@@ -67,11 +67,11 @@ impl Team {
 async fn what_another_person_approved_is_done_once() {
     let Team { house, accountant, approver } = Team::new().await;
     let approval_id = request(&house, &accountant, &body()).await.unwrap();
-    let open = approval::open_requests(&mut *house.app().await, &approver).await.unwrap();
+    let open = approval::requests(&mut *house.app().await, &approver, true, None, 10).await.unwrap();
     assert_eq!((open.len(), &open[0].body, open[0].requested_by), (1, &body(), accountant.user_id));
     assert!(matches!(act(&house, &accountant, &body(), approval_id).await, Err(ApprovalError::Undecided)));
     decide(&house, &approver, approval_id, Decision::Approved).await.unwrap();
-    assert!(approval::open_requests(&mut *house.app().await, &approver).await.unwrap().is_empty());
+    assert!(approval::requests(&mut *house.app().await, &approver, true, None, 10).await.unwrap().is_empty());
     let twice = decide(&house, &approver, approval_id, Decision::Rejected).await;
     assert!(matches!(twice, Err(ApprovalError::Decided)));
     // An action that fails leaves its approval for another try.
