@@ -1,0 +1,106 @@
+//! `/tenants/{tenant_id}/config`: what a front end has to know before it shows anything.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use plimsoll_bus::audit::Entry;
+use plimsoll_identity::Permission::{TenantConfigure, TenantRead};
+use plimsoll_identity::settings::{self, SettingsError};
+use plimsoll_types::api;
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::paging::Segment;
+use super::users::names;
+use crate::gateway::Access::Needs;
+use crate::gateway::{Caller, Declaration, Done, Keyed, Routes, WriteMethod, finish};
+use crate::idempotency::{Answered, Execution, Reply};
+use crate::limits::{BODY_MAX_BYTES, IDENTITY_PAGE_MAX};
+use crate::openapi::{RecordProblems, WriteProblems};
+use crate::problem::{Problem, ProblemKind};
+use crate::query::{NoParameters, Query};
+use crate::repo::RepoError;
+use crate::state::ApiState;
+
+const PATH: &str = "/tenants/{tenant_id}/config";
+
+pub(super) fn routes() -> Routes<ApiState> {
+    Routes::default()
+        .read(Declaration::read(PATH, Needs(TenantRead)), show)
+        .write(Declaration::with_optional_key(WriteMethod::Put, PATH, Needs(TenantConfigure)), put)
+}
+
+/// A tenant's configuration
+///
+/// Its theme, what the caller may do, and what a request may cost. Another tenant's is not found.
+#[utoipa::path(get, path = "/tenants/{tenant_id}/config", tag = "identity",
+    params(("tenant_id" = uuid::Uuid, Path, description = "The caller's tenant")),
+    responses((status = 200, description = "The configuration", body = api::TenantConfig), RecordProblems))]
+pub(crate) async fn show(
+    State(state): State<ApiState>,
+    caller: Caller,
+    tenant_id: Segment,
+    _: Query<NoParameters>,
+) -> Result<Json<api::TenantConfig>, Problem> {
+    caller.require_in(tenant_id.id()?, TenantRead)?;
+    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
+    Ok(Json(config(&mut tx, &state, &caller).await?))
+}
+
+/// Choose a tenant's configuration
+///
+/// The whole theme, in the place of the former.
+#[utoipa::path(put, path = "/tenants/{tenant_id}/config", tag = "identity", request_body = api::NewTenantConfig,
+    params(("tenant_id" = uuid::Uuid, Path, description = "The caller's tenant")),
+    responses((status = 200, description = "The configuration", body = api::TenantConfig), WriteProblems))]
+pub(crate) async fn put(
+    execution: Execution,
+    (State(state), tenant_id, asked): (State<ApiState>, Segment, Keyed<api::NewTenantConfig>),
+) -> Result<Answered, Problem> {
+    asked.caller.require_in(tenant_id.id()?, TenantConfigure)?;
+    let mut effect = asked.begin(execution).await?;
+    let done = put_in(&mut effect, &state, &asked).await;
+    finish(effect, done).await
+}
+
+async fn put_in(
+    conn: &mut PgConnection,
+    state: &ApiState,
+    asked: &Keyed<api::NewTenantConfig>,
+) -> Result<Done, Problem> {
+    let Keyed { body, caller } = asked;
+    let before = settings::settings(conn, caller.tenant_id).await?;
+    settings::put_theme(conn, caller.tenant_id, &body.theme).await?;
+    let entry = Entry::new("identity.tenant.configure", "tenant", caller.tenant_id.to_string())
+        .with_change(Some(json!({ "theme": before.theme })), Some(json!({ "theme": body.theme })));
+    Ok((entry, Reply::json(StatusCode::OK, &config(conn, state, caller).await?)?))
+}
+
+async fn config(
+    conn: &mut PgConnection,
+    state: &ApiState,
+    caller: &Caller,
+) -> Result<api::TenantConfig, Problem> {
+    let chosen = settings::settings(conn, caller.tenant_id).await?;
+    Ok(api::TenantConfig {
+        tenant_id: caller.tenant_id,
+        name: chosen.name,
+        theme: chosen.theme,
+        permissions: names(caller.permissions),
+        limits: api::TenantLimits {
+            body_bytes: BODY_MAX_BYTES as u64,
+            request_timeout_ms: state.options().request_timeout_ms,
+            page_rows: IDENTITY_PAGE_MAX,
+        },
+    })
+}
+
+impl From<SettingsError> for Problem {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Db(error) => RepoError::from(error).into(),
+            SettingsError::NoTenant(_) => Self::new(ProblemKind::NotFound, error.to_string()),
+            SettingsError::Theme => Self::new(ProblemKind::InvalidBody, error.to_string()),
+        }
+    }
+}

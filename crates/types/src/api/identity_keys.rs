@@ -1,0 +1,182 @@
+//! API keys, sessions, and a tenant's configuration.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::identity::keyed;
+use super::{Secret, SignInMethod};
+
+/// A machine's key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiKey {
+    /// Its id: the part of the key that is no secret.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{16}$", example = "9f86d081884c7d65"))]
+    pub key_id: String,
+    /// Whose.
+    pub user_id: Uuid,
+    /// What it is for.
+    #[cfg_attr(feature = "openapi", schema(example = "settlement batch"))]
+    pub label: String,
+    /// The most that it may do, within what its user may do at that moment.
+    #[cfg_attr(feature = "openapi", schema(example = json!(["ledger:read", "ledger:post"])))]
+    pub scopes: Vec<String>,
+    /// Whether it is good only with its client certificate.
+    pub is_certificate_bound: bool,
+    /// When it was issued.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Until when it is good.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    /// When it was used last, to the minute.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub last_used_at: Option<OffsetDateTime>,
+    /// When it was revoked.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub revoked_at: Option<OffsetDateTime>,
+}
+
+/// A page of keys, by id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiKeys {
+    /// The keys.
+    pub items: Vec<ApiKey>,
+    /// Give this as `cursor` for the next page; null on the last one.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub next_cursor: Option<String>,
+}
+
+/// A key with its secret, which is shown this once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IssuedApiKey {
+    /// Its id.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[0-9a-f]{16}$", example = "9f86d081884c7d65"))]
+    pub key_id: String,
+    /// The whole key, for `Authorization: Bearer`. It is not shown again.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "plk_9f86d081884c7d65_…"))]
+    pub key: Secret,
+    /// Until when it is good.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+}
+
+keyed! {
+    /// A key to be issued.
+    pub struct NewApiKey {
+        /// Whose it will be.
+        #[cfg_attr(feature = "openapi", schema(example = "0198c5a1-8a01-7b1e-b7a4-5f0d3c2b1a00"))]
+        pub holder: Uuid,
+        /// What it is for: 1 to 200 characters.
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, example = "settlement batch"))]
+        pub label: String,
+        /// The most that it may do: of what its holder may do, and of what the caller may do.
+        #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 64, example = json!(["ledger:read", "ledger:post"])))]
+        pub scopes: Vec<String>,
+        /// For how many days: up to 400.
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 400, example = 90))]
+        pub lifetime_days: u16,
+        /// SHA-256 of the client certificate (DER) without which it is not good.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-f]{64}$"))]
+        pub certificate_sha256: Option<String>,
+    }
+}
+
+keyed! {
+    /// A new secret for a key.
+    pub struct Rotation {
+        /// How long the old secret is good beside the new one, in seconds: up to 30 days; 0 for one that leaked.
+        #[cfg_attr(feature = "openapi", schema(maximum = 2_592_000, example = 86_400))]
+        pub grace_seconds: u32,
+    }
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Session {
+    /// Its id, by age.
+    pub session_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// How it was opened.
+    pub method: SignInMethod,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Until when, at most.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    /// When its user last gave a second factor.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub second_factor_at: Option<OffsetDateTime>,
+    /// When it was revoked.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub revoked_at: Option<OffsetDateTime>,
+    /// Why (`signed_out`, `refresh_reused`, `administrator`, `suspended`).
+    #[cfg_attr(feature = "openapi", schema(required = true, example = "administrator"))]
+    pub revoke_reason: Option<String>,
+}
+
+/// A page of sessions, by id, which is by age.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Sessions {
+    /// The sessions.
+    pub items: Vec<Session>,
+    /// Give this as `cursor` for the next page; null on the last one.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub next_cursor: Option<String>,
+}
+
+/// What a front end has to know of a tenant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TenantConfig {
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// Its name.
+    #[cfg_attr(feature = "openapi", schema(example = "acme"))]
+    pub name: String,
+    /// Its looks, as it chose them; empty until then.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object, example = json!({ "accent": "#0b3d91" })))]
+    pub theme: Map<String, Value>,
+    /// What the caller may do.
+    #[cfg_attr(feature = "openapi", schema(example = json!(["positions:read", "tenant:read"])))]
+    pub permissions: Vec<String>,
+    /// What a request may cost.
+    pub limits: TenantLimits,
+}
+
+/// What a request may cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TenantLimits {
+    /// The largest body, in bytes.
+    #[cfg_attr(feature = "openapi", schema(example = 65_536))]
+    pub body_bytes: u64,
+    /// The longest that a request may take, in milliseconds.
+    #[cfg_attr(feature = "openapi", schema(example = 15_000))]
+    pub request_timeout_ms: u64,
+    /// The most rows on a page of a list.
+    #[cfg_attr(feature = "openapi", schema(example = 200))]
+    pub page_rows: u32,
+}
+
+keyed! {
+    /// A tenant's configuration, whole.
+    pub struct NewTenantConfig {
+        /// Its looks: an object of up to 16 KiB.
+        #[cfg_attr(feature = "openapi", schema(value_type = Object, example = json!({ "accent": "#0b3d91" })))]
+        pub theme: Map<String, Value>,
+    }
+}
