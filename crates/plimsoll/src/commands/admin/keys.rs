@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use plimsoll_identity::api_key::{self, ApiKeyError, ApiKeyInfo, NewApiKey};
-use plimsoll_identity::listing;
 use plimsoll_identity::tenant::Tenant;
+use plimsoll_identity::{Permission, listing};
 use secrecy::ExposeSecret as _;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ const COLUMNS: &[&str] =
 
 impl From<&ApiKeyInfo> for Sheet {
     fn from(key: &ApiKeyInfo) -> Self {
-        let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
+        let scopes: Vec<&str> = key.scopes.iter().map(Permission::name).collect();
         Self::new()
             .with("key_id", &*key.key_id)
             .with("state", state(key))

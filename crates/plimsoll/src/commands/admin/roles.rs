@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 impl From<&Role> for Sheet {
     fn from(role: &Role) -> Self {
-        let permissions: Vec<&str> = role.permissions.iter().map(|permission| permission.name()).collect();
+        let permissions: Vec<&str> = role.permissions.iter().map(Permission::name).collect();
         Self::new()
             .with("role", &*role.name)
             .with("builtin", role.is_builtin)

@@ -3,7 +3,7 @@
 use plimsoll_identity::directory::{self, DirectoryError, User};
 use plimsoll_identity::session::{self, RevokeReason};
 use plimsoll_identity::tenant::Tenant;
-use plimsoll_identity::{UserKind, UserStatus, listing, role};
+use plimsoll_identity::{Permission, UserKind, UserStatus, listing, role};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ impl Admin<'_> {
                     .await
                     .map_err(|error| explained(error, &tenant))?;
                 let may = directory::permissions_of(&mut tx, tenant.tenant_id, *user).await?;
-                let may: Vec<&str> = may.iter().map(|permission| permission.name()).collect();
+                let may: Vec<&str> = may.iter().map(Permission::name).collect();
                 show(&whole(&mut tx, &found).await?.with("permissions", may), *json)
             }
             Users::Create(new) => self.create_user(new).await,
