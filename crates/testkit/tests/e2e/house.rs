@@ -128,6 +128,11 @@ impl House {
         std::fs::write(self.config(), edit(text)).unwrap();
     }
 
+    /// The URL of a path of the API.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -159,6 +164,19 @@ impl House {
         let process = self.process.take().expect("it does not run");
         if let Err(error) = process.stop().await {
             panic!("{error:#}");
+        }
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub(crate) async fn ends(&mut self) -> Option<i32> {
+        let mut process = self.process.take().expect("it does not run");
+        let deadline = Instant::now() + WATCHDOG;
+        loop {
+            if let Some(status) = process.ended().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end; its log ends:\n{}", process.log_tail());
+            tokio::time::sleep(POLL).await;
         }
     }
 
@@ -327,4 +345,11 @@ async fn last_seq(conn: &mut PgConnection, chain_id: u64) -> Result<i64, sqlx::E
         .bind(chain_id.cast_signed())
         .fetch_one(conn)
         .await
+}
+
+/// What `plimsoll admin` prints as JSON.
+pub(crate) async fn admin(house: &House, arguments: &[&str]) -> Value {
+    let output = house.run(&[&["admin"], arguments, &["--json"]].concat()).await;
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }

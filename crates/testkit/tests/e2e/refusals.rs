@@ -66,3 +66,29 @@ async fn a_wrong_chain_a_contract_without_code_and_a_foreign_abi_are_refused_and
     house.agrees(&world).await;
     house.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_chain_at_the_nodes_address_ends_a_running_process_with_the_reason_and_writes_nothing() {
+    let mut world = World::new(seed(502), 25).await;
+    let mut house = House::new(&world, Settings::default()).await;
+    for (chain_id, blocks, told) in [
+        (31_338, 60, "the endpoint serves chain 31338, the configuration says 31337"),
+        (31_338, 3, "correct `chain_id` or the endpoint's URL"),
+    ] {
+        house.start();
+        house.catches_up(&world).await;
+        let before = house.projection().await;
+        world.stop().await;
+        let stranger = world.stranger(chain_id, blocks).await;
+        assert_eq!(house.ends().await, Some(1));
+        assert!(house.log().contains(told), "{}", house.log());
+        let differences = before.differences(&house.projection().await);
+        assert!(differences.is_empty(), "{differences:#?}");
+        stranger.stop().await.unwrap();
+        world.start().await;
+        world.blocks(3).await;
+    }
+    house.start();
+    house.agrees(&world).await;
+    house.stop().await;
+}

@@ -112,6 +112,15 @@ impl World {
         self.traffic.read_book(&node).await.unwrap();
     }
 
+    /// Another chain's node at the stopped one's address, with so many blocks.
+    pub(crate) async fn stranger(&self, chain_id: u64, blocks: u64) -> Anvil {
+        assert!(self.node.is_none(), "the node runs");
+        let options = AnvilOptions { chain_id, state: None, ..self.options.clone() };
+        let stranger = Anvil::start(&options).await.unwrap();
+        stranger.mine(blocks).await.unwrap();
+        stranger
+    }
+
     /// Keeps the chain as the stopped node has written it.
     pub(crate) fn save(&self, name: &str) {
         self.copy(self.written(), &self.dir.path().join(name));

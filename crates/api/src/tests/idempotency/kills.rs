@@ -1,9 +1,6 @@
 //! Line 8: whatever is cut off, and wherever, there is one effect and one answer.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +9,7 @@ use axum::http::StatusCode;
 use plimsoll_store::idempotency::{
     Entered, Fingerprint, Key, KeyOptions, Keys, RecoveryPoint, Request, Scope,
 };
+use plimsoll_store::testing::{Polling, drop_after};
 use plimsoll_store::{DatabaseUrls, PoolSizes};
 use serde_json::{Value, json};
 
@@ -67,30 +65,6 @@ fn transfers(house: &House) -> Router {
     router_with(house.state.clone(), super::behind(routes))
 }
 
-/// Polls so many times, unless it is ready before, and drops it. `restless`: polls whether or not there is news, so that tasks which it
-/// waits for are cut off in their midst too.
-async fn drop_after<F: Future>(polls: usize, restless: bool, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match future.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => {
-                if restless {
-                    context.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
 /// Sends it twice more: both must be the one answer, and behind it one effect of each kind.
 async fn has_one_effect_and_one_answer(house: &House, router: &Router, key: &str, first: Option<Answer>) {
     let ask = || super::answer(router.clone(), post(TRANSFERS, key, &json!({"key": key})));
@@ -121,7 +95,7 @@ async fn line_8_a_request_that_is_dropped_at_any_await_has_one_effect_and_one_an
     for polls in 1..STEPS_MAX {
         let key = format!("dropped-{polls}");
         let request = post(TRANSFERS, &key, &json!({"key": key}));
-        let first = drop_after(polls, false, super::answer(router.clone(), request)).await;
+        let first = drop_after(polls, Polling::WhenWoken, super::answer(router.clone(), request)).await;
         let is_whole = first.is_some();
         has_one_effect_and_one_answer(&house, &router, &key, first).await;
         if is_whole {
@@ -154,7 +128,7 @@ fn killed_after(polls: usize, urls: &DatabaseUrls, probe: Arc<Probe>, key: &str)
         let options = KeyOptions { claim_term: Duration::ZERO, ..KeyOptions::default() };
         let house = House::on(urls, options, POOLS, probe).await;
         let request = post(TRANSFERS, key, &json!({"key": key}));
-        drop_after(polls, true, super::answer(transfers(&house), request)).await
+        drop_after(polls, Polling::Restless, super::answer(transfers(&house), request)).await
     });
     runtime.shutdown_background();
     answer.map(|answer| (answer.status.as_u16(), answer.body))

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use plimsoll_store::idempotency::KeyOptions;
 use serde_json::json;
+use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
 use super::{Asks, House, NOTES, TENANT, THINGS, TOKENS, caller, post};
@@ -184,6 +185,28 @@ async fn line_7_what_was_refused_before_execution_is_not_kept() {
     stranger.extensions_mut().clear();
     house.send(stranger).await.is_problem(500, "internal");
     assert_eq!(house.probe.executions(), 2);
+}
+
+#[tokio::test]
+async fn line_7_a_refusal_is_sent_once_its_key_is_free_and_not_before() {
+    let house = House::start().await;
+    house.probe.close();
+    let refused = post(THINGS, "k", &json!({"outcome": "refused"}));
+    let refused = tokio::spawn(super::answer(house.router.clone(), refused));
+    house.probe.one_entered().await;
+    // As long as another has the entry, the key cannot be given up.
+    let mut other = house.urls.owner.connect().await.unwrap();
+    let mut holding = other.begin().await.unwrap();
+    let held =
+        sqlx::query("SELECT FROM idempotency_cache FOR UPDATE").fetch_all(&mut *holding).await.unwrap();
+    assert_eq!(held.len(), 1);
+    house.probe.gate.add_permits(1);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *holding).await.unwrap() == 0 {}
+    assert!(!refused.is_finished(), "it was sent before its key was free");
+    holding.rollback().await.unwrap();
+    refused.await.unwrap().is_problem(400, "invalid-parameter");
+    assert_eq!(house.entries().await, 0);
 }
 
 #[tokio::test]
