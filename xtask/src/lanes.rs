@@ -122,8 +122,13 @@ impl Lane {
             Self::Integration => {
                 let anvil = setup::for_tests(workspace)?;
                 let modules = setup::node::modules(workspace)?;
-                let mut test = cargo(&["test", "--workspace", "--test", "*"]);
-                process::run(test.env("PLIMSOLL_ANVIL", &anvil).env("PLIMSOLL_NODE_MODULES", &modules))
+                let schemathesis = setup::python::schemathesis(workspace)?;
+                process::run(
+                    cargo(&["test", "--workspace", "--test", "*"])
+                        .env("PLIMSOLL_ANVIL", &anvil)
+                        .env("PLIMSOLL_NODE_MODULES", &modules)
+                        .env("PLIMSOLL_SCHEMATHESIS", &schemathesis),
+                )
             }
             Self::Deny => deny(workspace, options.advisories),
         }

@@ -12,6 +12,7 @@ mod debian;
 pub(crate) mod deny;
 pub(crate) mod node;
 pub(crate) mod postgres;
+pub(crate) mod python;
 
 /// All of it. Prints one line for each tool.
 pub(crate) fn everything(workspace: &Workspace) -> Result<()> {

@@ -9,9 +9,11 @@
 mod house;
 mod world;
 
+mod contract;
 mod halts;
 mod kills;
 mod outages;
 mod refusals;
 mod reorgs;
 mod standby;
+mod writes;

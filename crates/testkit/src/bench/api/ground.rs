@@ -14,7 +14,7 @@ use plimsoll_store::idempotency::{
 };
 use plimsoll_store::{DEFAULT_TERM, Leases, Sequencer};
 use secrecy::ExposeSecret;
-use sqlx::PgConnection;
+use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
 use super::super::pipeline::Store;
@@ -158,29 +158,30 @@ async fn stage(store: &Store, rows: i64) -> Result<()> {
     Ok(())
 }
 
-/// How long one plain statement takes to move as many staged rows into the stream, numbered.
+/// How long one plain statement takes to move as many rows, numbered, from one table to another: both made like the stream's own, indexes and all.
 pub(super) async fn numbering_floor(store: &Store, rows: i64) -> Result<Duration> {
-    let mut partitions = plimsoll_store::Partitions::default();
-    let next = sqlx::query_scalar!("SELECT next FROM sequences WHERE stream = 'events'")
-        .fetch_one(store.db.worker())
-        .await?;
-    partitions.ensure(store.db.worker(), "events", 0, next, next + rows).await?;
+    let mut owner = store.db.urls().owner.connect().await?;
     stage(store, rows).await?;
+    for statement in [
+        "SET search_path = plimsoll",
+        "CREATE TABLE floor (LIKE events INCLUDING ALL)",
+        "CREATE TABLE floor_staging (LIKE events_staging INCLUDING ALL)",
+        "INSERT INTO floor_staging OVERRIDING SYSTEM VALUE SELECT * FROM events_staging",
+    ] {
+        owner.execute(statement).await?;
+    }
     let began = Instant::now();
-    let mut tx = store.db.begin_worker().await?;
-    let moved = sqlx::query!(
-        "WITH moved AS (DELETE FROM events_staging RETURNING *)
-         INSERT INTO events (sequence, event_id, tenant_id, source, event_type, subject, timestamp, actor_id, target_id, target_type, version, payload,
-                             request_id, user_id, correlation_id, causation_id, recorded_at)
-         SELECT $1 + row_number() OVER (ORDER BY staging_id), event_id, tenant_id, source, event_type, subject, timestamp, actor_id, target_id, target_type,
-                version, payload, request_id, user_id, correlation_id, causation_id, recorded_at
-         FROM moved",
-        next
-    )
-    .execute(&mut *tx)
-    .await?
-    .rows_affected();
-    tx.commit().await?;
+    let moved = owner
+        .execute(
+            "WITH moved AS (DELETE FROM floor_staging RETURNING *)
+             INSERT INTO floor (sequence, event_id, tenant_id, source, event_type, subject, timestamp, actor_id, target_id, target_type, version,
+                                payload, request_id, user_id, correlation_id, causation_id, recorded_at)
+             SELECT row_number() OVER (ORDER BY staging_id), event_id, tenant_id, source, event_type, subject, timestamp, actor_id, target_id,
+                    target_type, version, payload, request_id, user_id, correlation_id, causation_id, recorded_at
+             FROM moved",
+        )
+        .await?
+        .rows_affected();
     ensure!(i64::try_from(moved)? == rows, "{moved} rows were moved, not {rows}");
     Ok(began.elapsed())
 }
