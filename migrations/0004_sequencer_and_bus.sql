@@ -100,6 +100,15 @@ CREATE INDEX audit_log_request ON audit_log (request_id);
 CREATE INDEX audit_log_tenant ON audit_log (tenant_id, sequence);
 CREATE INDEX audit_log_target ON audit_log (target_type, target_id);
 
+-- The last row that retention removed from a linked stream, each time that it did: what is left is verified from its hash on. Written by the owner alone.
+CREATE TABLE stream_checkpoints (
+    stream     text   COLLATE "C" NOT NULL REFERENCES sequences,
+    sequence   bigint NOT NULL CHECK (sequence > 0),
+    hash       bytea  NOT NULL CHECK (octet_length(hash) = 32),
+    removed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (stream, sequence)
+);
+
 CREATE TABLE audit_staging (
     staging_id     bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
     tenant_id      uuid,
@@ -186,7 +195,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['sequences', 'events', 'events_staging', 'event_ids', 'outbox_cursors', 'audit_log', 'audit_staging'] LOOP
+    FOREACH name IN ARRAY ARRAY['sequences', 'events', 'events_staging', 'event_ids', 'outbox_cursors', 'audit_log', 'audit_staging', 'stream_checkpoints'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY owner_all ON %I TO plimsoll_owner USING (true) WITH CHECK (true)', name);

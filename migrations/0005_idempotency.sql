@@ -69,6 +69,21 @@ BEGIN
 END
 $$;
 
+-- Locks an entry that is held under this claim until the transaction ends. Any other is an error, and with it the end of the transaction: this comes
+-- in one message with BEGIN, whose rows nobody reads.
+CREATE FUNCTION hold_claim(entry bigint, token uuid) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM FROM idempotency_cache WHERE entry_id = entry AND claim = token AND state = 'in_flight' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the claim on idempotency entry % is not held', entry USING ERRCODE = 'PL001';
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION hold_claim(bigint, uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hold_claim(bigint, uuid) TO plimsoll_app;
+
 -- The worker sweeps, and locks what it sweeps; a record of an invalidation is never changed.
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_cache TO plimsoll_app;
 GRANT SELECT, UPDATE (claim_expires_at), DELETE ON idempotency_cache TO plimsoll_worker;

@@ -1,57 +1,34 @@
 //! A story as a graph: which event caused which (spec 4, "event tracing").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::event::StoredEvent;
 use crate::keys::Sight;
 use crate::repo::events as repo;
 
 /// The most events of one story that a graph shows, the earliest first.
-pub const MAX_NODES: usize = 10_000;
+pub const MAX_NODES: usize = 1_000;
 
 /// The events of one story and what caused what among them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Causality {
     /// The story.
     pub correlation_id: String,
-    /// Its events, in the order of the stream.
-    pub nodes: Vec<Node>,
+    /// Its events, in the order of the stream. Each has its number.
+    pub nodes: Vec<StoredEvent>,
     /// From each cause to its effect, in the order of the effects.
     pub edges: Vec<Edge>,
+    /// The numbers of the events that no event of the graph caused: where the story begins, or a part of it whose cause the reader may not see.
+    pub roots: Vec<i64>,
     /// Whether the story has more events than [`MAX_NODES`].
     pub is_truncated: bool,
 }
 
-/// An event of a story.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Node {
-    /// Its number.
-    pub sequence: i64,
-    /// Its id.
-    pub event_id: String,
-    /// Whose it is.
-    pub tenant_id: Option<Uuid>,
-    /// Who said so.
-    pub source: String,
-    /// What happened.
-    pub event_type: String,
-    /// To what.
-    pub subject: Option<String>,
-    /// Who acted.
-    pub actor_id: String,
-    /// When.
-    #[serde(with = "time::serde::rfc3339")]
-    pub timestamp: OffsetDateTime,
-    /// Its cause; where no edge leads here, that is an event that the reader may not see, or that is not in the story.
-    pub causation_id: Option<String>,
-}
-
 /// What caused what, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The cause.
     pub cause: i64,
@@ -73,17 +50,20 @@ pub async fn causality(
     let is_truncated = nodes.len() > MAX_NODES;
     nodes.truncate(MAX_NODES);
     let edges = edges(&nodes);
-    Ok(Causality { correlation_id: correlation_id.to_owned(), nodes, edges, is_truncated })
+    let caused: HashSet<i64> = edges.iter().map(|edge| edge.effect).collect();
+    let roots =
+        nodes.iter().filter_map(|node| node.sequence).filter(|number| !caused.contains(number)).collect();
+    Ok(Causality { correlation_id: correlation_id.to_owned(), nodes, edges, roots, is_truncated })
 }
 
 /// Ids are unique in their tenant only: a cause is looked for in the effect's own tenant, then among the platform's own events.
-fn edges(nodes: &[Node]) -> Vec<Edge> {
+fn edges(nodes: &[StoredEvent]) -> Vec<Edge> {
     let numbers: HashMap<(Option<Uuid>, &str), i64> =
-        nodes.iter().map(|node| ((node.tenant_id, &*node.event_id), node.sequence)).collect();
-    let edge = |node: &Node| {
+        nodes.iter().filter_map(|node| Some(((node.tenant_id, &*node.event_id), node.sequence?))).collect();
+    let edge = |node: &StoredEvent| {
         let cause_id = node.causation_id.as_deref()?;
         let cause = numbers.get(&(node.tenant_id, cause_id)).or_else(|| numbers.get(&(None, cause_id)))?;
-        Some(Edge { cause: *cause, effect: node.sequence })
+        Some(Edge { cause: *cause, effect: node.sequence? })
     };
     nodes.iter().filter_map(edge).collect()
 }

@@ -120,8 +120,13 @@ impl Feed {
                 }
             }
         }
-        self.end.send_replace(End::Closed);
+        self.close();
         Ok(())
+    }
+
+    /// The subscriptions end. For whoever gives up to [`Feed::run`] it; a run does so itself when it is cancelled.
+    pub fn close(&self) {
+        self.end.send_replace(End::Closed);
     }
 
     fn push(&self, page: Vec<StoredEvent>) {

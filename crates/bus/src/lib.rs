@@ -28,7 +28,7 @@ pub mod outbox;
 mod publish;
 mod repo;
 
-pub use causality::{Causality, Edge, MAX_NODES, Node, causality};
+pub use causality::{Causality, Edge, MAX_NODES, causality};
 pub use channel::{BufferChannel, ChannelError, Feed};
 pub use event::{EVENTS, Event, StoredEvent};
 pub use keys::{Keys, MissingKeys, Sight};

@@ -57,7 +57,7 @@ pub use db::{ConnectError, Db, PoolSizes};
 pub use fence::{Fence, FenceError, fence_status, lift_fence};
 pub use lease::{DEFAULT_TERM, Lease, LeaseError, Leases};
 pub use migrate::{MigrateError, MigrationReport, latest_version, migrate};
-pub use partitions::{Partitions, RetentionError, drop_expired};
+pub use partitions::{Partitions, RetentionError, drop_expired, set_retention};
 pub use roles::{APP, OWNER, RolePasswords, RolesError, WORKER, administrator_sql, prepare_roles};
 pub use sequencer::{Sequencer, SequencerError, Stream};
 pub use tx::Tx;

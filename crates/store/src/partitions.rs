@@ -94,13 +94,20 @@ pub enum RetentionError {
         /// Why.
         source: sqlx::Error,
     },
+    /// A table that has no partitions, or that is not there.
+    #[error("the table {parent:?} has no row in `partition_policies`: name one that is partitioned")]
+    NoPolicy {
+        /// Which table.
+        parent: String,
+    },
     /// Anything else that the database said.
     #[error("retention: {0}")]
     Database(#[from] sqlx::Error),
 }
 
 /// Drops the partitions that `partition_policies` no longer wants, and returns their names. With no retention set (the default)
-/// nothing is ever dropped; nothing is dropped either that a fold has not passed, or whose blocks are not final.
+/// nothing is ever dropped; nothing is dropped either that a fold has not passed, or whose blocks are not final. Of a hash-linked stream the last row that
+/// goes is put on record first (`stream_checkpoints`), so that what is left can be verified.
 ///
 /// # Errors
 /// See [`RetentionError`].
@@ -110,6 +117,9 @@ pub async fn drop_expired(owner: &PgConnectOptions) -> Result<Vec<String>, Reten
     for expired in repo::expired(&mut conn).await? {
         let failed = |source| RetentionError::Drop { child: expired.child.clone(), source };
         if !expired.is_detached {
+            if expired.is_linked && !expired.is_pending {
+                repo::note_checkpoint(&mut conn, &expired).await.map_err(failed)?;
+            }
             repo::detach(&mut conn, &expired).await.map_err(failed)?;
         }
         repo::drop_detached(&mut conn, &expired.child).await.map_err(failed)?;
@@ -119,6 +129,17 @@ pub async fn drop_expired(owner: &PgConnectOptions) -> Result<Vec<String>, Reten
     }
     conn.close().await?;
     Ok(dropped)
+}
+
+/// Keeps the rows of `parent` for `days`, from the next [`drop_expired`] on. A partition goes as a whole, once all of it is older.
+///
+/// # Errors
+/// [`RetentionError::NoPolicy`] for a table that is not partitioned; else see [`RetentionError`].
+pub async fn set_retention(owner: &PgConnectOptions, parent: &str, days: u32) -> Result<(), RetentionError> {
+    let mut conn = connect_as_owner(owner).await?;
+    let is_known = repo::set_retention(&mut conn, parent, i32::try_from(days).unwrap_or(i32::MAX)).await?;
+    conn.close().await?;
+    if is_known { Ok(()) } else { Err(RetentionError::NoPolicy { parent: parent.to_owned() }) }
 }
 
 #[cfg(test)]

@@ -14,9 +14,6 @@ impl Db {
     /// # Errors
     /// The database's, when no connection is to be had.
     pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
-        let mut tx = Tx::begin(self.app()).await?;
-        let list = tenants.iter().map(Uuid::to_string).collect::<Vec<_>>().join(",");
-        crate::repo::tenants::confine(&mut tx, &list).await?;
-        Ok(tx)
+        Tx::begin_with(self.app(), crate::repo::tenants::begin(tenants)).await
     }
 }

@@ -46,7 +46,7 @@ impl Tx {
     /// # Errors
     /// The database's, when no connection is to be had.
     pub async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Self::begin_with(pool, None).await
+        Self::open(pool, None).await
     }
 
     /// Begins a read-only transaction whose statements all see one moment of the database.
@@ -54,10 +54,15 @@ impl Tx {
     /// # Errors
     /// As [`Tx::begin`].
     pub async fn snapshot(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Self::begin_with(pool, Some(SNAPSHOT.into_sql_str())).await
+        Self::begin_with(pool, SNAPSHOT.into_sql_str()).await
     }
 
-    async fn begin_with(pool: &PgPool, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
+    /// Begins a transaction with `statement`: a BEGIN, and what is to follow it in the same round trip.
+    pub(crate) async fn begin_with(pool: &PgPool, statement: SqlStr) -> Result<Self, sqlx::Error> {
+        Self::open(pool, Some(statement)).await
+    }
+
+    async fn open(pool: &PgPool, statement: Option<SqlStr>) -> Result<Self, sqlx::Error> {
         let mut tx = Self { conn: Some(pool.acquire().await?), runtime: Handle::current() };
         PgTransactionManager::begin(&mut tx, statement).await?;
         Ok(tx)

@@ -22,6 +22,8 @@ pub struct AuditReport {
     pub to: i64,
     /// How many rows were checked and hold.
     pub rows: i64,
+    /// The last row that retention removed, where the check went on from its hash.
+    pub checkpoint: Option<i64>,
     /// The hash of the last row that holds, in hexadecimal: worth keeping elsewhere.
     pub head_hash: Option<String>,
     /// The first row that does not hold.
@@ -75,8 +77,8 @@ impl fmt::Display for AuditReport {
 
 /// Recomputes digests and links of the rows `from` to `to`, both included: by default all that there are. Rows that wait for their number are not among them.
 ///
-/// A check that begins with the first row of all needs no trust. One that begins later, since what was before is past its retention or was not asked for,
-/// takes the first row's `prev_hash` as given.
+/// A check that begins with the first row of all needs no trust. One that begins with the first row that retention left goes on from the checkpoint that retention put on
+/// record: where there is none, somebody else removed what was before. One that begins later, as it was asked to, takes the first row's `prev_hash` as given.
 ///
 /// # Errors
 /// See [`VerifyError`]. A broken row is no error: it is what is reported.
@@ -90,8 +92,16 @@ pub async fn verify(db: &Db, from: Option<i64>, to: Option<i64>) -> Result<Audit
     if !is_empty && (from < first || from > to || to > head.sequence) {
         return Err(VerifyError::Range { from, to, first, last: head.sequence });
     }
-    let mut check = LinkCheck::from(AUDIT_LOG.name(), from);
-    let mut broken = None;
+    let checkpoint = repo::checkpoint(&mut conn, AUDIT_LOG.name(), from - 1).await?;
+    let mut check = match checkpoint {
+        Some(hash) => LinkCheck::after(AUDIT_LOG.name(), from - 1, hash),
+        None => LinkCheck::from(AUDIT_LOG.name(), from),
+    };
+    let is_beheaded = from == first && first > 1 && checkpoint.is_none();
+    let mut broken = is_beheaded.then(|| Break {
+        sequence: from,
+        what: "the rows before it are gone, and no checkpoint of retention tells of it".into(),
+    });
     while broken.is_none() && check.expected() <= to {
         let rows = repo::page(&mut conn, check.expected(), to, PAGE_ROWS).await?;
         let is_end = rows.is_empty();
@@ -107,7 +117,8 @@ pub async fn verify(db: &Db, from: Option<i64>, to: Option<i64>) -> Result<Audit
         });
     }
     let head_hash = check.head_hash().filter(|_| check.expected() > from).map(|hash| hex(&hash));
-    Ok(AuditReport { from, to, rows: check.expected() - from, head_hash, broken })
+    let checkpoint = checkpoint.map(|_| from - 1);
+    Ok(AuditReport { from, to, rows: check.expected() - from, checkpoint, head_hash, broken })
 }
 
 fn judge(check: &mut LinkCheck<'_>, numbered: &repo::Numbered) -> Option<Break> {

@@ -57,6 +57,25 @@ pub(crate) async fn first_kept(conn: &mut PgConnection) -> Result<i64, sqlx::Err
     .await
 }
 
+/// The hash of the row `sequence` of a linked stream, where retention removed up to there.
+pub(crate) async fn checkpoint(
+    conn: &mut PgConnection,
+    stream: &str,
+    sequence: i64,
+) -> Result<Option<Hash>, sqlx::Error> {
+    let hash = sqlx::query_scalar!(
+        "SELECT hash FROM stream_checkpoints WHERE stream = $1 AND sequence = $2",
+        stream,
+        sequence
+    )
+    .fetch_optional(conn)
+    .await?;
+    hash.map(|hash| {
+        Hash::try_from(hash).map_err(|_| sqlx::Error::Decode("a checkpoint's hash is not 32 bytes".into()))
+    })
+    .transpose()
+}
+
 /// Up to `limit` entries from `from` to `to`.
 pub(crate) async fn page(
     conn: &mut PgConnection,

@@ -4,7 +4,6 @@ use plimsoll_types::Context;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::causality::Node;
 use crate::event::{Event, StoredEvent};
 
 /// Puts the event into the queue if its id is new; says whether it was.
@@ -111,11 +110,12 @@ pub(crate) async fn story(
     correlation_id: &str,
     tenants: Option<&[Uuid]>,
     limit: i64,
-) -> Result<Vec<Node>, sqlx::Error> {
+) -> Result<Vec<StoredEvent>, sqlx::Error> {
     sqlx::query_as!(
-        Node,
-        "SELECT sequence, event_id, tenant_id, source, event_type, subject, actor_id, timestamp, causation_id
-         FROM events WHERE correlation_id = $1 AND ($2::uuid[] IS NULL OR tenant_id = ANY ($2)) ORDER BY sequence LIMIT $3",
+        StoredEvent,
+        r#"SELECT sequence AS "sequence?", event_id, tenant_id, source, event_type, subject, timestamp, actor_id, target_id, target_type,
+                  version, payload, request_id, user_id, correlation_id, causation_id, recorded_at
+           FROM events WHERE correlation_id = $1 AND ($2::uuid[] IS NULL OR tenant_id = ANY ($2)) ORDER BY sequence LIMIT $3"#,
         correlation_id,
         tenants,
         limit

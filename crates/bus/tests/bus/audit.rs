@@ -1,4 +1,5 @@
 use plimsoll_bus::audit::{self, AUDIT_LOG, AuditReport, Entry, Filter, VerifyError, record, verify};
+use plimsoll_store::{drop_expired, set_retention};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::*;
@@ -11,7 +12,10 @@ async fn tamper(db: &Db, sql: &str) {
 }
 
 async fn with_entries(count: usize) -> House {
-    let mut house = House::new(&AUDIT_LOG).await;
+    fill(House::new(&AUDIT_LOG).await, count).await
+}
+
+async fn fill(mut house: House, count: usize) -> House {
     let mut tx = house.db.tenant_tx(&[ONE]).await.unwrap();
     for number in 0..count {
         let before = json!({ "status": "active", "limit": 1.5, "large": u64::MAX, "small": 5e-324, "whole": 1e16, "zero": -0.0 });
@@ -111,6 +115,45 @@ async fn a_last_row_that_is_not_the_one_that_the_sequencer_noted_is_found() {
     .await;
     let report = verify(&house.db, None, None).await.unwrap();
     assert_eq!(report.broken.as_ref().map(|broken| broken.sequence), Some(3), "{report}");
+}
+
+#[tokio::test]
+async fn what_retention_left_is_verified_from_the_checkpoint_that_it_put_on_record() {
+    let house = House::new(&AUDIT_LOG).await;
+    // Small partitions, and numbers that are about to reach the second one.
+    tamper(
+        &house.db,
+        "UPDATE plimsoll.partition_policies SET width = 20000 WHERE parent = 'audit_log';
+         UPDATE plimsoll.sequences SET next = 19981 WHERE stream = 'audit_log'",
+    )
+    .await;
+    let house = fill(house, 25).await;
+    let whole = verify(&house.db, Some(19_981), None).await.unwrap();
+    assert_eq!((whole.to, whole.checkpoint, &whole.broken), (20_005, None, &None));
+    let owner = &house.db.urls().owner;
+    set_retention(owner, "audit_log", 1).await.unwrap();
+    assert_eq!(drop_expired(owner).await.unwrap(), [""; 0], "nothing is that old");
+    // The entries' own time is covered by their digests; how long they are to be kept is not.
+    tamper(
+        &house.db,
+        "UPDATE plimsoll.partition_policies SET retention = interval '-1 hour' WHERE parent = 'audit_log'",
+    )
+    .await;
+    assert_eq!(drop_expired(owner).await.unwrap(), ["audit_log_0"]);
+    let left = verify(&house.db, None, None).await.unwrap();
+    assert_eq!((left.from, left.rows, left.checkpoint, &left.broken), (20_000, 6, Some(19_999), &None));
+    assert_eq!(left.head_hash, whole.head_hash);
+    tamper(&house.db, "UPDATE plimsoll.stream_checkpoints SET hash = sha256(hash) WHERE sequence = 19999")
+        .await;
+    let relinked = verify(&house.db, None, None).await.unwrap();
+    assert_eq!(broken(&relinked), (20_000, "row 20000 does not link to the row before it"));
+    tamper(&house.db, "DELETE FROM plimsoll.stream_checkpoints").await;
+    let (row, what) = (20_000, "the rows before it are gone, and no checkpoint of retention tells of it");
+    assert_eq!(broken(&verify(&house.db, None, None).await.unwrap()), (row, what));
+    let error = sqlx::raw_sql("DELETE FROM stream_checkpoints").execute(house.db.worker()).await.unwrap_err();
+    assert!(error.to_string().contains("permission denied"), "{error}");
+    let unknown = set_retention(owner, "tenants", 1).await.unwrap_err().to_string();
+    assert!(unknown.contains("no row in `partition_policies`"), "{unknown}");
 }
 
 #[tokio::test]

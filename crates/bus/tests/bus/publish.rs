@@ -118,11 +118,11 @@ async fn a_story_is_told_as_a_graph_to_whom_it_concerns_and_every_envelope_comes
     let graph = causality(&mut conn, &Sight::Tenants(vec![ONE]), &story_id).await.unwrap();
     let ids: Vec<&str> = graph.nodes.iter().map(|node| &*node.event_id).collect();
     let edges: Vec<(i64, i64)> = graph.edges.iter().map(|edge| (edge.cause, edge.effect)).collect();
-    assert_eq!((ids, edges), (vec!["A", "B", "C"], vec![(1, 2), (2, 3)]));
+    assert_eq!((ids, edges, &*graph.roots), (vec!["A", "B", "C"], vec![(1, 2), (2, 3)], &[1][..]));
     let all = causality(&mut conn, &Sight::Everything, &story_id).await.unwrap();
     assert_eq!(
-        (all.nodes.len(), all.edges.len()),
-        (4, 2),
+        (all.nodes.len(), all.edges.len(), &*all.roots),
+        (4, 2, &[1, 4][..]),
         "an id is unique in its tenant: D's cause is not tenant ONE's A"
     );
     let mut tx = house.db.tenant_tx(&[TWO]).await.unwrap();

@@ -130,9 +130,9 @@ impl Claim {
     /// [`IdempotencyError::Fenced`] when another has taken over; else the database's.
     pub async fn begin_effects(&self) -> Result<Tx, IdempotencyError> {
         let held = self.held();
-        let mut tx = held.keys.db().tenant_tx(&[held.scope.tenant()]).await?;
-        self.lock(&mut tx).await?;
-        Ok(tx)
+        let begun =
+            repo::begin_holding(held.keys.db().app(), held.scope.tenant(), held.entry_id, held.token).await?;
+        begun.ok_or_else(|| self.fenced())
     }
 
     /// Proves, in the caller's transaction and until its end, that the claim is held. Before the first write, in each transaction.

@@ -251,8 +251,7 @@ impl Keys {
         items: Vec<(Key, Fingerprint)>,
         is_waiting: bool,
     ) -> Result<Vec<Look>, IdempotencyError> {
-        let mut tx = Tx::begin(self.db().app()).await?;
-        repo::prepare_claiming(&mut tx, scope.tenant()).await?;
+        let mut tx = repo::begin_claiming(self.db().app(), scope.tenant()).await?;
         let claims: Vec<Uuid> = items.iter().map(|_| Uuid::new_v4()).collect();
         let new = repo::New {
             scope: &scope,

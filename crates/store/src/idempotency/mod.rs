@@ -22,6 +22,10 @@
 //! A duplicate of what is in flight waits without a connection: it is told by its own process, or looks again, ever more seldom.
 //! Handlers that have a batch writer commit for them give it their [`Claim`] and await its word: they hold no connection either.
 //!
+//! # What it costs
+//! Beside a bare commit of the same effects: one transaction that does not wait for the disk (BEGIN with its settings, the insert, COMMIT), and one statement more
+//! for the answer. Proving and locking the claim goes with the BEGIN of the effects. A test counts the round trips.
+//!
 //! # Traps
 //! - The claim's own transaction does not wait for the disk (`synchronous_commit` off). A crash of the server may forget a claim, and with
 //!   it the right to commit under it, which is harmless. Recovery points and answers are committed in full.

@@ -8,23 +8,38 @@
 //! kept while it grows. So one row is asked for by its key alone, and where there are several, scans are ruled out.
 
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::decision::State;
 use super::key::Scope;
+use crate::repo::tenants::begin_and;
+use crate::roles::sql_state;
+use crate::tx::Tx;
 
-/// Names the tenant, and lets COMMIT return before the log is on disk: a claim that a crash of the server forgets is one under which
-/// nothing was committed, and nothing can be.
-pub(super) async fn prepare_claiming(conn: &mut PgConnection, tenant: Uuid) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "SELECT set_config('plimsoll.tenants', $1, true) AS tenants, set_config('synchronous_commit', 'off', true) AS durability,
-                set_config('enable_seqscan', 'off', true) AS scans",
-        tenant.to_string()
-    )
-    .fetch_one(conn)
-    .await
-    .map(drop)
+/// What `hold_claim` says of a claim that is another's, or nobody's.
+const NOT_HELD: &str = "PL001";
+
+/// Begins claiming: names the tenant, and lets COMMIT return before the log is on disk: a claim that a crash of the server forgets is one under
+/// which nothing was committed, and nothing can be.
+pub(super) async fn begin_claiming(pool: &PgPool, tenant: Uuid) -> Result<Tx, sqlx::Error> {
+    let more = "; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
+    Tx::begin_with(pool, begin_and(&[tenant], more)).await
+}
+
+/// Begins a transaction of the tenant that has the entry locked under this claim. `None`: the claim is not held any more.
+pub(super) async fn begin_holding(
+    pool: &PgPool,
+    tenant: Uuid,
+    entry_id: i64,
+    claim: Uuid,
+) -> Result<Option<Tx>, sqlx::Error> {
+    let more = format!("; SELECT hold_claim({entry_id}, '{claim}')");
+    match Tx::begin_with(pool, begin_and(&[tenant], &more)).await {
+        Ok(tx) => Ok(Some(tx)),
+        Err(error) if sql_state(&error).as_deref() == Some(NOT_HELD) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// New entries, one for each index of the vectors.

@@ -34,6 +34,10 @@ pub(crate) struct Expired {
     pub(crate) is_pending: bool,
     /// Already detached: only the table is left.
     pub(crate) is_detached: bool,
+    /// Its rows are hash-linked to those that are left.
+    pub(crate) is_linked: bool,
+    /// The first number or block after it.
+    pub(crate) upper: i64,
 }
 
 /// What may be dropped now. A partition is old when the first block or record *after* it is older than the retention, so that all of
@@ -54,40 +58,72 @@ pub(crate) async fn expired(conn: &mut PgConnection) -> Result<Vec<Expired>, sql
         ), streams AS (
             SELECT policy.parent, policy.retention, child.relname::text AS child,
                    COALESCE(link.inhdetachpending, false) AS is_pending, link.inhrelid IS NULL AS is_detached,
-                   bound[1]::bigint + policy.width AS upper
+                   bound[1]::bigint + policy.width AS upper,
+                   EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = child.oid AND a.attname = 'prev_hash') AS is_linked
             FROM partition_policies policy
             JOIN pg_class child ON child.relnamespace = 'plimsoll'::regnamespace AND child.relkind = 'r'
             CROSS JOIN LATERAL regexp_match(child.relname, '^' || policy.parent || '_(\d+)$') AS bound
             LEFT JOIN pg_inherits link ON link.inhrelid = child.oid
             WHERE policy.retention IS NOT NULL AND bound IS NOT NULL AND policy.unit = 'sequence'
+        ), heads AS (
+            SELECT b.chain_id, b.time FROM chain_blocks b JOIN chains c ON (b.chain_id, b.number, b.hash) = (c.chain_id, c.head_number, c.head_hash)
         )
-        SELECT parent AS "parent!", child AS "child!", is_pending AS "is_pending!", is_detached AS "is_detached!"
+        SELECT parent AS "parent!", child AS "child!", is_pending AS "is_pending!", is_detached AS "is_detached!", is_linked AS "is_linked!",
+               upper AS "upper!"
         FROM (
-        SELECT parent, child, is_pending, is_detached, chain_id, upper
+        SELECT parent, child, is_pending, is_detached, false AS is_linked, chain_id, upper
         FROM children
         JOIN chains USING (chain_id)
+        LEFT JOIN heads AS head USING (chain_id)
         WHERE CASE unit
                 WHEN 'blocks' THEN
                     COALESCE(chains.final_number, -1) >= upper
                     AND NOT EXISTS (SELECT FROM fold_cursors c WHERE c.chain_id = children.chain_id AND COALESCE(c.block_number, -1) < upper)
                     AND (SELECT b.time FROM chain_blocks b WHERE b.chain_id = children.chain_id AND b.number >= upper
-                         ORDER BY b.number LIMIT 1) < now() - retention
+                         ORDER BY b.number LIMIT 1) < LEAST(now(), head.time) - retention
                 ELSE
                     NOT EXISTS (SELECT FROM fold_cursors c WHERE c.chain_id = children.chain_id AND c.seq < upper)
                     AND NOT EXISTS (SELECT FROM fold_undo u WHERE u.chain_id = children.chain_id AND u.seq < upper)
                     AND (SELECT j.recorded_at FROM journal j WHERE j.chain_id = children.chain_id AND j.seq >= upper
-                         ORDER BY j.seq LIMIT 1) < now() - retention
+                         ORDER BY j.seq LIMIT 1) < LEAST(now(), head.time) - retention
               END
         UNION ALL
-        SELECT parent, child, is_pending, is_detached, 0, upper
+        SELECT parent, child, is_pending, is_detached, is_linked, 0, upper
         FROM streams
         WHERE NOT EXISTS (SELECT FROM outbox_cursors c WHERE c.stream = streams.parent AND c.sequence < upper - 1)
-          AND stream_is_older(parent, upper, retention)
+          AND stream_is_older(parent, upper, retention + GREATEST(now() - (SELECT max(time) FROM heads), interval '0'))
         ) AS expired
         ORDER BY parent, chain_id, upper"#
     )
     .fetch_all(conn)
     .await
+}
+
+/// Puts the last row that is about to go on record: those after it link to its hash.
+pub(crate) async fn note_checkpoint(conn: &mut PgConnection, expired: &Expired) -> Result<(), sqlx::Error> {
+    let statement = format!(
+        "INSERT INTO {SCHEMA}.stream_checkpoints (stream, sequence, hash)
+         SELECT '{0}', sequence, hash FROM {SCHEMA}.\"{0}\" WHERE sequence < {1} ORDER BY sequence DESC LIMIT 1
+         ON CONFLICT DO NOTHING",
+        expired.parent, expired.upper
+    );
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await.map(drop)
+}
+
+/// Keeps the rows of `parent` for so many days.
+pub(crate) async fn set_retention(
+    conn: &mut PgConnection,
+    parent: &str,
+    days: i32,
+) -> Result<bool, sqlx::Error> {
+    let result = sqlx::query!(
+        "UPDATE partition_policies SET retention = make_interval(days => $2) WHERE parent = $1",
+        parent,
+        days
+    )
+    .execute(conn)
+    .await?;
+    Ok(result.rows_affected() == 1)
 }
 
 /// Detaches without stopping readers or writers of the other partitions. Cannot run inside a transaction.

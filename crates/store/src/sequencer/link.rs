@@ -99,6 +99,12 @@ impl<'a> LinkCheck<'a> {
         Self { stream, expected: first, prev_hash: (first == 1).then_some(NO_HASH) }
     }
 
+    /// After the row `sequence`, whose hash is known.
+    #[must_use]
+    pub fn after(stream: &'a str, sequence: i64, hash: Hash) -> Self {
+        Self { stream, expected: sequence + 1, prev_hash: Some(hash) }
+    }
+
     /// The number of the row that comes next.
     #[must_use]
     pub fn expected(&self) -> i64 {

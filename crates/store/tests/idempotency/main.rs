@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod round_trips;
+
 use std::sync::Arc;
 use std::time::Duration;
 
