@@ -58,7 +58,7 @@ async fn wherever_a_step_fails_nothing_of_it_is_there_and_the_next_one_does_all_
                 let told = format!("{table} {when}: {failed:?}");
                 match failed {
                     Err(FoldError::Database(error)) => {
-                        assert!(error.to_string().contains("refused by the test"), "{told}")
+                        assert!(error.to_string().contains("refused by the test"), "{told}");
                     }
                     // There was nothing to do, so nothing to fail.
                     Ok(step) => assert_eq!(step.records, 0, "{told}"),
