@@ -1,0 +1,100 @@
+//! Live events: `GET /api/v1/events/stream` (server-sent events) and `GET /api/v1/events/ws` (WebSocket).
+//!
+//! Both are one [`Subscription`](subscription::Subscription) over the process's feed ([`plimsoll_bus::BufferChannel`], where it is argued why nothing is missed and nothing told twice) and
+//! differ in how it is written down. What both keep:
+//!
+//! - *A stream is a cursor.* Every event carries its number; whoever connects again `after` the last number gets exactly what follows. Where a filter passes over events, the
+//!   number moves along with the heartbeats, so that a quiet filter does not begin far back.
+//! - *A slow reader is only late.* What it has not taken is not kept for it: at most a page of its own, and a few frames on their way. One that takes nothing at all for
+//!   [`SEND_TIMEOUT`] is cut off.
+//! - *Who may not listen any more does not*: the credential is looked at again at every [pulse](StreamOptions::pulse_ms), as if it had just been sent. A revocation therefore ends a stream as
+//!   soon as it would refuse a request, and so does the end of an access token's ten minutes.
+//! - *They are bounded* ([`Streams`]): in all, and for each tenant; they take no slot of the requests that are worked on, and no connection to the database while they wait.
+
+mod admission;
+mod socket;
+mod sse;
+mod subscription;
+
+use std::time::Duration;
+
+use plimsoll_bus::StoredEvent;
+use plimsoll_identity::Permission::EventsRead;
+
+pub use self::admission::StreamOptions;
+pub(crate) use self::admission::{Slot, Streams};
+pub(crate) use self::socket::{__path_socket, socket};
+pub(crate) use self::sse::{__path_stream, stream};
+use crate::gateway::Access::{Anybody, Needs};
+use crate::gateway::{Declaration, Routes};
+use crate::problem::Problem;
+use crate::query::{Fields, Parameters, bigint, shown};
+use crate::state::ApiState;
+
+/// A client that takes nothing for so long is cut off; it comes again where it was.
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest value of a filter.
+const FILTER_MAX_BYTES: usize = 255;
+
+pub(super) fn routes() -> Routes<ApiState> {
+    Routes::default()
+        .read(Declaration::read("/api/v1/events/stream", Needs(EventsRead)).stream(), stream)
+        // A browser cannot send `Authorization` here: the handler itself asks, before it says anything.
+        .read(Declaration::read("/api/v1/events/ws", Anybody).stream(), socket)
+}
+
+/// What may be asked of a stream of events.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StreamQuery {
+    /// Begin after this number: 0 for all that is kept. Left out: what is yet to come. `Last-Event-ID` counts before it.
+    #[param(value_type = Option<u64>)]
+    pub(super) after: Option<i64>,
+    /// What happened: an event's type, or with a full stop at its end all types that begin so.
+    #[param(rename = "type", example = "identity.user.")]
+    event_type: Option<String>,
+    /// What it happened to, in words.
+    subject: Option<String>,
+    /// The kind of thing that it happened to.
+    target_type: Option<String>,
+    /// Which of them.
+    target_id: Option<String>,
+}
+
+impl Parameters for StreamQuery {
+    const KNOWN: &'static [&'static str] = &["after", "type", "subject", "target_type", "target_id"];
+
+    fn read(mut fields: Fields) -> Result<Self, Problem> {
+        let query = Self {
+            after: fields.take("after", bigint),
+            event_type: fields.take("type", filter),
+            subject: fields.take("subject", filter),
+            target_type: fields.take("target_type", filter),
+            target_id: fields.take("target_id", filter),
+        };
+        fields.finish()?;
+        Ok(query)
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match text.len() <= FILTER_MAX_BYTES {
+        true => Ok(text.to_owned()),
+        false => Err(format!("`{}…` is longer than {FILTER_MAX_BYTES} bytes", shown(text))),
+    }
+}
+
+impl StreamQuery {
+    /// Whether the event passes every filter.
+    fn wants(&self, event: &StoredEvent) -> bool {
+        let is =
+            |wanted: &Option<String>, found: Option<&String>| wanted.is_none() || wanted.as_ref() == found;
+        let is_type = self.event_type.as_ref().is_none_or(|wanted| {
+            *wanted == event.event_type || wanted.ends_with('.') && event.event_type.starts_with(wanted)
+        });
+        is_type
+            && is(&self.subject, event.subject.as_ref())
+            && is(&self.target_type, event.target_type.as_ref())
+            && is(&self.target_id, event.target_id.as_ref())
+    }
+}

@@ -1,0 +1,120 @@
+//! `GET /api/v1/events/stream`: server-sent events, as the HTML standard defines them.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures::stream::unfold;
+use plimsoll_bus::context;
+use plimsoll_identity::Permission::EventsRead;
+use plimsoll_types::CloudEvent;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::subscription::{End, Said, Subscription};
+use super::{SEND_TIMEOUT, StreamQuery};
+use crate::gateway::{Caller, Presented};
+use crate::openapi::DataProblems;
+use crate::problem::{Problem, ProblemKind};
+use crate::query::{Query, bigint, shown};
+use crate::state::ApiState;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Proxies that buffer answers (nginx) are asked not to.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Frames on their way to a client.
+const FRAMES: usize = 16;
+/// How soon a browser connects again by itself.
+const HELLO: &str = "retry: 1000\n\n";
+
+/// Live events (SSE)
+///
+/// Your tenant's events as they get their numbers, as CloudEvents 1.0 in `data`, with the number as `id`. An `EventSource` that loses its connection comes again with `Last-Event-ID` and
+/// misses nothing; any other client sends that header, or `after`. In quiet times there is a comment every ten seconds, and an `id` without data where events were passed over that a
+/// filter does not want. The stream ends with an event `end` ([StreamEnd](#/components/schemas/StreamEnd) as `data`) when the server ends, or when the credential is no longer good: an
+/// access token's stream ends with the token. Connect again with a new one. A client that reads slowly is late, and misses nothing.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events/stream",
+    tag = "bus",
+    params(
+        StreamQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received: begin after it", example = "4711")
+    ),
+    responses(
+        (status = 200, description = "Events, until either side ends it; `data` is a CloudEvent", content_type = "text/event-stream", body = CloudEvent),
+        (status = 400, description = "Problem: invalid-cursor", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
+        DataProblems
+    )
+)]
+pub(crate) async fn stream(
+    State(state): State<ApiState>,
+    caller: Caller,
+    presented: Presented,
+    headers: HeaderMap,
+    Query(mut query): Query<StreamQuery>,
+) -> Result<Response, Problem> {
+    query.after = last_event_id(&headers)?.or(query.after);
+    let slot = state.streams().enter(Some(caller.tenant_id))?;
+    let listener = presented.admit(&state, EventsRead).await?;
+    let subscription = Subscription::open(&state, listener, slot, query).await?;
+    let (sender, receiver) = mpsc::channel(FRAMES);
+    context::spawn(write(subscription, sender));
+    let frames = unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
+        receiver.recv().await.map(|frame| (Ok::<_, Infallible>(frame), receiver))
+    });
+    let mut response = Response::new(Body::from_stream(frames));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, EVENT_STREAM);
+    response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    bigint(text).map(Some).map_err(|_| {
+        let detail = format!("`Last-Event-ID` is `{}`, not an `id` that this stream gave", shown(text));
+        Problem::new(ProblemKind::InvalidCursor, detail)
+    })
+}
+
+/// In a task of its own: a client that does not read must not keep its credential from being looked at.
+async fn write(mut subscription: Subscription, sender: mpsc::Sender<Bytes>) {
+    metrics::gauge!("event_streams", "protocol" => "sse").increment(1.0);
+    let mut frame = Bytes::from_static(HELLO.as_bytes());
+    let mut is_last = false;
+    loop {
+        match timeout(SEND_TIMEOUT, sender.send(frame)).await {
+            Ok(Ok(())) if !is_last => {}
+            Ok(_) => break,
+            Err(_) => {
+                tracing::debug!(
+                    after = subscription.after(),
+                    "a client took nothing for too long; its stream is cut off"
+                );
+                break;
+            }
+        }
+        let said = tokio::select! {
+            said = subscription.next() => said,
+            () = sender.closed() => break,
+        };
+        (frame, is_last) = match said {
+            Ok(Said::Event { number, json }) => {
+                (Bytes::from(format!("id: {number}\ndata: {json}\n\n")), false)
+            }
+            Ok(Said::Alive) => (Bytes::from(format!(": alive\nid: {}\n\n", subscription.after())), false),
+            Err(end) => (end_frame(&end, subscription.after()), true),
+        };
+    }
+    metrics::gauge!("event_streams", "protocol" => "sse").decrement(1.0);
+}
+
+fn end_frame(end: &End, after: i64) -> Bytes {
+    let json = serde_json::to_string(&end.tell(after)).unwrap_or_default();
+    Bytes::from(format!("event: end\ndata: {json}\n\n"))
+}
