@@ -1,6 +1,6 @@
 //! What every request passes: its id, its span, its measures, and the writing of problems.
 //!
-//! From the outside in: [`around`] (id, span, metrics, problems, headers), the catching of panics, [`bounded_body`], and for the
+//! From the outside in: [`around`] (id, trace, span, version, metrics, problems, headers), the catching of panics, the body's bounds, and for the
 //! routes over data [`bounded`] (concurrency and time). Probes stay outside that last one: a busy server is alive, and says so.
 
 use std::any::Any;
@@ -8,16 +8,15 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::limits::{BODY_MAX_BYTES, REQUEST_ID_MAX_BYTES};
+use crate::gateway::{API_VERSION, CURRENT_VERSION, Trace, choose_version, is_credential, redacted, secure};
+use crate::limits::REQUEST_ID_MAX_BYTES;
 use crate::problem::{Problem, ProblemKind};
 use crate::routes;
 use crate::state::ApiState;
@@ -30,17 +29,23 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 pub(crate) struct RequestId(pub(crate) String);
 
 /// The outermost layer.
-pub(crate) async fn around(mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(request.headers());
     let method = method_label(request.method());
     let is_head = request.method() == Method::HEAD;
     let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let path = request.uri().path().to_owned();
-    let span = tracing::info_span!("request", request_id, method, route);
+    let trace = Trace::of(request.headers());
+    let (trace_id, span_id) = (trace.id(), trace.span_id());
+    let span = tracing::info_span!("request", request_id, %trace_id, %span_id, method, route);
     request.extensions_mut().insert(RequestId(request_id.clone()));
+    request.extensions_mut().insert(trace.clone());
 
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = match choose_version(&mut request) {
+        Ok(()) => next.run(request).instrument(span.clone()).await,
+        Err(problem) => problem.into_response(),
+    };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         write_problem(&mut response, problem, &path, &request_id);
     }
@@ -51,9 +56,9 @@ pub(crate) async fn around(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::try_from(request_id) {
         headers.insert(X_REQUEST_ID, value);
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(API_VERSION, CURRENT_VERSION);
+    trace.tell(headers);
+    secure(headers, state.options().is_https);
 
     let status = response.status();
     let elapsed = started.elapsed();
@@ -65,6 +70,7 @@ pub(crate) async fn around(mut request: Request, next: Next) -> Response {
 }
 
 fn log(status: StatusCode, elapsed: Duration, path: &str) {
+    let path = &*redacted(path);
     let (status_code, elapsed_ms) = (status.as_u16(), elapsed.as_secs_f64() * 1_000.0);
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(status = status_code, elapsed_ms, path, "request failed");
@@ -75,10 +81,11 @@ fn log(status: StatusCode, elapsed: Duration, path: &str) {
     }
 }
 
-/// A request may cost so much time, and so many may be worked on at once.
+/// A request may cost so much time, and so many may be worked on at once. A stream is a request until its head is answered: how long its body lasts is its own affair.
 pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let options = state.options();
     let Ok(_permit) = state.requests().try_acquire() else {
+        metrics::counter!("requests_refused_total", "limit" => "concurrency").increment(1);
         let detail = format!("{} requests are being worked on already", options.max_concurrent_requests);
         return Problem::new(ProblemKind::Overloaded, detail).into_response();
     };
@@ -90,17 +97,6 @@ pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, nex
             Problem::new(ProblemKind::TimedOut, detail).into_response()
         }
     }
-}
-
-/// A body that says it is large is refused before it is read.
-pub(crate) async fn bounded_body(request: Request, next: Next) -> Response {
-    let length =
-        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > BODY_MAX_BYTES) {
-        let detail = format!("a body may have {BODY_MAX_BYTES} bytes");
-        return Problem::new(ProblemKind::BodyTooLarge, detail).into_response();
-    }
-    next.run(request).await
 }
 
 /// A panic is a bug: the log has its message, the client its request id.
@@ -131,6 +127,7 @@ fn request_id(headers: &HeaderMap) -> String {
     let is_sane = |id: &&str| {
         (1..=REQUEST_ID_MAX_BYTES).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+            && !is_credential(id)
     };
     match headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_sane) {
         Some(id) => id.to_owned(),
@@ -161,6 +158,7 @@ fn method_label(method: &Method) -> &'static str {
 
 fn status_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
+        101 => "101",
         200 => "200",
         201 => "201",
         202 => "202",
@@ -171,10 +169,13 @@ fn status_label(status: StatusCode) -> &'static str {
         403 => "403",
         404 => "404",
         405 => "405",
+        408 => "408",
         409 => "409",
         410 => "410",
         413 => "413",
+        415 => "415",
         422 => "422",
+        426 => "426",
         429 => "429",
         500 => "500",
         503 => "503",
@@ -194,7 +195,7 @@ mod tests {
             request_id(&headers)
         };
         assert_eq!(with("job-7:attempt_2"), "job-7:attempt_2");
-        for insane in ["", "a b", "a\tb", "<script>", "{\"a\":1}"] {
+        for insane in ["", "a b", "a\tb", "<script>", "{\"a\":1}", "plk_0011_2233"] {
             assert_eq!(with(insane).parse::<Uuid>().unwrap().get_version_num(), 4, "{insane}");
         }
     }

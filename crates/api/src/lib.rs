@@ -38,13 +38,16 @@ mod repo;
 mod roles;
 mod routes;
 mod server;
+mod sign_in;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use fresh::{FreshLimits, FreshnessLimits};
+pub use gateway::{Clients, Rate, RateLimits, Tls, TlsError, TlsFiles};
 pub use openapi::openapi;
 pub use roles::Roles;
-pub use routes::router;
-pub use server::{BindError, bind, serve};
+pub use routes::{StreamOptions, router};
+pub use server::{BindError, Listeners, bind, bind_internal, serve};
+pub use sign_in::{SignInOptions, Wallets};
 pub use state::{ApiOptions, ApiState, Services};

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use plimsoll_types::api;
 use plimsoll_types::api::FieldProblem;
 
+use crate::gateway::redacted;
 use crate::limits::RETRY_AFTER_SECONDS;
 use crate::repo::RepoError;
 
@@ -37,6 +38,34 @@ pub(crate) enum ProblemKind {
     Unauthenticated,
     Forbidden,
     SecondFactorRequired,
+    TooManyStreams,
+    UpgradeRequired,
+    InvalidApiVersion,
+    BodyTooSlow,
+    TooManyRequests,
+    InvalidBody,
+    UnsupportedMediaType,
+    MissingKey,
+    Conflict,
+    NotConfigured,
+    MalformedSignIn,
+    WrongDomain,
+    WrongUri,
+    WrongChain,
+    MessageExpired,
+    MessageNotYetValid,
+    WrongSignature,
+    NonceUnknown,
+    NonceUsed,
+    OtherTenantsNonce,
+    NoSuchUser,
+    Suspended,
+    WrongCredentials,
+    SessionOver,
+    SecondFactorRefused,
+    WalletUnavailable,
+    ProviderUnavailable,
+    ProviderSignInRefused,
 }
 
 impl ProblemKind {
@@ -63,6 +92,34 @@ impl ProblemKind {
         Self::Unauthenticated,
         Self::Forbidden,
         Self::SecondFactorRequired,
+        Self::TooManyStreams,
+        Self::UpgradeRequired,
+        Self::InvalidApiVersion,
+        Self::BodyTooSlow,
+        Self::TooManyRequests,
+        Self::InvalidBody,
+        Self::UnsupportedMediaType,
+        Self::MissingKey,
+        Self::Conflict,
+        Self::NotConfigured,
+        Self::MalformedSignIn,
+        Self::WrongDomain,
+        Self::WrongUri,
+        Self::WrongChain,
+        Self::MessageExpired,
+        Self::MessageNotYetValid,
+        Self::WrongSignature,
+        Self::NonceUnknown,
+        Self::NonceUsed,
+        Self::OtherTenantsNonce,
+        Self::NoSuchUser,
+        Self::Suspended,
+        Self::WrongCredentials,
+        Self::SessionOver,
+        Self::SecondFactorRefused,
+        Self::WalletUnavailable,
+        Self::ProviderUnavailable,
+        Self::ProviderSignInRefused,
     ];
 
     pub(crate) fn slug(self) -> &'static str {
@@ -89,6 +146,34 @@ impl ProblemKind {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::SecondFactorRequired => "second-factor-required",
+            Self::TooManyStreams => "too-many-streams",
+            Self::UpgradeRequired => "upgrade-required",
+            Self::InvalidApiVersion => "invalid-api-version",
+            Self::BodyTooSlow => "body-too-slow",
+            Self::TooManyRequests => "too-many-requests",
+            Self::InvalidBody => "invalid-body",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::MissingKey => "missing-key",
+            Self::Conflict => "conflict",
+            Self::NotConfigured => "not-configured",
+            Self::MalformedSignIn => "malformed-sign-in",
+            Self::WrongDomain => "wrong-domain",
+            Self::WrongUri => "wrong-uri",
+            Self::WrongChain => "wrong-chain",
+            Self::MessageExpired => "message-expired",
+            Self::MessageNotYetValid => "message-not-yet-valid",
+            Self::WrongSignature => "wrong-signature",
+            Self::NonceUnknown => "nonce-unknown",
+            Self::NonceUsed => "nonce-used",
+            Self::OtherTenantsNonce => "other-tenants-nonce",
+            Self::NoSuchUser => "no-such-user",
+            Self::Suspended => "suspended",
+            Self::WrongCredentials => "wrong-credentials",
+            Self::SessionOver => "session-over",
+            Self::SecondFactorRefused => "second-factor-refused",
+            Self::WalletUnavailable => "wallet-unavailable",
+            Self::ProviderUnavailable => "provider-unavailable",
+            Self::ProviderSignInRefused => "provider-sign-in-refused",
         }
     }
 
@@ -116,6 +201,34 @@ impl ProblemKind {
             Self::Unauthenticated => "It is not known who asks",
             Self::Forbidden => "The caller may not do this",
             Self::SecondFactorRequired => "This needs a second factor",
+            Self::TooManyStreams => "Too many streams are open",
+            Self::UpgradeRequired => "This path speaks WebSocket",
+            Self::InvalidApiVersion => "The version of the API cannot be served",
+            Self::BodyTooSlow => "The request's body took too long",
+            Self::TooManyRequests => "There were too many requests",
+            Self::InvalidBody => "The request's body cannot be used",
+            Self::UnsupportedMediaType => "The request's body is of another media type",
+            Self::MissingKey => "A write lacks one of its three keys",
+            Self::Conflict => "This cannot be done as things stand",
+            Self::NotConfigured => "This server was not set up for it",
+            Self::MalformedSignIn => "This is no sign-in message",
+            Self::WrongDomain => "The message is for another site",
+            Self::WrongUri => "The message is for another URI",
+            Self::WrongChain => "The message is for another chain",
+            Self::MessageExpired => "The message is too old",
+            Self::MessageNotYetValid => "The message is of the future",
+            Self::WrongSignature => "The message was not signed by its address",
+            Self::NonceUnknown => "The nonce is none of ours",
+            Self::NonceUsed => "The nonce was used already",
+            Self::OtherTenantsNonce => "The nonce is for another tenant",
+            Self::NoSuchUser => "Nobody here has this identity",
+            Self::Suspended => "The user is suspended",
+            Self::WrongCredentials => "The credentials are not right",
+            Self::SessionOver => "The session is over",
+            Self::SecondFactorRefused => "The second factor was not taken",
+            Self::WalletUnavailable => "The wallet's contract could not be asked",
+            Self::ProviderUnavailable => "The identity provider could not be asked",
+            Self::ProviderSignInRefused => "The sign-in at the identity provider is not taken",
         }
     }
 
@@ -126,21 +239,48 @@ impl ProblemKind {
             | Self::MissingParameter
             | Self::InvalidCursor
             | Self::MissingIdempotencyKey
-            | Self::InvalidIdempotencyKey => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::SecondFactorRequired => StatusCode::FORBIDDEN,
-            Self::RequestInFlight => StatusCode::CONFLICT,
+            | Self::InvalidIdempotencyKey
+            | Self::InvalidBody
+            | Self::MissingKey
+            | Self::MalformedSignIn
+            | Self::InvalidApiVersion => StatusCode::BAD_REQUEST,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::TooManyRequests | Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unauthenticated
+            | Self::WrongDomain
+            | Self::WrongUri
+            | Self::WrongChain
+            | Self::MessageExpired
+            | Self::MessageNotYetValid
+            | Self::WrongSignature
+            | Self::NonceUnknown
+            | Self::NonceUsed
+            | Self::OtherTenantsNonce
+            | Self::WrongCredentials
+            | Self::SessionOver
+            | Self::ProviderSignInRefused => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::SecondFactorRequired
+            | Self::NoSuchUser
+            | Self::Suspended
+            | Self::SecondFactorRefused => StatusCode::FORBIDDEN,
+            Self::RequestInFlight
+            | Self::Conflict
+            | Self::NotConfigured => StatusCode::CONFLICT,
             Self::ResponseWithheld => StatusCode::GONE,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound | Self::UnknownChain => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotSynced
             | Self::DatabaseUnavailable
             | Self::SchemaMismatch
             | Self::TimedOut
-            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Overloaded
+            | Self::WalletUnavailable
+            | Self::ProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -188,9 +328,43 @@ impl ProblemKind {
                 "sign in at `/auth/login`, or send an API key, as `Authorization: Bearer <credential>`"
             }
             Self::Forbidden => "ask an administrator of the tenant for a role that allows it",
+            Self::TooManyStreams => {
+                "end one that is not needed any longer, or come again later with the last number that was received"
+            }
+            Self::UpgradeRequired => {
+                "connect with a WebSocket, or read the same events at `/api/v1/events/stream`"
+            }
             Self::SecondFactorRequired => {
                 "give a second factor and ask again; a machine: use a key that is bound to its client certificate"
             }
+            Self::InvalidApiVersion => {
+                "ask for a version that is served, the same in the path and in `Api-Version`, or leave the header out"
+            }
+            Self::BodyTooSlow => "send the request again, over a better connection or with less in it",
+            Self::TooManyRequests => "wait for as long as `Retry-After` says",
+            Self::InvalidBody => "send what `/docs` describes for this path, as JSON",
+            Self::UnsupportedMediaType => "send JSON, with `Content-Type: application/json`",
+            Self::MissingKey => "send `request_id`, `tenant_id` and `user_id` in the body, the latter two as `/auth/session` gives them",
+            Self::Conflict => "look at what there is, and ask for what can be done",
+            Self::NotConfigured => "ask whoever runs this server to set it up, or use another way",
+            Self::MalformedSignIn => "sign a message as EIP-4361 has it, with what `/auth/nonce` gave",
+            Self::WrongDomain => "sign a message for the domain that `/auth/nonce` gave. If your wallet showed another, somebody may be passing on what you sign elsewhere",
+            Self::WrongUri => "sign a message for the URI that `/auth/nonce` gave",
+            Self::WrongChain => "sign a message for one of the chains that `/auth/nonce` gave",
+            Self::MessageExpired => "ask for a new nonce and sign again",
+            Self::MessageNotYetValid => "set the clock of the device that made the message, and sign again",
+            Self::WrongSignature => "sign with the wallet of the address that the message names",
+            Self::NonceUnknown => "ask `/auth/nonce` for one, and sign a message with it",
+            Self::NonceUsed => "ask for a new nonce and sign again; if the answer to the first sign-in was lost, so",
+            Self::OtherTenantsNonce => "ask for a nonce for the tenant that you want to sign in to",
+            Self::NoSuchUser => "ask an administrator of the tenant to link it to your user",
+            Self::Suspended => "ask an administrator of the tenant",
+            Self::WrongCredentials => "try again, or sign in by another way",
+            Self::SessionOver => "sign in again",
+            Self::SecondFactorRefused => "wait for the next code and give that; the clock of the device must be right",
+            Self::WalletUnavailable => "try again soon; it is neither a yes nor a no",
+            Self::ProviderUnavailable => "try again soon; it is neither a yes nor a no",
+            Self::ProviderSignInRefused => "begin again at `/auth/oidc/{provider}/start`, and come back in the same browser",
         }
     }
 
@@ -206,7 +380,10 @@ impl ProblemKind {
                 | Self::DatabaseUnavailable
                 | Self::TimedOut
                 | Self::Overloaded
+                | Self::TooManyStreams
                 | Self::RequestInFlight
+                | Self::WalletUnavailable
+                | Self::ProviderUnavailable
         )
     }
 }
@@ -250,13 +427,17 @@ impl Problem {
             kind: self.kind.urn(),
             title: self.kind.title().to_owned(),
             status: self.kind.status().as_u16(),
-            detail: self.detail,
-            instance: instance.to_owned(),
+            detail: redacted(&self.detail).into_owned(),
+            instance: redacted(instance).into_owned(),
             request_id: request_id.to_owned(),
             remedy: self.remedy.into_owned(),
-            parameters: self.parameters,
+            parameters: self.parameters.into_iter().map(repeatable).collect(),
         }
     }
+}
+
+fn repeatable(field: FieldProblem) -> FieldProblem {
+    FieldProblem { name: redacted(&field.name).into_owned(), reason: redacted(&field.reason).into_owned() }
 }
 
 impl IntoResponse for Problem {
@@ -266,7 +447,7 @@ impl IntoResponse for Problem {
         if self.kind.is_worth_a_retry() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
-        if self.kind == ProblemKind::Unauthenticated {
+        if self.kind.status() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(self);

@@ -2,7 +2,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use axum::http::HeaderValue;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
+use plimsoll_bus::Feed;
 use plimsoll_identity::Authenticator;
 use plimsoll_store::Db;
 use plimsoll_store::idempotency::Keys;
@@ -10,8 +13,11 @@ use sqlx::PgPool;
 use tokio::sync::Semaphore;
 
 use crate::fresh::FreshnessLimits;
+use crate::gateway::{Gate, RateLimits};
 use crate::metrics::Collector;
 use crate::roles::Roles;
+use crate::sign_in::SignInOptions;
+use crate::routes::{StreamOptions, Streams};
 
 /// What an operator may set.
 #[derive(Clone, Debug)]
@@ -28,6 +34,20 @@ pub struct ApiOptions {
     pub max_concurrent_requests: usize,
     /// Connections that are open at a time; one more waits in the listener's queue.
     pub max_connections: usize,
+    /// How often each address, user and tenant may ask.
+    pub rate_limits: RateLimits,
+    /// The operator's own proxies, whose `Forwarded` and `X-Forwarded-For` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests to costly routes that are worked on at a time.
+    pub max_costly_requests: usize,
+    /// The longest that the body of a request may take to arrive, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// The origins whose pages may call the API from a browser.
+    pub cors_origins: Vec<HeaderValue>,
+    /// Whether clients reach the API by https, so that browsers are told to use nothing else.
+    pub is_https: bool,
+    /// How many streams there may be.
+    pub streams: StreamOptions,
     /// Whether public data (what the chain said, and what follows from it) is open to callers without a credential.
     pub open_reads: bool,
     /// How long requests in flight may take to end once shutdown begins, in milliseconds.
@@ -43,6 +63,13 @@ impl Default for ApiOptions {
             request_timeout_ms: 15_000,
             max_concurrent_requests: 256,
             max_connections: 1_024,
+            rate_limits: RateLimits::default(),
+            trusted_proxies: Vec::new(),
+            max_costly_requests: 8,
+            body_timeout_ms: 10_000,
+            cors_origins: Vec::new(),
+            is_https: false,
+            streams: StreamOptions::default(),
             open_reads: true,
             drain_ms: 4_000,
         }
@@ -56,6 +83,8 @@ pub struct Services {
     pub db: Db,
     /// Who a request is from.
     pub authenticator: Authenticator,
+    /// How people sign in.
+    pub sign_in: SignInOptions,
     /// The keys under which requests are executed once.
     pub keys: Keys,
     /// What this process measures.
@@ -76,6 +105,9 @@ struct Inner {
     collector: Collector,
     options: ApiOptions,
     requests: Semaphore,
+    gate: Arc<Gate>,
+    feed: Feed,
+    streams: Streams,
 }
 
 impl ApiState {
@@ -84,7 +116,10 @@ impl ApiState {
     pub fn new(services: Services, options: ApiOptions) -> Self {
         let collector = Collector::new(services.db.app().clone(), services.db.worker().clone());
         let requests = Semaphore::new(options.max_concurrent_requests);
-        Self { inner: Arc::new(Inner { services, collector, options, requests }) }
+        let gate = Gate::new(&options);
+        let (feed, streams) = (Feed::default(), Streams::new(options.streams));
+        let inner = Inner { services, collector, options, requests, gate, feed, streams };
+        Self { inner: Arc::new(inner) }
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -105,6 +140,10 @@ impl ApiState {
         &self.inner.services.authenticator
     }
 
+    pub(crate) fn sign_in(&self) -> &SignInOptions {
+        &self.inner.services.sign_in
+    }
+
     pub(crate) fn collector(&self) -> &Collector {
         &self.inner.collector
     }
@@ -119,6 +158,19 @@ impl ApiState {
 
     pub(crate) fn options(&self) -> &ApiOptions {
         &self.inner.options
+    }
+
+    /// The newest events, once the API is served.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.inner.feed
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.inner.streams
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.inner.gate
     }
 
     pub(crate) fn requests(&self) -> &Semaphore {

@@ -1,8 +1,5 @@
 //! Who may use a route.
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use plimsoll_identity::{Denied, Permission};
 
 use super::Caller;
@@ -21,21 +18,8 @@ pub(crate) enum Access {
     Needs(Permission),
 }
 
-/// Request extension: public data is open to anybody.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OpenReads;
-
-/// Asks `access` before the route's handler.
-pub(crate) async fn guard(access: Access, request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>();
-    let is_open = request.extensions().get::<OpenReads>().is_some();
-    match judge(access, caller, is_open) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-fn judge(access: Access, caller: Option<&Caller>, is_open: bool) -> Result<(), Problem> {
+/// Whether `caller` may use a route; `is_open`: the operator left public data open.
+pub(super) fn judge(access: Access, caller: Option<&Caller>, is_open: bool) -> Result<(), Problem> {
     let permission = match access {
         Access::Anybody => return Ok(()),
         Access::Open(_) if is_open => return Ok(()),

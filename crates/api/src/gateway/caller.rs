@@ -15,7 +15,10 @@ use plimsoll_types::Context;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::access::OpenReads;
+use super::client;
+use super::client::Client;
+use super::gate::Gate;
+use super::rate::Asked;
 use crate::context::RequestId;
 use crate::problem::{Problem, ProblemKind};
 use crate::repo::RepoError;
@@ -42,38 +45,49 @@ impl Deref for Caller {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientCertificate(pub(crate) [u8; 32]);
 
-/// Finds out who asks, and does the rest of the request in its own context.
+/// Finds out who asks and whether they ask too often, and does the rest of the request in its own context.
 pub(crate) async fn authenticate(
     State(state): State<ApiState>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let certificate = request.extensions().get::<ClientCertificate>().copied();
-    let caller = match bearer(request.headers()) {
-        Ok(Some(credential)) => match prove(&state, credential, certificate).await {
-            Ok(caller) => Some(caller),
-            Err(problem) => return problem.into_response(),
-        },
-        Ok(None) => None,
-        Err(problem) => return problem.into_response(),
-    };
-    let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| request_uuid(&id.0));
-    let context = match &caller {
-        Some(Caller(principal)) => {
-            Context::new(id, principal.actor()).on_behalf_of(principal.tenant_id, Some(principal.user_id))
+    let gate = state.gate();
+    let client = Client(client::address(&request, &gate.trusted_proxies));
+    let mut asked = Asked::default();
+    let mut response = match enter(&state, gate, client, &mut request, &mut asked).await {
+        Ok(context) => {
+            let extensions = request.extensions_mut();
+            extensions.insert(context.clone());
+            extensions.insert(client);
+            extensions.insert(Arc::clone(gate));
+            context::scope(context, next.run(request)).await
         }
-        None => Context::new(id, NOBODY),
+        Err(refusal) => refusal,
     };
-    let extensions = request.extensions_mut();
-    if let Some(caller) = caller {
-        // A key's scope is its caller: nobody has none.
-        extensions.insert(context.clone());
-        extensions.insert(caller);
-    }
-    if state.options().open_reads {
-        extensions.insert(OpenReads);
-    }
-    context::scope(context, next.run(request)).await
+    asked.tell(response.headers_mut());
+    response
+}
+
+/// The request's context, or why it goes no further.
+async fn enter<'a>(
+    state: &ApiState,
+    gate: &'a Gate,
+    client: Client,
+    request: &mut Request,
+    asked: &mut Asked<'a>,
+) -> Result<Context, Response> {
+    asked.ask(gate.address.as_ref(), client.key())?;
+    let id = request.extensions().get::<RequestId>().map_or_else(Uuid::new_v4, |id| request_uuid(&id.0));
+    let certificate = request.extensions().get::<ClientCertificate>().copied();
+    let Some(credential) = bearer(request.headers()).map_err(Problem::into_response)? else {
+        return Ok(Context::new(id, NOBODY));
+    };
+    let caller = prove(state, credential, certificate).await.map_err(Problem::into_response)?;
+    asked.ask(gate.user.as_ref(), caller.user_id.as_u128())?;
+    asked.ask(gate.tenant.as_ref(), caller.tenant_id.as_u128())?;
+    let context = Context::new(id, caller.actor()).on_behalf_of(caller.tenant_id, Some(caller.user_id));
+    request.extensions_mut().insert(caller);
+    Ok(context)
 }
 
 async fn prove(
@@ -86,7 +100,7 @@ async fn prove(
 }
 
 /// The credential of RFC 6750 §2.1: an access token or an API key.
-fn bearer(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
     let wrong = |detail: &str| Problem::new(ProblemKind::Unauthenticated, detail);
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = given.next() else { return Ok(None) };
@@ -103,7 +117,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
 }
 
 /// A request's id as a UUID: itself, or the UUIDv5 of the text that the client chose.
-fn request_uuid(id: &str) -> Uuid {
+pub(crate) fn request_uuid(id: &str) -> Uuid {
     id.parse().unwrap_or_else(|_| Uuid::new_v5(&REQUEST_NAMES, id.as_bytes()))
 }
 

@@ -54,6 +54,43 @@ pub(crate) enum KeyPolicy {
     Exempt(&'static str),
 }
 
+/// Which listeners serve a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The public one.
+    Public,
+    /// Every one.
+    Everywhere,
+    /// The internal one where there is one, else the public one.
+    Operators,
+    /// The internal one. Without one, the public one if nobody but this machine reaches it; else none.
+    Internal,
+}
+
+/// A listener, as routes see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The only one, which nobody but this machine reaches.
+    Local,
+    /// The only one, which others reach.
+    Open,
+    /// The public one of two.
+    Public,
+    /// The internal one of two.
+    Internal,
+}
+
+impl Side {
+    pub(super) fn serves(self, place: Place) -> bool {
+        match place {
+            Place::Public => self != Self::Internal,
+            Place::Everywhere => true,
+            Place::Operators => self != Self::Public,
+            Place::Internal => matches!(self, Self::Local | Self::Internal),
+        }
+    }
+}
+
 /// What a route says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Declaration {
@@ -67,11 +104,23 @@ pub(crate) struct Declaration {
     pub(crate) is_secret: bool,
     /// Whether one request may cost as much as many: fewer of these are worked on at a time.
     pub(crate) is_costly: bool,
+    /// Whether its answer lasts: it is bounded by the number of streams, and its body by neither the time nor the number of requests.
+    pub(crate) is_stream: bool,
+    /// Which listeners serve it.
+    pub(crate) place: Place,
 }
 
 impl Declaration {
     const fn new(path: &'static str, access: Access, write: Option<(WriteMethod, KeyPolicy)>) -> Self {
-        Self { path, access, write, is_secret: false, is_costly: false }
+        Self {
+            path,
+            access,
+            write,
+            is_secret: false,
+            is_costly: false,
+            is_stream: false,
+            place: Place::Public,
+        }
     }
 
     /// A route that only reads.
@@ -113,6 +162,38 @@ impl Declaration {
     #[must_use]
     pub(crate) const fn costly(self) -> Self {
         Self { is_costly: true, ..self }
+    }
+
+    /// Its answer lasts.
+    #[must_use]
+    pub(crate) const fn stream(self) -> Self {
+        Self { is_stream: true, ..self }
+    }
+
+    /// It is for this system's own services and operators: served on the internal listener, and without one only where nobody but
+    /// this machine can reach it.
+    #[must_use]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the ledger's and the relayer's routes are the first to say so"))]
+    pub(crate) const fn internal(self) -> Self {
+        Self { place: Place::Internal, ..self }
+    }
+
+    /// It is for operators: served on the internal listener where there is one, else in public.
+    #[must_use]
+    pub(crate) const fn for_operators(self) -> Self {
+        Self { place: Place::Operators, ..self }
+    }
+
+    /// It asks how this process is: served on every listener.
+    #[must_use]
+    pub(crate) const fn everywhere(self) -> Self {
+        Self { place: Place::Everywhere, ..self }
+    }
+
+    /// Whether it is a way to sign in: a write that anybody may send.
+    #[must_use]
+    pub(crate) fn is_sign_in(&self) -> bool {
+        self.access == Access::Anybody && self.write.is_some()
     }
 
     /// Its method; GET for one that only reads.

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use plimsoll_store::idempotency::Keys;
 
-use super::access::guard;
-use super::declaration::{Declaration, KeyPolicy, WriteMethod};
+use super::declaration::{Declaration, KeyPolicy, Side, WriteMethod};
+use super::gate::guard;
 use crate::idempotency::{Answered, Execution, execute};
 
 /// Response extension: the route that answered has a declaration.
@@ -19,13 +19,13 @@ pub(crate) struct Declared;
 /// Routes, each with its declaration.
 #[derive(Debug)]
 pub(crate) struct Routes<S> {
-    router: Router<S>,
+    routes: Vec<MethodRouter<S>>,
     declarations: Vec<Declaration>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
     fn default() -> Self {
-        Self { router: Router::new(), declarations: Vec::new() }
+        Self { routes: Vec::new(), declarations: Vec::new() }
     }
 }
 
@@ -89,14 +89,13 @@ where
     }
 
     fn add(mut self, declaration: Declaration, method: MethodRouter<S>) -> Self {
-        let access = declaration.access;
         let method = method
-            .layer(from_fn(move |request: Request, next: Next| guard(access, request, next)))
+            .layer(from_fn(move |request: Request, next: Next| guard(declaration, request, next)))
             .layer(map_response(async |mut response: Response| {
                 response.extensions_mut().insert(Declared);
                 response
             }));
-        self.router = self.router.route(declaration.path, method);
+        self.routes.push(method);
         self.declarations.push(declaration);
         self
     }
@@ -104,7 +103,7 @@ where
     /// These and those.
     #[must_use]
     pub(crate) fn merge(mut self, other: Self) -> Self {
-        self.router = self.router.merge(other.router);
+        self.routes.extend(other.routes);
         self.declarations.extend(other.declarations);
         self
     }
@@ -115,9 +114,19 @@ where
         &self.declarations
     }
 
-    /// The routes.
+    /// All routes.
+    #[cfg(test)]
     pub(crate) fn into_router(self) -> Router<S> {
-        self.router
+        self.served_on(Side::Local)
+    }
+
+    /// The routes of a listener.
+    pub(crate) fn served_on(self, side: Side) -> Router<S> {
+        self.declarations
+            .iter()
+            .zip(self.routes)
+            .filter(|(declaration, _)| side.serves(declaration.place))
+            .fold(Router::new(), |router, (declaration, route)| router.route(declaration.path, route))
     }
 }
 

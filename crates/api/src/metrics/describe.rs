@@ -15,6 +15,10 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     // HTTP.
     (Counter, "http_requests_total", Unit::Count, "Requests, by route, method and status"),
     (Histogram, "http_request_seconds", Unit::Seconds, "Time from a request's head to its answer, by route and method"),
+    (Counter, "requests_refused_total", Unit::Count, "Requests that were turned away before anything was done, by limit: address, sign-in, user, tenant, costly, concurrency"),
+    (Gauge, "event_streams", Unit::Count, "Streams of events that this process serves, by protocol"),
+    (Counter, "event_streams_refused_total", Unit::Count, "Streams that were refused because too many were open"),
+    (Counter, "tls_reload_failures_total", Unit::Count, "Certificates or keys that changed and could not be used: the former ones are still served"),
     // Idempotency.
     (Counter, "idempotency_hits_total", Unit::Count, "Requests that were answered with the first answer to their key, by route"),
     (Counter, "idempotency_conflicts_total", Unit::Count, "Requests that used a key of another request, by route"),

@@ -51,6 +51,13 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> (StatusCode, Json<R
     (status, Json(readiness))
 }
 
+/// [`readyz`] for the public, where an internal listener tells the rest: ready or not, and no more.
+pub(crate) async fn in_brief(state: State<ApiState>) -> (StatusCode, Json<Readiness>) {
+    let (status, Json(Readiness { ready, database, .. })) = readyz(state).await;
+    let database = DatabaseReadiness { ready: database.ready, why: Vec::new(), fence: None };
+    (status, Json(Readiness { ready, why: Vec::new(), database, roles: Vec::new(), chains: Vec::new() }))
+}
+
 /// What the database says.
 #[derive(Default)]
 struct Seen {

@@ -1,13 +1,20 @@
 //! The API against a real Postgres with all migrations applied. Rows are written as the worker role, read as the app role.
 
+mod audit;
 mod chains;
 mod events;
+mod gateway;
 mod idempotency;
+mod identity;
 mod operations;
+mod people;
 mod positions;
 mod problems;
 mod seed;
 mod served;
+mod tenancy;
+mod story;
+mod streams;
 
 use std::sync::OnceLock;
 
@@ -44,7 +51,7 @@ fn tokens() -> Tokens {
 
 fn services(db: &Db, keys: Keys, roles: Roles) -> Services {
     let authenticator = Authenticator::new(db.clone(), tokens());
-    Services { db: db.clone(), authenticator, keys, prometheus: recorder(), roles }
+    Services { db: db.clone(), authenticator, sign_in: people::sign_in(), keys, prometheus: recorder(), roles }
 }
 
 /// The API over a database of its own.

@@ -15,7 +15,7 @@ use super::Api;
 use crate::server::serve_router;
 use crate::{ApiOptions, BindError, bind, serve};
 
-const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(super) const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 async fn ask(stream: &mut TcpStream, path: &str) {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes()).await.unwrap();
@@ -49,7 +49,7 @@ async fn waiting(drain_ms: u64) -> Waiting {
     let options = ApiOptions { drain_ms, ..ApiOptions::default() };
     let stop = cancel.clone();
     let task = tokio::spawn(async move {
-        serve_router(listener, Router::new().route("/", get(slow)), &options, stop).await
+        serve_router(listener, None, Router::new().route("/", get(slow)), &options, stop).await
     });
     Waiting { addr, entered, leave, cancel, task }
 }
