@@ -33,4 +33,4 @@ pub use channel::{BufferChannel, ChannelError, Feed};
 pub use event::{EVENTS, Event, StoredEvent};
 pub use keys::{Keys, MissingKeys, Sight};
 pub use plimsoll_types::{CloudEvent, Context};
-pub use publish::{MAX_PAYLOAD_BYTES, PublishError, Published, publish};
+pub use publish::{MAX_EVENTS, MAX_PAYLOAD_BYTES, PublishError, Published, publish, publish_all};

@@ -13,6 +13,8 @@ use crate::repo::events as repo;
 
 /// The most that an event's payload may take as JSON text: an event says what happened, and refers to what is large.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// The most events that [`publish_all`] takes.
+pub const MAX_EVENTS: usize = 1_000;
 /// The longest name: an event's id, source or type.
 const MAX_NAME_CHARS: usize = 255;
 
@@ -50,6 +52,12 @@ pub enum PublishError {
         /// Its size.
         bytes: usize,
     },
+    /// More than one statement takes.
+    #[error("{events} events are too many at once, {MAX_EVENTS} may be: publish them in parts")]
+    TooMany {
+        /// How many there were.
+        events: usize,
+    },
     /// The database's own error; the transaction is lost.
     #[error("publishing: {0}")]
     Database(#[from] sqlx::Error),
@@ -68,6 +76,30 @@ pub async fn publish(conn: &mut PgConnection, event: Event) -> Result<Published,
     }
     let existing = repo::find(conn, &event.event_id, context.tenant_id).await?;
     Ok(Published::Existing(existing.map(Box::new)))
+}
+
+/// Publishes `events` in the caller's transaction, in their order and in one round trip, and says of each whether it is new. One whose id was published before, or stands twice among
+/// these, is passed over. For whoever publishes much, as a fold does: what [`publish`] promises of one holds for each.
+///
+/// Ids are staged in their order as texts, whatever the order of the events: two that publish the same ones at once wait for each other one way only.
+///
+/// # Errors
+/// See [`PublishError`]; [`PublishError::TooMany`] above [`MAX_EVENTS`]. What was refused was refused before the database was asked, and none of them was published.
+pub async fn publish_all(conn: &mut PgConnection, events: Vec<Event>) -> Result<Vec<bool>, PublishError> {
+    if events.len() > MAX_EVENTS {
+        return Err(PublishError::TooMany { events: events.len() });
+    }
+    let mut staged = Vec::with_capacity(events.len());
+    for event in events {
+        let context = event.keys.resolve(event.context.clone(), EVENTS.name())?;
+        check(&event)?;
+        staged.push((event, context));
+    }
+    let fresh = repo::stage_all(conn, &staged).await?;
+    if fresh.contains(&true) {
+        EVENTS.announce_staged();
+    }
+    Ok(fresh)
 }
 
 fn check(event: &Event) -> Result<(), PublishError> {

@@ -17,6 +17,7 @@
 mod digest;
 mod read;
 mod verify;
+mod watch;
 
 use plimsoll_store::Stream;
 use plimsoll_types::Context;
@@ -27,6 +28,7 @@ use time::OffsetDateTime;
 use self::digest::{CanonicalError, canonical, row_digest};
 pub use self::read::{Filter, PAGE_MAX_ROWS, Page, Recorded, SCAN_ROWS, by_request, page, page_back, waiting};
 pub use self::verify::{AuditReport, Break, VerifyError, verify};
+pub use self::watch::Watch;
 use crate::event::to_micros;
 use crate::keys::{Keys, MissingKeys};
 use crate::publish::has_nul;

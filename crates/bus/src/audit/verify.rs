@@ -3,8 +3,9 @@
 use std::fmt;
 
 use plimsoll_store::Db;
-use plimsoll_store::sequencer::{Hash, LinkCheck, SequencerError, head};
+use plimsoll_store::sequencer::{Hash, Head, LinkCheck, SequencerError, head};
 use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::AUDIT_LOG;
 use super::digest::row_digest;
@@ -92,33 +93,67 @@ pub async fn verify(db: &Db, from: Option<i64>, to: Option<i64>) -> Result<Audit
     if !is_empty && (from < first || from > to || to > head.sequence) {
         return Err(VerifyError::Range { from, to, first, last: head.sequence });
     }
-    let checkpoint = repo::checkpoint(&mut conn, AUDIT_LOG.name(), from - 1).await?;
-    let mut check = match checkpoint {
-        Some(hash) => LinkCheck::after(AUDIT_LOG.name(), from - 1, hash),
-        None => LinkCheck::from(AUDIT_LOG.name(), from),
-    };
-    let is_beheaded = from == first && first > 1 && checkpoint.is_none();
-    let mut broken = is_beheaded.then(|| Break {
-        sequence: from,
-        what: "the rows before it are gone, and no checkpoint of retention tells of it".into(),
-    });
-    while broken.is_none() && check.expected() <= to {
-        let rows = repo::page(&mut conn, check.expected(), to, PAGE_ROWS).await?;
-        let is_end = rows.is_empty();
-        broken = rows.iter().find_map(|row| judge(&mut check, row));
-        if is_end {
-            broken = Some(missing(check.expected()));
-        }
+    let Start { mut check, checkpoint, mut broken } = Start::at(&mut conn, from, first).await?;
+    if broken.is_none() {
+        broken = walk(&mut conn, &mut check, to).await?;
     }
-    if broken.is_none() && to == head.sequence && check.head_hash().is_some_and(|hash| hash != head.hash) {
-        broken = Some(Break {
-            sequence: to,
-            what: "its hash is not the one that the sequencer noted last".into(),
-        });
+    if broken.is_none() && to == head.sequence {
+        broken = not_the_head(&check, &head);
     }
     let head_hash = check.head_hash().filter(|_| check.expected() > from).map(|hash| hex(&hash));
-    let checkpoint = checkpoint.map(|_| from - 1);
     Ok(AuditReport { from, to, rows: check.expected() - from, checkpoint, head_hash, broken })
+}
+
+/// Where a check begins.
+pub(super) struct Start {
+    pub(super) check: LinkCheck<'static>,
+    pub(super) checkpoint: Option<i64>,
+    pub(super) broken: Option<Break>,
+}
+
+impl Start {
+    /// Before the row `from`; `first` is the first that is kept.
+    pub(super) async fn at(conn: &mut PgConnection, from: i64, first: i64) -> Result<Self, sqlx::Error> {
+        let before = from - 1;
+        let checkpoint = repo::checkpoint(conn, AUDIT_LOG.name(), before).await?;
+        let check = match checkpoint {
+            Some(hash) => LinkCheck::after(AUDIT_LOG.name(), before, hash),
+            None => LinkCheck::from(AUDIT_LOG.name(), from),
+        };
+        let is_beheaded = from == first && first > 1 && checkpoint.is_none();
+        let broken = is_beheaded.then(|| Break {
+            sequence: from,
+            what: "the rows before it are gone, and no checkpoint of retention tells of it".into(),
+        });
+        Ok(Self { check, checkpoint: checkpoint.map(|_| before), broken })
+    }
+}
+
+/// Checks the rows that come next, up to `to`, and returns the first that does not hold.
+pub(super) async fn walk(
+    conn: &mut PgConnection,
+    check: &mut LinkCheck<'static>,
+    to: i64,
+) -> Result<Option<Break>, sqlx::Error> {
+    // Ends: each page moves the check on, or breaks it.
+    while check.expected() <= to {
+        let rows = repo::page(conn, check.expected(), to, PAGE_ROWS).await?;
+        if rows.is_empty() {
+            return Ok(Some(missing(check.expected())));
+        }
+        if let Some(broken) = rows.iter().find_map(|row| judge(check, row)) {
+            return Ok(Some(broken));
+        }
+    }
+    Ok(None)
+}
+
+/// The sequencer notes each row's hash beside its counter; a check that came so far must have found the same.
+pub(super) fn not_the_head(check: &LinkCheck<'_>, head: &Head) -> Option<Break> {
+    check.head_hash().filter(|hash| *hash != head.hash).map(|_| Break {
+        sequence: head.sequence,
+        what: "its hash is not the one that the sequencer noted last".into(),
+    })
 }
 
 fn judge(check: &mut LinkCheck<'_>, numbered: &repo::Numbered) -> Option<Break> {

@@ -39,6 +39,60 @@ pub(crate) async fn stage(
     Ok(result.rows_affected() == 1)
 }
 
+/// As [`stage`], for many in one statement. The ids first, in their own order; then the events, in theirs. Of an id that stands twice the first event is staged.
+pub(crate) async fn stage_all(
+    conn: &mut PgConnection,
+    staged: &[(Event, Context)],
+) -> Result<Vec<bool>, sqlx::Error> {
+    // A column of this shape, by what it is of each event.
+    fn column<'a, T>(staged: &'a [(Event, Context)], of: impl Fn(&'a Event, &'a Context) -> T) -> Vec<T> {
+        staged.iter().map(|(event, context)| of(event, context)).collect()
+    }
+    let fresh = sqlx::query_scalar!(
+        r#"WITH given AS (
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::text[],
+                                    $10::bigint[], $11::jsonb[], $12::uuid[], $13::uuid[], $14::text[], $15::text[])
+                   WITH ORDINALITY AS given(event_id, tenant_id, source, event_type, subject, "timestamp", actor_id, target_id, target_type, version,
+                                            payload, request_id, user_id, correlation_id, causation_id, place)
+           ), fresh AS (
+               INSERT INTO event_ids (event_id, tenant_id)
+               SELECT DISTINCT event_id COLLATE "C", tenant_id FROM given ORDER BY 1, 2
+               ON CONFLICT DO NOTHING
+               RETURNING event_id, tenant_id
+           ), first AS (
+               SELECT DISTINCT ON (given.event_id, given.tenant_id) given.*
+               FROM given JOIN fresh ON fresh.event_id = given.event_id AND fresh.tenant_id IS NOT DISTINCT FROM given.tenant_id
+               ORDER BY given.event_id, given.tenant_id, given.place
+           ), staged AS (
+               INSERT INTO events_staging (event_id, tenant_id, source, event_type, subject, timestamp, actor_id, target_id, target_type, version,
+                                           payload, request_id, user_id, correlation_id, causation_id)
+               SELECT event_id, tenant_id, source, event_type, subject, "timestamp", actor_id, target_id, target_type, version, payload, request_id,
+                      user_id, correlation_id, causation_id
+               FROM first ORDER BY place
+           )
+           SELECT place AS "place!" FROM first"#,
+        &column(staged, |event, _| event.event_id.clone()),
+        &column(staged, |_, context| context.tenant_id) as &[Option<Uuid>],
+        &column(staged, |event, _| event.source.clone()),
+        &column(staged, |event, _| event.event_type.clone()),
+        &column(staged, |event, _| event.subject.clone()) as &[Option<String>],
+        &column(staged, |event, _| event.timestamp),
+        &column(staged, |_, context| context.actor.clone()),
+        &column(staged, |event, _| event.target.as_ref().map(|(_, id)| id.clone())) as &[Option<String>],
+        &column(staged, |event, _| event.target.as_ref().map(|(kind, _)| kind.clone())) as &[Option<String>],
+        &column(staged, |event, _| event.version) as &[Option<i64>],
+        &column(staged, |event, _| event.payload.clone()),
+        &column(staged, |_, context| context.request_id),
+        &column(staged, |_, context| context.user_id) as &[Option<Uuid>],
+        &column(staged, |_, context| context.correlation_id.clone()),
+        &column(staged, |_, context| context.causation_id.clone()) as &[Option<String>],
+    )
+    .fetch_all(conn)
+    .await?;
+    let places: std::collections::HashSet<i64> = fresh.into_iter().collect();
+    Ok((1..).take(staged.len()).map(|place| places.contains(&place)).collect())
+}
+
 /// The event of that id: one statement, so that it is found in the queue or in the stream, whenever it moves.
 pub(crate) async fn find(
     conn: &mut PgConnection,

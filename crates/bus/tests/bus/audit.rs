@@ -177,6 +177,31 @@ async fn a_tenant_reads_its_own_entries_and_nobody_changes_any() {
     }
 }
 
+#[tokio::test]
+async fn a_watch_follows_the_log_a_few_rows_at_a_time_and_finds_what_does_not_follow() {
+    let house = with_entries(5).await;
+    let mut watch = audit::Watch::new(house.db.clone()).with_look_rows(2);
+    for _ in 0..4 {
+        assert_eq!(watch.look().await.unwrap(), None);
+    }
+    let house = fill(house, 5).await;
+    // What comes next must link to what was seen.
+    tamper(&house.db, "UPDATE plimsoll.audit_log SET prev_hash = sha256(prev_hash) WHERE sequence = 6").await;
+    let broken = watch.look().await.unwrap().unwrap();
+    assert_eq!((broken.sequence, &*broken.what), (6, "row 6 does not link to the row before it"));
+    tamper(&house.db, "UPDATE plimsoll.audit_log n SET prev_hash = p.hash FROM plimsoll.audit_log p WHERE n.sequence = 6 AND p.sequence = 5").await;
+    // After a break it begins anew, and comes to the end.
+    for _ in 0..6 {
+        assert_eq!(watch.look().await.unwrap(), None);
+    }
+    tamper(
+        &house.db,
+        "UPDATE plimsoll.sequences SET head_hash = sha256(head_hash) WHERE stream = 'audit_log'",
+    )
+    .await;
+    assert_eq!(watch.look().await.unwrap().unwrap().sequence, 10);
+}
+
 /// Three entries of each of two tenants in turn, numbered, and one more that waits.
 async fn with_two_tenants() -> House {
     let mut house = House::new(&AUDIT_LOG).await;

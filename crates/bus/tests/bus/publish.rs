@@ -1,4 +1,4 @@
-use plimsoll_bus::{CloudEvent, PublishError, Sight, StoredEvent, causality};
+use plimsoll_bus::{CloudEvent, PublishError, Sight, StoredEvent, causality, publish_all};
 
 use super::*;
 
@@ -87,6 +87,48 @@ async fn a_write_without_its_keys_or_for_another_tenant_is_refused() {
     let mut tx = house.db.tenant_tx(&[ONE]).await.unwrap();
     let error = publish(&mut tx, event("b").in_context(of(TWO))).await.unwrap_err().to_string();
     assert!(error.contains("row-level security"), "{error}");
+}
+
+#[tokio::test]
+async fn of_many_at_once_each_is_published_once_in_their_order() {
+    let mut house = House::new(&EVENTS).await;
+    house.say(ONE, "e", 2).await;
+    let many =
+        |ids: &[&str], tenant| ids.iter().map(|id| event(id).in_context(of(tenant))).collect::<Vec<_>>();
+    let mut tx = house.db.begin_worker().await.unwrap();
+    let fresh = publish_all(&mut tx, many(&["z", "e1", "a", "z", "e0", "b"], ONE)).await.unwrap();
+    assert_eq!(fresh, [true, false, true, false, false, true]);
+    assert_eq!(publish_all(&mut tx, many(&["z"], TWO)).await.unwrap(), [true], "an id is its tenant's");
+    assert_eq!(publish_all(&mut tx, Vec::new()).await.unwrap(), [false; 0]);
+    tx.commit().await.unwrap();
+    house.number_all().await;
+    let mut conn = house.db.worker().acquire().await.unwrap();
+    plimsoll_bus::outbox::register(&mut conn, "all", 0).await.unwrap();
+    let found = plimsoll_bus::outbox::peek(&mut conn, "all", 100).await.unwrap().events;
+    let ids: Vec<&str> = found.iter().map(|event| &*event.event_id).collect();
+    assert_eq!(ids, ["e0", "e1", "z", "a", "b", "z"]);
+    let one = event("single").with_target("position", "0x1").in_context(of(ONE));
+    let mut tx = house.db.begin_worker().await.unwrap();
+    publish_all(&mut tx, vec![Event { event_id: "same".into(), ..one.clone() }]).await.unwrap();
+    publish(&mut tx, one).await.unwrap();
+    tx.commit().await.unwrap();
+    house.number_all().await;
+    let mut pair = plimsoll_bus::outbox::peek(&mut conn, "all", 100).await.unwrap().events.split_off(6);
+    let (single, mut same) = (pair.pop().unwrap(), pair.pop().unwrap());
+    same.recorded_at = single.recorded_at;
+    assert_eq!(
+        StoredEvent { event_id: "single".into(), sequence: single.sequence, ..same },
+        single,
+        "every column"
+    );
+
+    let mut tx = house.db.tenant_tx(&[ONE]).await.unwrap();
+    let one_wrong = vec![event("good").in_context(of(ONE)), event("").in_context(of(ONE))];
+    assert!(matches!(publish_all(&mut tx, one_wrong).await, Err(PublishError::Invalid { .. })));
+    let too_many = vec![event("x").in_context(of(ONE)); plimsoll_bus::MAX_EVENTS + 1];
+    assert!(matches!(publish_all(&mut tx, too_many).await, Err(PublishError::TooMany { events: 1_001 })));
+    let thousand = (0..1_000).map(|number| event(&format!("m{number}")).in_context(of(ONE))).collect();
+    assert_eq!(publish_all(&mut tx, thousand).await.unwrap(), [true; 1_000]);
 }
 
 #[tokio::test]
