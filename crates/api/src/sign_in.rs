@@ -1,13 +1,16 @@
 //! What signing in works with, beside the database.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 
 use alloy_primitives::{Address, Bytes};
+use plimsoll_identity::oidc::Provider;
 use plimsoll_identity::password::PasswordFile;
 use plimsoll_identity::seal::Sealer;
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::siwe::{CallOutcome, Expectations, WalletCalls, WalletUnavailable};
+use plimsoll_identity::webauthn::RelyingParty;
 
 /// How people sign in here.
 #[derive(Debug)]
@@ -22,6 +25,10 @@ pub struct SignInOptions {
     pub wallets: Wallets,
     /// Operators with a password, in development.
     pub passwords: Option<PasswordFile>,
+    /// Who we are to browsers that give security keys.
+    pub party: RelyingParty,
+    /// Providers of operators, by the name that their paths have.
+    pub providers: HashMap<String, Provider>,
     /// Seals the seeds of second factors; without it there is no TOTP.
     pub sealer: Option<Sealer>,
 }

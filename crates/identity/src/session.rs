@@ -99,11 +99,16 @@ pub enum RefreshRefusal {
     /// We did not make it, or so long ago that it is forgotten.
     #[error("this is not a refresh token of this server")]
     Unknown,
-    /// It was used before: the session is over now.
+    /// It was used before: the session is over now. After the commit, have its memory forgotten (`Authenticator::forget_session`).
     #[error(
         "this refresh token was used before; the session has been ended, as either use may have been a thief's. Sign in again"
     )]
-    Reused,
+    Reused {
+        /// Whose.
+        tenant_id: Uuid,
+        /// Which.
+        session_id: Uuid,
+    },
     /// It, or the session, has run out.
     #[error("the session has expired: sign in again")]
     Expired,
@@ -160,7 +165,7 @@ pub async fn refresh(
         };
         repo::revoke(conn, tenant_id, session_id, RevokeReason::RefreshReused).await?;
         tracing::warn!(%tenant_id, %session_id, "a refresh token was used twice; its session is revoked");
-        return Ok(Refreshed::Refused(RefreshRefusal::Reused));
+        return Ok(Refreshed::Refused(RefreshRefusal::Reused { tenant_id, session_id }));
     };
     let refusal = if used.is_revoked {
         RefreshRefusal::Revoked

@@ -1,5 +1,7 @@
 //! Tenants, their people, and how these sign in.
 
+use std::collections::HashMap;
+
 use alloy_primitives::Address;
 use axum::body::Body;
 use axum::http::{Method, Request};
@@ -10,6 +12,7 @@ use plimsoll_identity::seal::Sealer;
 use plimsoll_identity::session::{self, Method as How};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::siwe::{Expectations, KeysOnly, personal_digest};
+use plimsoll_identity::webauthn::{RelyingParty, UserVerification};
 use plimsoll_identity::{UserKind, UserStatus};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -37,6 +40,13 @@ pub(super) fn sign_in() -> SignInOptions {
         registration: Registration::Closed,
         wallets: Wallets::new(KeysOnly),
         passwords: None::<PasswordFile>,
+        party: RelyingParty {
+            id: DOMAIN.into(),
+            name: "Plimsoll".into(),
+            origins: vec![ORIGIN.into()],
+            user_verification: UserVerification::Preferred,
+        },
+        providers: HashMap::new(),
         sealer: Some(Sealer::new(&"c2VhbGluZyBrZXkgb2YgdGhlIHRlc3RzOiAzMmJ5dGU=".into(), &[]).unwrap()),
     }
 }

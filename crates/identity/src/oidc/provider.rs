@@ -219,6 +219,32 @@ impl Provider {
             error: String,
         }
 
+        let (request, form) = self.redemption(metadata, code, browser);
+        let answer = http::post(request, form).await.map_err(|error| self.unavailable(error.0))?;
+        let body = Zeroizing::new(answer.body);
+        if answer.status == StatusCode::OK {
+            let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| IdTokenError::Malformed)?;
+            return Ok(tokens.id_token);
+        }
+        let refusal = serde_json::from_slice::<Refusal>(&body).ok();
+        match refusal {
+            Some(refusal) if answer.status.is_client_error() && refusal.error == "invalid_grant" => {
+                Err(OidcError::CodeRefused)
+            }
+            Some(refusal) if is_final(answer.status) => {
+                Err(self.misconfigured(format!("its token endpoint says {:?}", shown(&refusal.error))))
+            }
+            _ => Err(self.status("token endpoint", answer.status)),
+        }
+    }
+
+    /// The request that redeems a code, and its form. No part of the form is held over an await: its serializer is no thread's but its own.
+    fn redemption(
+        &self,
+        metadata: &Metadata,
+        code: &SecretString,
+        browser: &Secret,
+    ) -> (reqwest::RequestBuilder, String) {
         let config = self.config();
         let client_secret = config.client_secret.expose_secret();
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -237,22 +263,7 @@ impl Provider {
                 form.append_pair("client_id", &config.client_id).append_pair("client_secret", client_secret);
             }
         }
-        let answer = http::post(request, form.finish()).await.map_err(|error| self.unavailable(error.0))?;
-        let body = Zeroizing::new(answer.body);
-        if answer.status == StatusCode::OK {
-            let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| IdTokenError::Malformed)?;
-            return Ok(tokens.id_token);
-        }
-        let refusal = serde_json::from_slice::<Refusal>(&body).ok();
-        match refusal {
-            Some(refusal) if answer.status.is_client_error() && refusal.error == "invalid_grant" => {
-                Err(OidcError::CodeRefused)
-            }
-            Some(refusal) if is_final(answer.status) => {
-                Err(self.misconfigured(format!("its token endpoint says {:?}", shown(&refusal.error))))
-            }
-            _ => Err(self.status("token endpoint", answer.status)),
-        }
+        (request, form.finish())
     }
 
     async fn metadata(&self) -> Result<Arc<Metadata>, OidcError> {

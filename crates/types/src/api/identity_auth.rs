@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -227,3 +228,26 @@ pub struct SecondFactorGiven {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Nothing {}
+
+/// A security key to be registered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewSecurityKey {
+    /// What its user calls it.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, example = "the blue one"))]
+    pub label: String,
+    /// What the browser's `PublicKeyCredential.toJSON()` gave (`RegistrationResponseJSON`).
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub credential: Value,
+}
+
+/// A security key that is given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GivenSecurityKey {
+    /// What the browser's `PublicKeyCredential.toJSON()` gave (`AuthenticationResponseJSON`).
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub credential: Value,
+}

@@ -7,9 +7,11 @@
 //!
 //! A contract wallet is asked before the transaction begins: nothing that waits for a node holds a connection.
 
+mod oidc;
 mod second_factor;
 mod session;
 mod sign_in;
+mod webauthn;
 
 use axum::Json;
 use axum::http::header::CACHE_CONTROL;
@@ -26,9 +28,14 @@ use uuid::Uuid;
 
 use axum::extract::State;
 
+pub(crate) use self::oidc::{__path_callback, __path_start, callback, start};
 pub(crate) use self::second_factor::{__path_confirm, __path_enroll, __path_verify, confirm, enroll, verify};
 pub(crate) use self::session::{__path_logout, __path_refresh, __path_who, logout, refresh, who};
 pub(crate) use self::sign_in::{__path_login, __path_nonce, login, nonce};
+pub(crate) use self::webauthn::{
+    __path_begin_assertion, __path_begin_registration, __path_finish_assertion, __path_finish_registration,
+    begin_assertion, begin_registration, finish_assertion, finish_registration,
+};
 use crate::gateway::Access::{Anybody, SignedIn};
 use crate::gateway::{Access, Caller, Declaration, Routes, WriteMethod};
 use crate::problem::{Problem, ProblemKind};
@@ -36,6 +43,8 @@ use crate::state::ApiState;
 
 /// How long others may keep our public keys: a tenth of what a rotation waits before an old one goes.
 const KEYS_CACHED: &str = "public, max-age=60";
+
+const CHALLENGE: &str = "a challenge is good once";
 
 pub(super) fn routes() -> Routes<ApiState> {
     let post = |path, access: Access, why| Declaration::exempt(WriteMethod::Post, path, access, why);
@@ -57,6 +66,18 @@ pub(super) fn routes() -> Routes<ApiState> {
         )
         .exempt(post("/auth/second-factor/totp/confirm", SignedIn, "a code is good once"), confirm)
         .exempt(post("/auth/second-factor/totp/verify", SignedIn, "a code is good once"), verify)
+        .exempt(
+            post("/auth/second-factor/webauthn/registration/begin", SignedIn, CHALLENGE),
+            begin_registration,
+        )
+        .exempt(
+            post("/auth/second-factor/webauthn/registration/finish", SignedIn, CHALLENGE),
+            finish_registration,
+        )
+        .exempt(post("/auth/second-factor/webauthn/assertion/begin", SignedIn, CHALLENGE), begin_assertion)
+        .exempt(post("/auth/second-factor/webauthn/assertion/finish", SignedIn, CHALLENGE), finish_assertion)
+        .read(Declaration::read("/auth/oidc/{provider}/start", Anybody), start)
+        .read(Declaration::read("/auth/oidc/callback", Anybody), callback)
 }
 
 /// The keys that verify access tokens

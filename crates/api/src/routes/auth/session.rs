@@ -3,13 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use metrics::counter;
+use plimsoll_bus::Keys;
+use plimsoll_bus::audit::{self, Entry};
 use plimsoll_identity::session::{self, RefreshRefusal, Refreshed, RevokeReason};
 use plimsoll_identity::{Credential, directory, second_factor};
 use plimsoll_types::api;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{record, session_of, tokens};
+use super::{record, session_of, story, tokens};
 use crate::gateway::{Caller, JsonBody};
 use crate::openapi::{DataProblems, SignInProblems};
 use crate::problem::{Problem, ProblemKind};
@@ -31,6 +33,13 @@ pub(crate) async fn refresh(
     let mut tx = state.db().begin_worker().await.map_err(RepoError::from)?;
     let refreshed =
         session::refresh(&mut tx, state.authenticator().tokens(), &asked.refresh_token.0.into()).await?;
+    if let Refreshed::Refused(RefreshRefusal::Reused { tenant_id, session_id }) = refreshed {
+        let entry = Entry::new("identity.session.revoke", "session", session_id.to_string())
+            .with_change(None, Some(json!({ "revoke_reason": RevokeReason::RefreshReused.as_str() })))
+            .demanding(Keys::Tenant)
+            .in_context(story(tenant_id, None)?);
+        audit::record(&mut tx, entry).await?;
+    }
     tx.commit().await.map_err(RepoError::from)?;
     match refreshed {
         Refreshed::Issued(pair) => {
@@ -44,6 +53,9 @@ pub(crate) async fn refresh(
             Ok(Json(tokens(&pair, is_enrolled && !user.second_factor)))
         }
         Refreshed::Refused(refusal) => {
+            if let RefreshRefusal::Reused { session_id, .. } = refusal {
+                state.authenticator().forget_session(session_id);
+            }
             let problem = Problem::from(refusal);
             counter!("refreshes_total", "outcome" => problem.kind.slug()).increment(1);
             Err(problem)
@@ -55,7 +67,7 @@ impl From<RefreshRefusal> for Problem {
     fn from(refusal: RefreshRefusal) -> Self {
         let kind = match refusal {
             RefreshRefusal::Unknown => ProblemKind::WrongCredentials,
-            RefreshRefusal::Reused | RefreshRefusal::Expired | RefreshRefusal::Revoked => {
+            RefreshRefusal::Reused { .. } | RefreshRefusal::Expired | RefreshRefusal::Revoked => {
                 ProblemKind::SessionOver
             }
             RefreshRefusal::Suspended => ProblemKind::Suspended,

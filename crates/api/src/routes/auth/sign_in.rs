@@ -184,7 +184,7 @@ async fn by_link(state: &ApiState, token: api::Secret, display_name: &str) -> Re
 }
 
 /// A session for a user who has proved who they are, on record.
-pub(super) async fn open(
+async fn open(
     conn: &mut PgConnection,
     state: &ApiState,
     user: &User,
@@ -201,7 +201,7 @@ pub(super) async fn open(
     Ok(tokens(&pair, is_enrolled))
 }
 
-async fn note_refusal(
+pub(super) async fn note_refusal(
     state: &ApiState,
     tenant_id: Uuid,
     method: Method,

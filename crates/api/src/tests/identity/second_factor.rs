@@ -1,0 +1,86 @@
+//! A second factor from an app, and what it opens.
+
+use axum::http::Method;
+use plimsoll_identity::UserKind;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::super::people::Person;
+use super::super::{Answer, Api};
+
+/// The code that an app shows for a seed, so many steps from now.
+fn code(seed: &Value, steps: i64) -> String {
+    let mut bits = String::new();
+    for letter in seed.as_str().unwrap().bytes() {
+        let value = if letter.is_ascii_uppercase() { letter - b'A' } else { letter - b'2' + 26 };
+        bits += &format!("{value:05b}");
+    }
+    let seed: Vec<u8> = bits
+        .as_bytes()
+        .chunks_exact(8)
+        .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap())
+        .collect();
+    let step = OffsetDateTime::now_utc().unix_timestamp() / 30 + steps;
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &seed);
+    let tag = aws_lc_rs::hmac::sign(&key, &step.to_be_bytes());
+    let bytes = tag.as_ref();
+    let at = usize::from(bytes[19] % 16);
+    let number = bytes[at..at + 4].iter().fold(0_u64, |number, byte| number * 256 + u64::from(*byte));
+    format!("{:06}", number % (1 << 31) % 1_000_000)
+}
+
+async fn give(api: &Api, who: &Person, step: &str, code: &str) -> Answer {
+    let path = format!("/auth/second-factor/totp/{step}");
+    api.ask(Some(&who.token), Method::POST, &path, Some(&json!({ "code": code }))).await
+}
+
+async fn enroll(api: &Api, who: &Person) -> Answer {
+    api.ask(Some(&who.token), Method::POST, "/auth/second-factor/totp/enroll", Some(&json!({}))).await
+}
+
+#[tokio::test]
+async fn a_code_opens_what_is_sensitive_and_is_good_once() {
+    let api = Api::start().await;
+    let tenant_id = api.tenant_named("acme").await;
+    let user = api.user(tenant_id, UserKind::Person, &["admin"]).await;
+    let person = api.session(&user, false).await;
+    let new = json!({ "kind": "person", "display_name": "Grace" });
+    api.post(&person, "/api/v1/users", new.clone()).await.refused(403, "second-factor-required");
+    give(&api, &person, "verify", "000000").await.refused(409, "conflict");
+
+    let seed = enroll(&api, &person).await.expect(200)["seed"].clone();
+    let wrong = format!("{:06}", (code(&seed, 0).parse::<u32>().unwrap() + 500_000) % 1_000_000);
+    give(&api, &person, "confirm", &wrong).await.refused(403, "second-factor-refused");
+    // The step before: there is a later one for what follows, wherever in its step the test runs.
+    give(&api, &person, "confirm", &code(&seed, -1)).await.expect(200);
+    api.post(&person, "/api/v1/users", new.clone()).await.expect(201);
+
+    let later = api.session(&user, false).await;
+    let who = api.read(&later, "/auth/session").await.expect(200);
+    assert_eq!((&who["second_factor_given"], &who["second_factor_enrolled"]), (&json!(false), &json!(true)));
+    enroll(&api, &later).await.refused(403, "second-factor-required");
+    api.post(&later, "/api/v1/users", new.clone()).await.refused(403, "second-factor-required");
+    let now = code(&seed, 1);
+    give(&api, &later, "verify", &now).await.expect(200);
+    api.post(&later, "/api/v1/users", new).await.expect(201);
+    give(&api, &later, "verify", &now).await.refused(403, "second-factor-refused");
+
+    for secret in [seed.as_str().unwrap(), &now] {
+        assert!(!api.held("audit_staging").await.contains(secret));
+    }
+    assert_eq!(api.recorded("identity.second_factor.verify").await.len(), 2, "the taken and the refused");
+}
+
+#[tokio::test]
+async fn wrong_codes_are_counted_and_lock() {
+    let api = Api::start().await;
+    let tenant_id = api.tenant_named("acme").await;
+    let user = api.user(tenant_id, UserKind::Person, &["viewer"]).await;
+    let person = api.session(&user, false).await;
+    let seed = enroll(&api, &person).await.expect(200)["seed"].clone();
+    for _ in 0..plimsoll_identity::totp::MAX_FAILURES {
+        give(&api, &person, "confirm", "xxxxxx").await.refused(403, "second-factor-refused");
+    }
+    let detail = give(&api, &person, "confirm", &code(&seed, 0)).await.refused(403, "second-factor-refused");
+    assert!(detail.contains("too many"), "{detail}");
+}
