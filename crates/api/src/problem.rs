@@ -431,12 +431,12 @@ impl Problem {
             instance: redacted(instance).into_owned(),
             request_id: request_id.to_owned(),
             remedy: self.remedy.into_owned(),
-            parameters: self.parameters.into_iter().map(repeatable).collect(),
+            parameters: self.parameters.iter().map(repeatable).collect(),
         }
     }
 }
 
-fn repeatable(field: FieldProblem) -> FieldProblem {
+fn repeatable(field: &FieldProblem) -> FieldProblem {
     FieldProblem { name: redacted(&field.name).into_owned(), reason: redacted(&field.reason).into_owned() }
 }
 

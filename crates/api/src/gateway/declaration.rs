@@ -7,6 +7,7 @@ use super::Access;
 
 /// A method that may change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code, reason = "which of them routes have is theirs to say"))]
 pub(crate) enum WriteMethod {
     /// POST.
     Post,
@@ -20,7 +21,8 @@ pub(crate) enum WriteMethod {
 
 impl WriteMethod {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Post, Self::Put, Self::Patch, Self::Delete];
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 4] = [Self::Post, Self::Put, Self::Patch, Self::Delete];
 
     /// As HTTP knows it.
     #[must_use]
@@ -131,6 +133,7 @@ impl Declaration {
 
     /// A route that moves value: the client has to choose a key.
     #[must_use]
+    #[cfg_attr(not(test), allow(dead_code, reason = "the ledger's and the relayer's routes are the first to say so"))]
     pub(crate) const fn requiring_key(method: WriteMethod, path: &'static str, access: Access) -> Self {
         Self::new(path, access, Some((method, KeyPolicy::Required)))
     }
@@ -173,7 +176,7 @@ impl Declaration {
     /// It is for this system's own services and operators: served on the internal listener, and without one only where nobody but
     /// this machine can reach it.
     #[must_use]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the ledger's and the relayer's routes are the first to say so"))]
+    #[cfg_attr(not(test), allow(dead_code, reason = "the ledger's and the relayer's routes are the first to say so"))]
     pub(crate) const fn internal(self) -> Self {
         Self { place: Place::Internal, ..self }
     }

@@ -16,7 +16,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use super::super::served::LOCAL;
 use super::{Api, bearer};
 use crate::gateway::{Access, Declaration, Routes, Side};
+use crate::limits::TLS_RELOAD_INTERVAL_MS;
 use crate::routes::router_on;
 use crate::server::{serve_router, side_of};
 use crate::{ApiOptions, Clients, Listeners, Tls, TlsError, TlsFiles, bind, bind_internal, serve};
@@ -98,6 +99,14 @@ impl Pki {
         addr: SocketAddr,
         client: Option<&Identity>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.shake(TcpStream::connect(addr).await?, client).await
+    }
+
+    async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        client: Option<&Identity>,
+    ) -> std::io::Result<TlsStream<S>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.der().clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -112,7 +121,6 @@ impl Pki {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let stream = TcpStream::connect(addr).await?;
         TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
     }
 
@@ -248,6 +256,29 @@ async fn new_files_are_taken_over_and_bad_ones_are_not() {
     assert!(tls.reload().unwrap());
     assert_eq!(shown().await, third.certificate);
     served.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_change_are_noticed_by_themselves() {
+    let pki = Pki::new();
+    let first = pki.renew();
+    let tls = Tls::load(pki.files(|_| Clients::NotAsked)).unwrap();
+    let watch = tokio::spawn(tls.clone().watch());
+    let shown = async || {
+        let (client, server) = tokio::io::duplex(16 * 1_024);
+        let (client, server) = tokio::join!(pki.shake(client, None), tls.accept(server));
+        server.unwrap();
+        client.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone()
+    };
+    assert_eq!(shown().await, first.certificate);
+    let second = pki.renew();
+    let mut looks = 0;
+    while shown().await != second.certificate {
+        looks += 1;
+        assert!(looks < 10_000, "it is never noticed");
+        tokio::time::advance(Duration::from_millis(TLS_RELOAD_INTERVAL_MS)).await;
+    }
+    watch.abort();
 }
 
 #[test]
