@@ -13,6 +13,12 @@ use crate::problem::{Problem, ProblemKind};
 pub(crate) enum Page {
     Positions = 1,
     Events = 2,
+    Audit = 3,
+    Users = 10,
+    Roles = 11,
+    ApiKeys = 12,
+    Sessions = 13,
+    Approvals = 14,
 }
 
 /// Which filters a cursor was made under.
@@ -80,6 +86,22 @@ impl Key for PositionKey {
         let asset: &[u8; 20] = rest.try_into().ok()?;
         let chain_id = i64::from_be_bytes(*chain_id);
         Some(Self { chain_id, contract: contract.into(), user: user.into(), asset: asset.into() })
+    }
+}
+
+/// The number of an entry of the audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AuditKey(pub(crate) i64);
+
+impl Key for AuditKey {
+    const PAGE: Page = Page::Audit;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self(i64::from_be_bytes(bytes.try_into().ok()?)))
     }
 }
 

@@ -108,6 +108,10 @@ impl Collector {
             counter!("anomalies_total", "chain_id" => anomaly.chain_id.to_string(), "source" => anomaly.source, "kind" => anomaly.kind)
                 .absolute(anomaly.count.unsigned_abs());
         }
+        for lag in operations::outbox_lags(pool).await? {
+            gauge!("outbox_lag_events", "stream" => lag.stream, "reader" => lag.reader)
+                .set(number(lag.events.unsigned_abs()));
+        }
         for (lease, holder) in lease_holders.drain() {
             gauge!("lease_holder", "lease" => lease, "holder" => holder).set(0.0);
         }

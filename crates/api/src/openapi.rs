@@ -11,7 +11,8 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 
 use crate::gateway::{Access, Declaration, KeyPolicy, WriteMethod};
 use crate::problem::ProblemKind;
-use crate::routes::{DECLARATIONS, chains, events, health, metrics, openapi as document, positions, ready};
+use crate::routes::{approvals, auth, keys, roles, sessions, tenants, users};
+use crate::routes::{DECLARATIONS, audit, chains, events, health, metrics, openapi as document, positions, ready, story, streams};
 
 /// Of RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -34,17 +35,67 @@ const BEARER: &str = "bearer";
         events::events,
         chains::chains,
         chains::chain,
+        story::story,
+        streams::stream,
+        streams::socket,
+        audit::by_request,
+        audit::page,
+        audit::export,
         health::healthz,
         ready::readyz,
         metrics::metrics,
         document::document,
+        auth::jwks,
+        auth::nonce,
+        auth::login,
+        auth::refresh,
+        auth::logout,
+        auth::who,
+        auth::enroll,
+        auth::confirm,
+        auth::verify,
+        auth::begin_registration,
+        auth::finish_registration,
+        auth::begin_assertion,
+        auth::finish_assertion,
+        auth::start,
+        auth::callback,
+        users::list,
+        users::create,
+        users::show,
+        users::suspend,
+        users::activate,
+        users::link,
+        users::unlink,
+        users::assign,
+        users::withdraw,
+        roles::list,
+        roles::create,
+        roles::grant,
+        roles::revoke,
+        keys::list,
+        keys::issue,
+        keys::rotate,
+        keys::revoke,
+        sessions::list,
+        sessions::revoke,
+        approvals::list,
+        approvals::show,
+        approvals::request,
+        approvals::approve,
+        approvals::reject,
+        tenants::show,
+        tenants::put,
     ),
-    components(schemas(api::Problem)),
+    components(schemas(api::Problem, api::StreamEnd)),
     modifiers(&Bearer),
     tags(
         (name = "positions", description = "What each user holds and owes, as the position view last wrote it"),
         (name = "events", description = "What the followed contracts logged"),
         (name = "chains", description = "How far each chain is followed"),
+        (name = "bus", description = "What happened, in one order: live, and as stories"),
+        (name = "audit", description = "Who did what, and what it changed"),
+        (name = "identity", description = "Who acts, and what they may do. Every write carries `request_id`, `tenant_id` and `user_id` in its body"),
         (name = "operations", description = "For those who run it"),
     ),
 )]
@@ -114,8 +165,11 @@ fn guarded(operation: &mut Operation, declaration: &Declaration) {
         let description = operation.description.take().unwrap_or_default();
         operation.description = Some(format!("{description}\n\n{may}").trim().to_owned());
     }
+    if declaration.is_stream {
+        kinds.push(ProblemKind::TooManyStreams);
+    }
     if let Some((_, policy)) = declaration.write {
-        kinds.push(ProblemKind::BodyTooLarge);
+        kinds.extend([ProblemKind::BodyTooLarge, ProblemKind::BodyTooSlow]);
         if !matches!(policy, KeyPolicy::Exempt(_)) {
             kinds.extend([
                 ProblemKind::InvalidIdempotencyKey,
@@ -176,6 +230,8 @@ pub(crate) struct DataProblems;
 pub(crate) struct ChainProblems;
 
 const DATA: &[ProblemKind] = &[
+    ProblemKind::InvalidApiVersion,
+    ProblemKind::TooManyRequests,
     ProblemKind::UnknownParameter,
     ProblemKind::InvalidParameter,
     ProblemKind::DatabaseUnavailable,
@@ -209,6 +265,124 @@ impl IntoResponses for PageProblems {
             ProblemKind::NotSynced,
         ];
         responses(&[DATA, &of_pages].concat())
+    }
+}
+
+/// The problems of a page that is of no chain.
+pub(crate) struct PagesProblems;
+
+impl IntoResponses for PagesProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[DATA, &[ProblemKind::InvalidCursor]].concat())
+    }
+}
+
+/// The problems of whatever reads or writes.
+const ALWAYS: [ProblemKind; 7] = [
+    ProblemKind::InvalidApiVersion,
+    ProblemKind::TooManyRequests,
+    ProblemKind::DatabaseUnavailable,
+    ProblemKind::SchemaMismatch,
+    ProblemKind::TimedOut,
+    ProblemKind::Overloaded,
+    ProblemKind::Internal,
+];
+/// The problems of a body.
+const BODY: [ProblemKind; 3] =
+    [ProblemKind::InvalidBody, ProblemKind::UnsupportedMediaType, ProblemKind::BodyTooLarge];
+
+/// The problems of a list of a tenant's things.
+pub(crate) struct ListProblems;
+
+impl IntoResponses for ListProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[DATA, &[ProblemKind::InvalidCursor]].concat())
+    }
+}
+
+/// The problems of one thing of a tenant's.
+pub(crate) struct RecordProblems;
+
+impl IntoResponses for RecordProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[DATA, &[ProblemKind::NotFound]].concat())
+    }
+}
+
+/// The problems of a write with the three keys.
+pub(crate) struct WriteProblems;
+
+impl IntoResponses for WriteProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let of_writes = [ProblemKind::MissingKey, ProblemKind::NotFound, ProblemKind::Conflict];
+        responses(&[&ALWAYS[..], &BODY, &of_writes].concat())
+    }
+}
+
+/// The problems of signing in, staying in and signing out.
+pub(crate) struct SignInProblems;
+
+impl IntoResponses for SignInProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let of_sign_in = [
+            ProblemKind::NotFound,
+            ProblemKind::Conflict,
+            ProblemKind::NotConfigured,
+            ProblemKind::MalformedSignIn,
+            ProblemKind::Unauthenticated,
+            ProblemKind::WrongDomain,
+            ProblemKind::WrongUri,
+            ProblemKind::WrongChain,
+            ProblemKind::MessageExpired,
+            ProblemKind::MessageNotYetValid,
+            ProblemKind::WrongSignature,
+            ProblemKind::NonceUnknown,
+            ProblemKind::NonceUsed,
+            ProblemKind::OtherTenantsNonce,
+            ProblemKind::NoSuchUser,
+            ProblemKind::Suspended,
+            ProblemKind::WrongCredentials,
+            ProblemKind::SessionOver,
+            ProblemKind::WalletUnavailable,
+        ];
+        responses(&[&ALWAYS[..], &BODY, &of_sign_in].concat())
+    }
+}
+
+/// The problems of signing in at a provider.
+pub(crate) struct OidcProblems;
+
+impl IntoResponses for OidcProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let of_providers = [
+            ProblemKind::MissingParameter,
+            ProblemKind::NotFound,
+            ProblemKind::Conflict,
+            ProblemKind::NotConfigured,
+            ProblemKind::ProviderUnavailable,
+            ProblemKind::ProviderSignInRefused,
+            ProblemKind::NoSuchUser,
+            ProblemKind::Suspended,
+            ProblemKind::Unauthenticated,
+        ];
+        responses(&[DATA, &of_providers].concat())
+    }
+}
+
+/// The problems of second factors.
+pub(crate) struct SecondFactorProblems;
+
+impl IntoResponses for SecondFactorProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let of_second_factors = [
+            ProblemKind::Unauthenticated,
+            ProblemKind::SessionOver,
+            ProblemKind::SecondFactorRequired,
+            ProblemKind::SecondFactorRefused,
+            ProblemKind::Conflict,
+            ProblemKind::NotConfigured,
+        ];
+        responses(&[&ALWAYS[..], &BODY, &of_second_factors].concat())
     }
 }
 

@@ -69,6 +69,9 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Gauge, "sequencer_lag_seconds", Unit::Seconds, "Age of the oldest row that waits for its number; 0 when none does"),
     (Counter, "missing_keys_total", Unit::Count, "Writes that were refused because a key was missing, by table and key"),
     (Counter, "bus_catch_up_pages_total", Unit::Count, "Pages that subscriptions read from the database because memory no longer had them"),
+    (Gauge, "outbox_lag_events", Unit::Count, "Events that an outbox reader has yet to take, by stream and reader"),
+    (Counter, "audit_rows_verified_total", Unit::Count, "Rows of the audit log that were recomputed"),
+    (Gauge, "audit_log_broken", Unit::Count, "1 when a row of the audit log does not hold; told once the log was verified to its end, or to a break"),
     // Leases, roles and the database.
     (Gauge, "lease_held", Unit::Count, "1 while this process has the lease"),
     (Gauge, "lease_holder", Unit::Count, "1 for the process that has the lease, 0 for those that had it"),

@@ -48,6 +48,22 @@ pub(crate) async fn leases(pool: &PgPool) -> Result<Vec<LeaseStanding>, RepoErro
     Ok(leases.fetch_all(pool).await?)
 }
 
+/// How far a reader of a stream is behind it.
+pub(crate) struct OutboxLag {
+    pub(crate) stream: String,
+    pub(crate) reader: String,
+    pub(crate) events: i64,
+}
+
+/// All readers that have a cursor.
+pub(crate) async fn outbox_lags(pool: &PgPool) -> Result<Vec<OutboxLag>, RepoError> {
+    let lags = sqlx::query_as!(
+        OutboxLag,
+        r#"SELECT stream, reader, next - 1 - sequence AS "events!" FROM outbox_cursors JOIN sequences USING (stream)"#
+    );
+    Ok(lags.fetch_all(pool).await?)
+}
+
 /// The version of the schema; the app role may read it. Not checked when compiled: the table is the migrator's own.
 pub(crate) async fn schema_version(pool: &PgPool) -> Result<Option<i64>, RepoError> {
     Ok(sqlx::query_scalar("SELECT max(version) FROM plimsoll._sqlx_migrations WHERE success")

@@ -143,7 +143,7 @@ fn request_id(text: &str) -> Result<String, String> {
     })
 }
 
-fn direction(text: &str) -> Result<Direction, String> {
+pub(super) fn direction(text: &str) -> Result<Direction, String> {
     match text {
         "desc" => Ok(Direction::Desc),
         "asc" => Ok(Direction::Asc),
