@@ -13,7 +13,7 @@ use super::verify::{Break, Start, VerifyError, not_the_head, walk};
 use crate::repo::audit as repo;
 
 /// After so long everything is verified again.
-pub const FULL_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+const FULL_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Rows that one look verifies at most.
 const LOOK_ROWS: i64 = 100_000;
 
