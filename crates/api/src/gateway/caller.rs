@@ -25,7 +25,7 @@ use crate::repo::RepoError;
 use crate::state::ApiState;
 
 /// Who a request without a credential is from.
-const NOBODY: &str = "anonymous";
+pub(crate) const NOBODY: &str = "anonymous";
 /// Names requests whose id is no UUID (UUIDv5): one text is always one request.
 const REQUEST_NAMES: Uuid = Uuid::from_u128(0x6b1f_7c0e_91a4_5d0b_8a5e_2f4e_9d0c_b3a7);
 

@@ -35,7 +35,7 @@ mod version;
 pub(crate) use access::Access;
 pub(crate) use body::bounded as bounded_body;
 pub(crate) use caller::authenticate;
-pub(crate) use caller::{Caller, ClientCertificate, request_uuid};
+pub(crate) use caller::{Caller, ClientCertificate, NOBODY, request_uuid};
 pub(crate) use client::Peer;
 pub(crate) use declaration::{Declaration, KeyPolicy, Side, WriteMethod};
 pub(crate) use gate::Gate;

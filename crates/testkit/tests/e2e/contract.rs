@@ -26,11 +26,11 @@ async fn key(house: &House, role: &str) -> String {
         .map(|permission| permission.as_str().unwrap())
         .collect();
     let user = admin(house, &["users", "create", "--name", role, "--kind", "machine", "--role", role]).await;
-    let user_id = user["user_id"].as_str().unwrap();
+    let user_id = user["target_id"].as_str().unwrap();
     let issued =
         admin(house, &["keys", "issue", "--user", user_id, "--label", role, "--scopes", &scopes.join(",")])
             .await;
-    issued["token"].as_str().unwrap().to_owned()
+    issued["key"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

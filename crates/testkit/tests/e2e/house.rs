@@ -99,7 +99,16 @@ impl House {
         let chain = deployment
             .chain_toml(world.node().url(), 2, settings.finality_depth, 50)
             .replace("name = \"anvil\"\n", &format!("name = \"anvil\"\n{}\n", settings.chain));
-        let text = format!("[database]\n{database}\n\n[api]\nlisten = \"{address}\"\n\n{chain}");
+        // A test is one address, and in more of a hurry than anybody else.
+        let limits = [
+            "address_requests_per_second",
+            "user_requests_per_second",
+            "tenant_requests_per_second",
+            "sign_in_requests_per_minute",
+        ]
+        .map(|limit| format!("{limit} = 0\n"))
+        .concat();
+        let text = format!("[database]\n{database}\n\n[api]\nlisten = \"{address}\"\n{limits}\n{chain}");
         std::fs::write(dir.path().join("plimsoll.toml"), text).unwrap();
         let chain_id = world.chain_id();
         let api = Api::new(address, chain_id).unwrap();

@@ -64,11 +64,12 @@ async fn no_acknowledged_write_is_lost_or_doubled_while_postgres_is_killed_twice
     house.start();
     house.catches_up(&world).await;
     let user = admin(&house, &["users", "create", "--name", "writer", "--kind", "machine", "--role", "operator"]).await;
-    let user_id = user["user_id"].as_str().unwrap();
+    let user_id = user["target_id"].as_str().unwrap();
     let scopes = "approvals:request,retry:request";
     let issued = admin(&house, &["keys", "issue", "--user", user_id, "--label", "writer", "--scopes", scopes]).await;
-    let token = issued["token"].as_str().unwrap();
-    let keys = json!({"tenant_id": user["tenant_id"], "user_id": user_id});
+    let token = issued["key"].as_str().unwrap();
+    let tenants = admin(&house, &["tenants", "list"]).await;
+    let keys = json!({"tenant_id": tenants[0]["tenant_id"], "user_id": user_id});
 
     let (ledger, stop) = (Arc::new(Ledger::default()), CancellationToken::new());
     let clients: Vec<_> = (0..CLIENTS)

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{story, tokens};
-use crate::gateway::JsonBody;
+use crate::gateway::{JsonBody, NOBODY};
 use crate::openapi::SignInProblems;
 use crate::problem::{Problem, ProblemKind};
 use crate::query::shown;
@@ -207,7 +207,8 @@ pub(super) async fn note_refusal(
     method: Method,
     problem: &Problem,
 ) -> Result<(), Problem> {
-    let context: Context = story(tenant_id, None)?;
+    // Whoever else the credential of the request may be of is none of this tenant's business.
+    let context = Context { actor: NOBODY.to_owned(), ..story(tenant_id, None)? };
     let entry = Entry::new("identity.sign_in.refuse", "tenant", tenant_id.to_string())
         .with_change(None, Some(json!({ "method": method.as_str(), "why": problem.kind.slug() })))
         .with_reason(problem.detail.clone())

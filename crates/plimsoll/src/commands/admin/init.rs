@@ -20,7 +20,7 @@ impl Admin<'_> {
     pub(super) async fn init(&self, asked: &Init) -> Result<(), Failure> {
         let base = match &asked.url {
             Some(url) => url.clone(),
-            None => self.listen_url()?,
+            None => self.base_url()?,
         };
         let (tenant_id, name) = self.first_tenant(asked.whose.tenant.as_deref()).await?;
         self.change(&asked.change.order(), As::Worker(Some(tenant_id)), async |conn| {
@@ -81,28 +81,22 @@ impl Admin<'_> {
         Ok((tenant.tenant_id, tenant.name))
     }
 
-    fn listen_url(&self) -> Result<String, Failure> {
-        let listen = self.config.api.listen;
-        if listen.port() == 0 {
+    /// `api.public_url`, or what can be told from `api.listen`.
+    fn base_url(&self) -> Result<String, Failure> {
+        let api = &self.config.api;
+        let (scheme, authority) = api.public_url.split_once("://").unwrap_or(("http", &api.public_url));
+        if authority != api.listen.to_string() {
+            return Ok(api.public_url.clone());
+        }
+        if api.listen.port() == 0 {
             return Err(Failure::usage(
                 "`api.listen` leaves the port to the system, so nobody can tell where the link leads",
             )
-            .remedy("say where people reach the server: `--url https://plimsoll.example.org`"));
+            .remedy("set `api.public_url`, or say it here: `--url https://plimsoll.example.org`"));
         }
-        if listen.ip().is_unspecified() {
-            return Ok(format!("http://localhost:{}", listen.port()));
+        if api.listen.ip().is_unspecified() {
+            return Ok(format!("{scheme}://localhost:{}", api.listen.port()));
         }
-        Ok(format!("http://{listen}"))
-    }
-}
-
-fn explained(error: BootstrapError, tenant: &Tenant) -> Failure {
-    match &error {
-        BootstrapError::HasAdministrator => Failure::new(format!("the tenant {} has an administrator already, who can make others", tenant.name))
-            .remedy(format!(
-                "`plimsoll admin users list --tenant {} --role admin` shows who; `plimsoll admin users create … --role admin` makes another",
-                tenant.tenant_id
-            )),
-        _ => error.into(),
+        Ok(api.public_url.clone())
     }
 }

@@ -30,10 +30,11 @@ impl Server {
         std::fs::write(
             &file,
             format!(
-                "[database]\ndata_dir = {data:?}\n[api]\nlisten = \"{address}\"\n[identity]\nkeys_dir = {keys:?}\n\
+                "[database]\ndata_dir = {data:?}\n[api]\nlisten = \"{address}\"\n{limits}[identity]\nkeys_dir = {keys:?}\n\
                  [[tenant]]\nid = \"0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11\"\nname = \"bench\"\n\
                  [[chain]]\nchain_id = {chain_id}\nname = \"bench\"\nrpc = \"http://127.0.0.1:9\"\n\
                  [[chain.contract]]\nname = \"PositionLoad\"\naddress = \"0x{nowhere}\"\nabi = {abi:?}\nstart_block = 0\ntenant = \"bench\"\n",
+                limits = limits(),
                 keys = home.join("keys"),
                 nowhere = "11".repeat(20),
             ),
@@ -98,4 +99,11 @@ fn postmaster(data: &Path) -> Result<Option<i32>> {
 
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// Limits that no load reaches: what keeping them costs is part of what is measured.
+fn limits() -> String {
+    ["address", "user", "tenant"]
+        .map(|who| format!("{who}_requests_per_second = 1000000\n{who}_burst = 1000000\n"))
+        .concat()
 }
