@@ -100,3 +100,14 @@ impl Admin<'_> {
         Ok(api.public_url.clone())
     }
 }
+
+fn explained(error: BootstrapError, tenant: &Tenant) -> Failure {
+    match &error {
+        BootstrapError::HasAdministrator => Failure::new(format!("the tenant {} has an administrator already, who can make others", tenant.name))
+            .remedy(format!(
+                "`plimsoll admin users list --tenant {} --role admin` shows who; `plimsoll admin users create … --role admin` makes another",
+                tenant.tenant_id
+            )),
+        _ => error.into(),
+    }
+}
