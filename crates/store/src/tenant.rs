@@ -14,6 +14,6 @@ impl Db {
     /// # Errors
     /// The database's, when no connection is to be had.
     pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
-        Tx::begin_with(self.app(), crate::repo::tenants::begin(tenants)).await
+        Tx::by(self.app(), crate::repo::tenants::begin(tenants)).await
     }
 }

@@ -54,11 +54,11 @@ impl Tx {
     /// # Errors
     /// As [`Tx::begin`].
     pub async fn snapshot(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        Self::begin_with(pool, SNAPSHOT.into_sql_str()).await
+        Self::by(pool, SNAPSHOT.into_sql_str()).await
     }
 
     /// Begins a transaction with `statement`: a BEGIN, and what is to follow it in the same round trip.
-    pub(crate) async fn begin_with(pool: &PgPool, statement: SqlStr) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn by(pool: &PgPool, statement: SqlStr) -> Result<Self, sqlx::Error> {
         Self::open(pool, Some(statement)).await
     }
 

@@ -24,7 +24,7 @@ const NOT_HELD: &str = "PL001";
 /// which nothing was committed, and nothing can be.
 pub(super) async fn begin_claiming(pool: &PgPool, tenant: Uuid) -> Result<Tx, sqlx::Error> {
     let more = "; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
-    Tx::begin_with(pool, begin_and(&[tenant], more)).await
+    Tx::by(pool, begin_and(&[tenant], more)).await
 }
 
 /// Begins a transaction of the tenant that has the entry locked under this claim. `None`: the claim is not held any more.
@@ -35,7 +35,7 @@ pub(super) async fn begin_holding(
     claim: Uuid,
 ) -> Result<Option<Tx>, sqlx::Error> {
     let more = format!("; SELECT hold_claim({entry_id}, '{claim}')");
-    match Tx::begin_with(pool, begin_and(&[tenant], &more)).await {
+    match Tx::by(pool, begin_and(&[tenant], &more)).await {
         Ok(tx) => Ok(Some(tx)),
         Err(error) if sql_state(&error).as_deref() == Some(NOT_HELD) => Ok(None),
         Err(error) => Err(error),
