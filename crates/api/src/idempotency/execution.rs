@@ -8,6 +8,7 @@ use plimsoll_store::idempotency::{Claim, IdempotencyError, Key, RecoveryPoint, R
 use plimsoll_types::Context;
 use serde_json::Value;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::CommitError;
 use super::reply::{Answered, Reply};
@@ -40,6 +41,13 @@ impl Execution {
     #[must_use]
     pub fn caller(&self) -> &Context {
         &self.caller
+    }
+
+    /// The same, under the id that its body gives it: the audit knows it by that.
+    #[must_use]
+    pub(crate) fn named(mut self, request_id: Uuid) -> Self {
+        self.caller.request_id = request_id;
+        self
     }
 
     /// Whose key it is.

@@ -1,8 +1,10 @@
 //! One tenant's administrator with another's ids, on every route that takes one.
 
-use axum::http::Method;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
 use plimsoll_identity::UserKind;
 use serde_json::{Value, json};
+use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::super::Api;
@@ -63,6 +65,21 @@ fn fields(path: &str) -> Value {
     }
 }
 
+/// What a route answers, if that is a document: a stream does not end, and is walked where it is tested.
+async fn document(api: &Api, who: &Person, path: &str) -> Option<String> {
+    let request = Request::get(path)
+        .header("authorization", format!("Bearer {}", who.token))
+        .body(Body::empty())
+        .unwrap();
+    let response = api.router.clone().oneshot(request).await.unwrap();
+    let kind = response.headers().get("content-type")?.to_str().unwrap();
+    if !kind.ends_with("json") {
+        return None;
+    }
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    Some(String::from_utf8(body.to_vec()).unwrap())
+}
+
 #[tokio::test]
 async fn what_is_another_tenants_is_not_there() {
     let api = Api::start().await;
@@ -81,9 +98,9 @@ async fn what_is_another_tenants_is_not_there() {
         let parameter = route.path.split('/').find(|part| part.starts_with('{'));
         let Some(parameter) = parameter else {
             if route.method() == Method::GET {
-                let answer = api.read(&acme.admin, route.path).await;
+                let Some(body) = document(&api, &acme.admin, route.path).await else { continue };
                 for id in &theirs {
-                    assert!(!answer.body.contains(id.as_str()), "{}: {id} in {}", route.path, answer.body);
+                    assert!(!body.contains(id.as_str()), "{}: {id} in {body}", route.path);
                 }
                 lists += 1;
             }
