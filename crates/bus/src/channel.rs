@@ -40,6 +40,16 @@ pub enum ChannelError {
         /// Where the stream ends.
         head: i64,
     },
+    /// What follows the cursor is past its retention: to go on would be to miss it in silence.
+    #[error(
+        "what follows the cursor {after} is no longer kept: the first event that is has the number {first}; begin anew, from 0"
+    )]
+    Gone {
+        /// What was asked for.
+        after: i64,
+        /// The first that is kept.
+        first: i64,
+    },
     /// The process ends.
     #[error(
         "the feed of events has ended with its process; subscribe again, from the last sequence number that was received"
@@ -138,18 +148,26 @@ impl Feed {
     /// Subscribes to what follows `after`, as far as it may be seen: 0 for all that is kept, `None` for what is yet to come.
     ///
     /// # Errors
-    /// [`ChannelError::BeyondEnd`], or that the stream's end could not be read.
+    /// [`ChannelError::BeyondEnd`], [`ChannelError::Gone`], or that the stream's end could not be read.
     pub async fn subscribe(
         &self,
         db: &Db,
         sight: Sight,
         after: Option<i64>,
     ) -> Result<BufferChannel, ChannelError> {
-        let head = head(&mut *db.worker().acquire().await?, &EVENTS).await?.sequence;
+        let mut conn = db.worker().acquire().await?;
+        let head = head(&mut conn, &EVENTS).await?.sequence;
         let cursor = after.unwrap_or(head);
         if cursor > head {
             return Err(ChannelError::BeyondEnd { after: cursor, head });
         }
+        if after.is_some_and(|after| after > 0) {
+            let first = repo::first_kept(&mut conn).await?;
+            if cursor + 1 < first {
+                return Err(ChannelError::Gone { after: cursor, first });
+            }
+        }
+        drop(conn);
         Ok(BufferChannel {
             feed: self.clone(),
             db: db.clone(),

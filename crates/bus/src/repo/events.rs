@@ -119,6 +119,17 @@ pub(crate) async fn find(
     .await
 }
 
+/// The lowest number that retention has left a place for.
+pub(crate) async fn first_kept(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT GREATEST(min((regexp_match(child.relname, '^events_(\d+)$'))[1]::bigint), 1) AS "first!"
+           FROM pg_inherits link JOIN pg_class child ON child.oid = link.inhrelid
+           WHERE link.inhparent = 'events'::regclass"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// Up to `limit` events above `after` and up to `through`, of these tenants, or of all.
 pub(crate) async fn page(
     conn: &mut PgConnection,

@@ -1,4 +1,5 @@
 use plimsoll_bus::{BufferChannel, ChannelError, Feed, Sight};
+use sqlx::ConnectOptions as _;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -9,6 +10,26 @@ async fn numbers(channel: &mut BufferChannel, count: usize) -> Vec<i64> {
         numbers.push(channel.next().await.unwrap().sequence.unwrap());
     }
     numbers
+}
+
+#[tokio::test]
+async fn a_reader_that_comes_back_after_retention_is_told_and_does_not_miss_in_silence() {
+    let mut house = House::new(&EVENTS).await;
+    // Small partitions, and numbers that are about to reach the second one.
+    let mut owner = house.db.urls().owner.connect().await.unwrap();
+    let small = "UPDATE plimsoll.partition_policies SET width = 20000, retention = interval '-1 hour' WHERE parent = 'events';
+                 UPDATE plimsoll.sequences SET next = 19991 WHERE stream = 'events'";
+    sqlx::raw_sql(small).execute(&mut owner).await.unwrap();
+    house.say(ONE, "e", 20).await;
+    house.number_all().await;
+    let (feed, sight) = (Feed::default(), Sight::Tenants(vec![ONE]));
+    assert!(feed.subscribe(&house.db, sight.clone(), Some(19_991)).await.is_ok());
+    assert_eq!(plimsoll_store::drop_expired(&house.db.urls().owner).await.unwrap(), ["events_0"]);
+    let gone = feed.subscribe(&house.db, sight.clone(), Some(19_991)).await;
+    assert!(matches!(gone, Err(ChannelError::Gone { after: 19_991, first: 20_000 })), "{gone:?}");
+    for kept in [None, Some(0), Some(19_999), Some(20_005)] {
+        assert!(feed.subscribe(&house.db, sight.clone(), kept).await.is_ok(), "{kept:?}");
+    }
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl From<ChannelError> for End {
     fn from(error: ChannelError) -> Self {
         match error {
             ChannelError::Closed => Self::Closing,
-            ChannelError::BeyondEnd { .. } => {
+            ChannelError::BeyondEnd { .. } | ChannelError::Gone { .. } => {
                 Problem::new(ProblemKind::InvalidCursor, error.to_string()).into()
             }
             ChannelError::Database(error) | ChannelError::Stream(SequencerError::Database(error)) => {
