@@ -83,7 +83,7 @@ async fn guessing_credentials_costs_what_asking_costs() {
     let wrong = bearer("plk_0000000000000000_wrong");
     let headers = [("authorization", wrong.as_str())];
     let mut statuses = Vec::new();
-    while statuses.last() != Some(&429) {
+    for _ in 0..6 {
         statuses.push(api.get_with("/api/v1/chains", &headers).await.status.as_u16());
     }
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
@@ -124,11 +124,11 @@ async fn signing_in_has_a_stricter_limit_that_reading_does_not_have() {
     let first = api.send(sign_in()).await;
     assert_eq!((first.status.as_u16(), first.body.as_str()), (200, "signed in"));
     assert_eq!(first.all("ratelimit-policy"), ["\"sign-in\";q=3;w=10800", "\"address\";q=50;w=180000"]);
-    let mut count = 1;
-    while api.send(sign_in()).await.status.as_u16() == 200 {
-        count += 1;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(api.send(sign_in()).await.status.as_u16());
     }
-    assert_eq!(count, 3);
+    assert_eq!(statuses, [200, 200, 429]);
     assert_eq!(api.get_with("/api/v1/chains", &[]).await.status.as_u16(), 200);
 }
 
