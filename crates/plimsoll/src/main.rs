@@ -17,6 +17,7 @@ mod logging;
 mod repo;
 mod roles;
 mod supervisor;
+mod wallet;
 mod wiring;
 
 use std::future::Future;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use plimsoll_api::{ApiState, Roles, Services};
+use plimsoll_api::{ApiState, Listeners, Roles, Services};
 use plimsoll_bus::EVENTS;
-use plimsoll_bus::audit::AUDIT_LOG;
+use plimsoll_bus::audit::{AUDIT_LOG, Watch};
 use plimsoll_chain::Rpc;
 use plimsoll_chain::abi::Contracts;
+use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Tail};
 use plimsoll_store::idempotency::{KeyOptions, Keys};
-use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency};
+use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency, set_retention};
 use plimsoll_views::ViewFold;
 use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
-use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::cli::Role;
 use crate::config::{Config, Loaded};
 use crate::failure::{Failure, chain_of};
 use crate::supervisor::{End, Supervisor};
-use crate::wiring;
+use crate::wiring::{self, Addresses};
 
 /// How often expired partitions are looked for.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -42,12 +42,12 @@ pub(crate) struct Shared<'a> {
     pub(crate) board: Roles,
     pub(crate) prometheus: PrometheusHandle,
     /// Taken before anything else, where the role `api` is asked for.
-    pub(crate) listener: Option<TcpListener>,
+    pub(crate) listeners: Option<(Addresses, Listeners)>,
 }
 
 /// Starts the roles that were asked for.
 pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervisor) -> Result<(), Failure> {
-    let Shared { loaded, config, db, leases, holder, board, prometheus, listener } = shared;
+    let Shared { loaded, config, db, leases, holder, board, prometheus, listeners } = shared;
     let tail = Tail::default();
     let has = |role| roles.contains(&role);
     if has(Role::Views) {
@@ -107,30 +107,30 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         }
     }
     if has(Role::Retention) {
-        let (db, leases) = (db.clone(), leases.clone());
+        let (db, leases, audit_days) = (db.clone(), leases.clone(), config.audit_retention_days);
         supervisor.spawn_leased("retention", None, RETENTION_LEASE.into(), move |cancel| {
-            retain(db.clone(), leases.clone(), cancel)
+            retain(db.clone(), leases.clone(), audit_days, cancel)
         });
     }
-    if has(Role::Api) {
-        let address = config.api.listen;
+    if let Some((addresses, listeners)) = listeners {
         let services = Services {
             authenticator: wiring::authenticator(loaded, config, &db)?,
+            sign_in: wiring::sign_in(loaded, config)?,
             keys: Keys::new(db.clone(), holder, KeyOptions::default()),
             db: db.clone(),
             prometheus,
             roles: board,
         };
         let state = ApiState::new(services, wiring::api(config));
-        let first = Arc::new(Mutex::new(listener));
+        let first = Arc::new(Mutex::new(Some(listeners)));
         supervisor.spawn("api", None, move |cancel| {
-            let (state, first) = (state.clone(), Arc::clone(&first));
+            let (state, first, addresses) = (state.clone(), Arc::clone(&first), addresses.clone());
             async move {
-                let listener = match first.lock().await.take() {
-                    Some(listener) => listener,
-                    None => plimsoll_api::bind(address).await.map_err(|e| may_pass(&e))?,
+                let listeners = match first.lock().await.take() {
+                    Some(listeners) => listeners,
+                    None => addresses.take().await.map_err(|e| may_pass(&e))?,
                 };
-                plimsoll_api::serve(listener, state, cancel).await.map_err(|e| may_pass(&e))
+                plimsoll_api::serve(listeners, state, cancel).await.map_err(|e| may_pass(&e))
             }
         });
     }
@@ -181,22 +181,46 @@ fn may_pass(error: &dyn std::error::Error) -> End {
     End::MayPass(chain_of(error))
 }
 
-/// Drops what is past its retention, and sweeps idempotency keys, in one process at a time.
-async fn retain(db: Db, leases: Leases, cancel: CancellationToken) -> Result<(), End> {
+/// What of identity is over: nonces, sessions, their tokens. A bounded number of rows a transaction, until none is left.
+async fn sweep_identity(db: &Db, cancel: &CancellationToken) -> Result<(), SessionError> {
+    while !cancel.is_cancelled() {
+        let mut tx = db.begin_worker().await?;
+        let swept = session::sweep(&mut tx).await?;
+        tx.commit().await?;
+        if swept == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Drops what is past its retention, sweeps idempotency keys and what of identity is over, and verifies the audit log, in one process at a time.
+async fn retain(db: Db, leases: Leases, audit_days: u32, cancel: CancellationToken) -> Result<(), End> {
     let lease = match leases.acquire_wait(RETENTION_LEASE, &cancel).await {
         Ok(lease) => lease,
         Err(LeaseError::Cancelled { .. }) => return Ok(()),
         Err(error) => return Err(may_pass(&error)),
     };
     let mut dropped: Option<Instant> = None;
+    let mut watch = Watch::new(db.clone());
     let outcome = loop {
         if dropped.is_none_or(|at| at.elapsed() >= RETENTION_INTERVAL) {
+            if let Err(error) = set_retention(&db.urls().owner, AUDIT_LOG.name(), audit_days).await {
+                break Err(may_pass(&error));
+            }
             if let Err(error) = drop_expired(&db.urls().owner).await {
                 break Err(may_pass(&error));
             }
             dropped = Some(Instant::now());
         }
         if let Err(error) = idempotency::sweep(&db, &lease, &cancel).await {
+            break Err(may_pass(&error));
+        }
+        if let Err(error) = sweep_identity(&db, &cancel).await {
+            break Err(may_pass(&error));
+        }
+        // What it finds is told by the log and by a metric: nothing is repaired here.
+        if let Err(error) = watch.look().await {
             break Err(may_pass(&error));
         }
         tokio::select! {

@@ -7,7 +7,7 @@ use plimsoll_chain::{CallError, Rpc};
 use plimsoll_identity::siwe::{CallOutcome, WalletCalls, WalletUnavailable};
 
 /// The nodes of the chains, by chain id.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ContractWallets {
     nodes: HashMap<u64, Rpc>,
 }
@@ -78,7 +78,7 @@ mod tests {
     ) -> Result<(), CheckError> {
         let now = OffsetDateTime::now_utc();
         let text = format!(
-            "app.example.com wants you to sign in with your Ethereum account:\n{}\n\nURI: https://app.example.com\nVersion: 1\n\
+            "app.example.com wants you to sign in with your Ethereum account:\n{}\n\nI am here.\n\nURI: https://app.example.com\nVersion: 1\n\
              Chain ID: {chain_id}\nNonce: 0123456789abcdef\nIssued At: {}",
             account.to_checksum(None),
             now.format(&Rfc3339).unwrap()

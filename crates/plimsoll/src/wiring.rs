@@ -2,24 +2,31 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_api::{ApiOptions, FreshLimits, FreshnessLimits};
+use plimsoll_api::{ApiOptions, BindError, FreshLimits, FreshnessLimits, Listeners, SignInOptions, StreamOptions, Tls, TlsFiles, Wallets};
 use plimsoll_chain::abi::{self, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Rpc, transport};
-use plimsoll_identity::Authenticator;
+use plimsoll_identity::oidc::{self, ProviderConfig, Provisioning, SecondFactorPolicy};
+use plimsoll_identity::password::PasswordFile;
+use plimsoll_identity::seal::Sealer;
+use plimsoll_identity::siwe::Expectations;
+use plimsoll_identity::webauthn::RelyingParty;
+use plimsoll_identity::{Authenticator, UserStatus};
 use plimsoll_identity::keys::{KeyDirectory, Keys, SIGNING_FILE, generate_pem};
 use plimsoll_identity::token::Tokens;
 use plimsoll_ingest::IngestConfig;
 use plimsoll_store::Db;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{Chain, Config, DatabaseSource, Loaded};
+use crate::config::{self, Chain, Config, DatabaseSource, Identity, Loaded};
 use crate::failure::{Failure, chain_of};
 use crate::repo;
+use crate::wallet::ContractWallets;
 
 /// Requests in flight when the process ends get this long.
 const API_DRAIN: Duration = Duration::from_millis(1_500);
@@ -83,9 +90,61 @@ pub(crate) fn api(config: &Config) -> ApiOptions {
         request_timeout_ms: millis(config.api.request_timeout),
         max_concurrent_requests: config.api.max_concurrent_requests,
         max_connections: config.api.max_connections,
+        streams: StreamOptions {
+            max: config.api.max_streams,
+            max_per_tenant: config.api.max_streams_per_tenant,
+            ..StreamOptions::default()
+        },
+        rate_limits: config.api.rate_limits,
+        trusted_proxies: config.api.trusted_proxies.clone(),
+        max_costly_requests: config.api.max_costly_requests,
+        body_timeout_ms: millis(config.api.body_timeout),
+        // Each was found to be made of visible ASCII.
+        cors_origins: config.api.cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect(),
+        is_https: config.api.tls.is_some() || config.api.public_url.starts_with("https://"),
         open_reads: config.api.open_reads,
         drain_ms: millis(API_DRAIN),
     }
+}
+
+/// Where the API listens, its certificates read.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    public: SocketAddr,
+    tls: Option<Tls>,
+    internal: Option<(SocketAddr, Option<Tls>)>,
+}
+
+impl Addresses {
+    pub(crate) fn of(loaded: &Loaded, config: &Config) -> Result<Self, Failure> {
+        let api = &config.api;
+        let tls = |files: &Option<TlsFiles>| {
+            let read = files.clone().map(Tls::load).transpose();
+            read.map_err(|error| Failure::usage(chain_of(&error)).at(loaded, &api.tls_origin))
+        };
+        let internal = match &api.internal {
+            None => None,
+            Some(internal) => Some((internal.listen, tls(&internal.tls)?)),
+        };
+        Ok(Self { public: api.listen, tls: tls(&api.tls)?, internal })
+    }
+
+    /// Takes them, as they are taken again when the API fails and is started again.
+    pub(crate) async fn take(&self) -> Result<Listeners, BindError> {
+        let public = plimsoll_api::bind(self.public).await?;
+        let internal = match &self.internal {
+            None => None,
+            Some((address, tls)) => Some((plimsoll_api::bind_internal(*address).await?, tls.clone())),
+        };
+        Ok(Listeners { public, tls: self.tls.clone(), internal })
+    }
+}
+
+/// Where the setting stands that names an address which cannot be had.
+pub(crate) fn unavailable(error: BindError, loaded: &Loaded, config: &Config) -> Failure {
+    let internal = config.api.internal.as_ref().filter(|_| error.setting() == "api.internal_listen");
+    let origin = internal.map_or(&config.api.listen_origin, |internal| &internal.origin);
+    Failure::from(error).at(loaded, origin)
 }
 
 /// What proves who a request is from. Makes a key where there is none.
@@ -98,6 +157,84 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
     let keys = Keys::load(&KeyDirectory(directory.clone()))
         .map_err(|error| misplaced(Failure::usage(chain_of(&error))))?;
     Ok(Authenticator::new(db.clone(), Tokens::new(keys, &config.api.public_url, &config.api.public_url)))
+}
+
+/// How people sign in.
+pub(crate) fn sign_in(loaded: &Loaded, config: &Config) -> Result<SignInOptions, Failure> {
+    let Config { identity, api, chains, .. } = config;
+    let (scheme, domain) = api.public_url.split_once("://").unwrap_or(("https", &api.public_url));
+    let nodes = chains.iter().map(|chain| Ok((chain.chain_id, rpc(loaded, chain)?)));
+    let passwords = match &identity.password_file {
+        None => None,
+        Some((path, origin)) => {
+            tracing::warn!("operators sign in with passwords: that is for development");
+            let file = PasswordFile::load(path);
+            Some(file.map_err(|error| Failure::usage(chain_of(&error)).at(loaded, origin))?)
+        }
+    };
+    let host = domain.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(domain, |(host, _)| host);
+    Ok(SignInOptions {
+        expectations: Expectations {
+            domain: domain.to_owned(),
+            scheme: scheme.to_owned(),
+            chain_ids: chains.iter().map(|chain| chain.chain_id).collect(),
+        },
+        uri: api.public_url.clone(),
+        registration: identity.registration,
+        wallets: Wallets::new(ContractWallets::new(nodes.collect::<Result<_, Failure>>()?)),
+        passwords,
+        sealer: sealer(loaded, identity)?,
+        party: RelyingParty {
+            id: identity.webauthn_domain.clone().unwrap_or_else(|| host.to_owned()),
+            name: "Plimsoll".to_owned(),
+            origins: vec![api.public_url.clone()],
+            user_verification: identity.webauthn_user_verification,
+        },
+        providers: identity
+            .providers
+            .iter()
+            .map(|provider| Ok((provider.name.clone(), open_provider(loaded, config, provider)?)))
+            .collect::<Result<_, Failure>>()?,
+    })
+}
+
+fn sealer(loaded: &Loaded, identity: &Identity) -> Result<Option<Sealer>, Failure> {
+    let Some((key, origin)) = &identity.seal_key else { return Ok(None) };
+    let former: Vec<SecretString> =
+        identity.former_seal_key.iter().map(|(key, _)| key.expose().to_owned().into()).collect();
+    let sealer = Sealer::new(&key.expose().to_owned().into(), &former);
+    Ok(Some(sealer.map_err(|error| Failure::usage(chain_of(&error)).at(loaded, origin))?))
+}
+
+fn open_provider(
+    loaded: &Loaded,
+    config: &Config,
+    provider: &config::Provider,
+) -> Result<oidc::Provider, Failure> {
+    let second_factor = if provider.second_factor_amr.is_empty() && provider.second_factor_acr.is_empty() {
+        SecondFactorPolicy::Ours
+    } else {
+        SecondFactorPolicy::Trusted {
+            amr: provider.second_factor_amr.clone(),
+            acr: provider.second_factor_acr.clone(),
+        }
+    };
+    let provisioning = if provider.creates {
+        Provisioning::Create { role: provider.role.clone(), status: UserStatus::Active }
+    } else {
+        Provisioning::Linked
+    };
+    oidc::Provider::new(ProviderConfig {
+        tenant_id: provider.tenant_id,
+        issuer: provider.issuer.clone(),
+        client_id: provider.client_id.clone(),
+        client_secret: provider.client_secret.expose().to_owned().into(),
+        redirect_uri: format!("{}/auth/oidc/callback", config.api.public_url),
+        scopes: provider.scopes.clone(),
+        second_factor,
+        provisioning,
+    })
+    .map_err(|error| Failure::usage(chain_of(&error)).at(loaded, &provider.origin))
 }
 
 /// Whether a signing key had to be made. A directory that has other keys but none that signs is left alone: loading it says what is missing.

@@ -21,7 +21,7 @@ pub(crate) const STYLE: &str = include_str!("style.css");
 const EXAMPLE_SERVER: &str = "http://127.0.0.1:8080";
 
 /// The order in which tags are told.
-const TAGS: &[&str] = &["positions", "events", "chains", "operations"];
+const TAGS: &[&str] = &["positions", "events", "chains", "bus", "audit", "identity", "operations"];
 
 /// Renders the page.
 pub(crate) fn render(document: &Value) -> String {
@@ -131,6 +131,12 @@ fn operation(out: &mut String, operation: &Operation<'_>) -> std::fmt::Result {
         }
         out.push_str("</tbody>\n</table></div>\n");
     }
+    let body = &operation.body["requestBody"]["content"]["application/json"]["schema"];
+    if !body.is_null() {
+        out.push_str("<h4>Body</h4>\n<p>");
+        schema::kind(out, body)?;
+        out.push_str(" <span class=\"quiet\">application/json</span></p>\n");
+    }
     write!(out, "<h4>Example</h4>\n<pre tabindex=\"0\"><code>{}</code></pre>\n", Escaped(&curl(operation)))?;
     out.push_str("<h4>Answers</h4>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">Status</th><th scope=\"col\">Body</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
     for (status, response) in object(&operation.body["responses"]) {
@@ -187,7 +193,12 @@ fn curl(operation: &Operation<'_>) -> String {
         }
     }
     let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-    format!("curl -sS '{EXAMPLE_SERVER}{path}{query}'")
+    let method = if operation.method == "GET" { String::new() } else { format!(" -X {}", operation.method) };
+    let ways = array(&operation.body["security"]);
+    let is_open = ways.is_empty() || ways.iter().any(|way| object(way).next().is_none());
+    let bearer = if is_open { "" } else { " -H \"Authorization: Bearer $TOKEN\"" };
+    let body = if operation.body["requestBody"].is_null() { "" } else { " --json @body.json" };
+    format!("curl -sS{method} '{EXAMPLE_SERVER}{path}{query}'{bearer}{body}")
 }
 
 fn plain(value: &Value) -> Option<String> {

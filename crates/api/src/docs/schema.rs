@@ -13,26 +13,39 @@ const COMPONENTS: &str = "#/components/schemas/";
 pub(super) fn section(out: &mut String, name: &str, schema: &Value) -> fmt::Result {
     write!(out, "<section>\n<h3 id=\"schema-{name}\"><code>{name}</code></h3>\n", name = Escaped(name))?;
     prose(out, text(&schema["description"]))?;
-    let required = array(&schema["required"]);
+    let shapes: Vec<&Value> =
+        array(&schema["oneOf"]).iter().filter(|shape| shape["properties"].is_object()).collect();
     if schema["properties"].is_object() {
-        out.push_str("<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">Field</th><th scope=\"col\">Type</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
-        for (field, field_schema) in object(&schema["properties"]) {
-            write!(out, "<tr><td><code>{}</code></td><td>", Escaped(field))?;
-            kind(out, field_schema)?;
-            if !required.iter().any(|name| name == field) {
-                out.push_str(" <span class=\"quiet\">may be absent</span>");
-            }
-            out.push_str("</td><td>");
-            prose(out, meaning(field_schema))?;
-            out.push_str("</td></tr>\n");
+        fields(out, schema)?;
+    } else if !shapes.is_empty() {
+        for shape in shapes {
+            prose(out, text(&shape["description"]))?;
+            fields(out, shape)?;
         }
-        out.push_str("</tbody>\n</table></div>\n");
     } else {
         out.push_str("<p>");
         kind(out, schema)?;
         out.push_str("</p>\n");
     }
     out.push_str("</section>\n");
+    Ok(())
+}
+
+/// The fields of an object, as a table.
+fn fields(out: &mut String, schema: &Value) -> fmt::Result {
+    let required = array(&schema["required"]);
+    out.push_str("<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">Field</th><th scope=\"col\">Type</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
+    for (field, field_schema) in object(&schema["properties"]) {
+        write!(out, "<tr><td><code>{}</code></td><td>", Escaped(field))?;
+        kind(out, field_schema)?;
+        if !required.iter().any(|name| name == field) {
+            out.push_str(" <span class=\"quiet\">may be absent</span>");
+        }
+        out.push_str("</td><td>");
+        prose(out, meaning(field_schema))?;
+        out.push_str("</td></tr>\n");
+    }
+    out.push_str("</tbody>\n</table></div>\n");
     Ok(())
 }
 

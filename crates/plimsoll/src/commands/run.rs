@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_api::Roles;
+use plimsoll_api::{Listeners, Roles};
 use plimsoll_store::Leases;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use crate::database::{Database, Purpose, named};
 use crate::failure::Failure;
 use crate::roles::{self, Shared};
 use crate::supervisor::{ROLES_LIMIT, SHUTDOWN_LIMIT, Supervisor};
-use crate::wiring;
+use crate::wiring::{self, Addresses, unavailable};
 
 /// How a shell reports a process that a signal ended: 128 and the signal's number.
 const SIGINT_CODE: i32 = 130;
@@ -84,12 +84,12 @@ struct Started {
 async fn start(loaded: &Loaded, config: &Config, roles: &[Role]) -> Result<Started, Failure> {
     let prometheus = plimsoll_api::metrics::install()?;
     // First of all, since a port in use is found out before anything is touched.
-    let listener = match roles.contains(&Role::Api) {
-        true => Some(
-            plimsoll_api::bind(config.api.listen)
-                .await
-                .map_err(|error| Failure::from(error).at(loaded, &config.api.listen_origin))?,
-        ),
+    let listeners = match roles.contains(&Role::Api) {
+        true => {
+            let addresses = Addresses::of(loaded, config)?;
+            let taken = addresses.take().await.map_err(|error| unavailable(error, loaded, config))?;
+            Some((addresses, taken))
+        }
         false => None,
     };
     let database = Database::open(loaded, config, Purpose::Serve).await?;
@@ -103,7 +103,7 @@ async fn start(loaded: &Loaded, config: &Config, roles: &[Role]) -> Result<Start
     if let Some(Some(fence)) = database.cluster().map(plimsoll_store::Cluster::fence).transpose()? {
         tracing::warn!(since = %when(fence.since), reason = fence.reason, "this database was restored and is fenced: `plimsoll fence status`");
     }
-    match start_roles(loaded, config, roles, &database, prometheus, listener).await {
+    match start_roles(loaded, config, roles, &database, prometheus, listeners).await {
         Ok((supervisor, leases)) => Ok(Started { database, supervisor, leases }),
         Err(failure) => {
             database.close().await?;
@@ -118,7 +118,7 @@ async fn start_roles(
     roles: &[Role],
     database: &Database,
     prometheus: metrics_exporter_prometheus::PrometheusHandle,
-    listener: Option<tokio::net::TcpListener>,
+    listeners: Option<(Addresses, Listeners)>,
 ) -> Result<(Supervisor, Leases), Failure> {
     wiring::put_tenants(&database.db, config).await?;
     let holder = holder();
@@ -133,7 +133,7 @@ async fn start_roles(
         holder,
         board,
         prometheus,
-        listener,
+        listeners,
     };
     roles::start(shared, roles, &mut supervisor)?;
     Ok((supervisor, leases))

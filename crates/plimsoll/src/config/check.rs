@@ -1,13 +1,13 @@
 //! What a schema cannot say: duplicates, checksums, secrets in files, one thing against another.
 
+mod api;
 mod chain;
 mod database;
+mod identity;
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -18,7 +18,7 @@ use super::load::Environment;
 use super::problem::Problems;
 use super::read::Group;
 use super::source::{Origin, shorten};
-use super::{Api, Config, Identity, LogFormat, Logging, Tenant};
+use super::{Config, LogFormat, Logging, Tenant};
 
 struct Check<'a> {
     base: &'a Path,
@@ -51,9 +51,10 @@ pub(crate) fn check(
         );
     }
     let api = root.group("api").and_then(|group| check.api(group));
-    let identity = root.group("identity").and_then(|group| check.identity(group));
+    let identity = root.group("identity").and_then(|group| check.identity(group, &tenants));
     let logging = root.group("logging").and_then(|group| check.logging(group));
     let verify_rows_per_second = root.group("verify").and_then(|g| narrow(g.integer("rows_per_second")));
+    let audit_retention_days = root.group("audit").and_then(|g| narrow(g.integer("retention_days")));
     let lease_term = root.group("leases").and_then(|g| duration(g, "term_ms"));
     let notes = check.notes;
     let config = (|| {
@@ -65,6 +66,7 @@ pub(crate) fn check(
             identity: identity?,
             logging: logging?,
             verify_rows_per_second: verify_rows_per_second?,
+            audit_retention_days: audit_retention_days?,
             lease_term: lease_term?,
         })
     })();
@@ -100,61 +102,6 @@ impl Check<'_> {
                 }
             })
             .collect()
-    }
-
-    fn api(&mut self, group: &Group) -> Option<Api> {
-        let listen = group.text("listen")?;
-        let listen = match SocketAddr::from_str(listen) {
-            Ok(listen) => Some(listen),
-            Err(_) => {
-                let what = match listen.rsplit_once(':') {
-                    Some((_, port)) if port.parse::<u16>().is_err() => {
-                        format!("`{}` is no port from 0 to 65535", shorten(port))
-                    }
-                    Some((host, _)) => format!("`{}` is no IP address", shorten(host)),
-                    None => "the port is missing".into(),
-                };
-                self.problems.add(
-                    group.origin_of("listen"),
-                    format!("`api.listen` is \"{}\": {what}", shorten(listen)),
-                    "write an IP address and a port, as `127.0.0.1:8080`, or `0.0.0.0:8080` for every interface",
-                );
-                None
-            }
-        };
-        let listen = listen?;
-        Some(Api {
-            listen,
-            listen_origin: group.origin_of("listen"),
-            public_url: self.public_url(group, listen)?,
-            open_reads: group.text("anonymous_reads")? == "allow",
-            request_timeout: duration(group, "request_timeout_ms")?,
-            max_concurrent_requests: narrow(group.integer("max_concurrent_requests"))?,
-            max_connections: narrow(group.integer("max_connections"))?,
-        })
-    }
-
-    /// An origin: a scheme, a host and perhaps a port. What sign-in messages name has no path.
-    fn public_url(&mut self, group: &Group, listen: SocketAddr) -> Option<String> {
-        let Some(given) = group.text("public_url") else { return Some(format!("http://{listen}")) };
-        let url = given.strip_suffix('/').unwrap_or(given);
-        let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        if authority.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
-            return Some(url.to_owned());
-        }
-        self.problems.add(
-            group.origin_of("public_url"),
-            "`api.public_url` is not of the form `https://host` or `https://host:port`",
-            "give the scheme, the host and, if it is not the usual one, the port under which users reach the API, and no path",
-        );
-        None
-    }
-
-    fn identity(&mut self, group: &Group) -> Option<Identity> {
-        Some(Identity {
-            keys_dir: self.path(group.text("keys_dir")?),
-            keys_origin: group.origin_of("keys_dir"),
-        })
     }
 
     fn logging(&mut self, group: &Group) -> Option<Logging> {

@@ -25,6 +25,10 @@ use std::time::Duration;
 
 use alloy_json_abi::JsonAbi;
 use alloy_primitives::{Address, B256};
+use ipnet::IpNet;
+use plimsoll_api::{RateLimits, TlsFiles};
+use plimsoll_identity::sign_in::Registration;
+use plimsoll_identity::webauthn::UserVerification;
 use uuid::Uuid;
 
 pub(crate) use load::{Environment, Loaded, load};
@@ -49,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     pub(crate) logging: Logging,
     pub(crate) verify_rows_per_second: u32,
+    pub(crate) audit_retention_days: u32,
     pub(crate) lease_term: Duration,
 }
 
@@ -118,16 +123,60 @@ pub(crate) struct Api {
     pub(crate) listen_origin: Origin,
     /// Without a `/` at its end.
     pub(crate) public_url: String,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls_origin: Origin,
+    pub(crate) internal: Option<Internal>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) cors_origins: Vec<String>,
     pub(crate) open_reads: bool,
     pub(crate) request_timeout: Duration,
+    pub(crate) body_timeout: Duration,
     pub(crate) max_concurrent_requests: usize,
+    pub(crate) max_costly_requests: usize,
     pub(crate) max_connections: usize,
+    pub(crate) max_streams: usize,
+    pub(crate) max_streams_per_tenant: usize,
+    pub(crate) rate_limits: RateLimits,
+}
+
+/// The internal listener.
+#[derive(Debug)]
+pub(crate) struct Internal {
+    pub(crate) listen: SocketAddr,
+    pub(crate) origin: Origin,
+    /// `None`: nobody but this machine reaches it.
+    pub(crate) tls: Option<TlsFiles>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) keys_dir: PathBuf,
     pub(crate) keys_origin: Origin,
+    pub(crate) registration: Registration,
+    pub(crate) seal_key: Option<(Secret, Origin)>,
+    pub(crate) former_seal_key: Option<(Secret, Origin)>,
+    pub(crate) password_file: Option<(PathBuf, Origin)>,
+    pub(crate) webauthn_domain: Option<String>,
+    pub(crate) webauthn_user_verification: UserVerification,
+    pub(crate) providers: Vec<Provider>,
+}
+
+/// An OpenID Connect provider of a tenant.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    pub(crate) name: String,
+    pub(crate) tenant_id: Uuid,
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Secret,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) second_factor_amr: Vec<String>,
+    pub(crate) second_factor_acr: Vec<String>,
+    /// Whether a subject that no user has becomes one.
+    pub(crate) creates: bool,
+    pub(crate) role: Option<String>,
+    pub(crate) origin: Origin,
 }
 
 #[derive(Clone, Debug)]

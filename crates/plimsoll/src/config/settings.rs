@@ -9,6 +9,7 @@ use super::schema::{Absent, Key, Kind, Section};
 const MAX_BLOCKS: u64 = 1_000_000;
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 const MAX_CONNECTIONS: u64 = 500;
+const MAX_REQUESTS: u64 = 1_000_000;
 
 const fn key(name: &'static str, kind: Kind, absent: Absent, about: &'static str) -> Key {
     Key { name, kind, absent, about }
@@ -16,6 +17,14 @@ const fn key(name: &'static str, kind: Kind, absent: Absent, about: &'static str
 
 const fn integer(name: &'static str, min: u64, max: u64, default: u64, about: &'static str) -> Key {
     key(name, Kind::Integer { min, max }, Absent::DefaultInteger(default), about)
+}
+
+const fn requests(name: &'static str, default: u64, about: &'static str) -> Key {
+    integer(name, 0, MAX_REQUESTS, default, about)
+}
+
+const fn burst(name: &'static str, default: u64, about: &'static str) -> Key {
+    integer(name, 1, MAX_REQUESTS, default, about)
 }
 
 /// The document.
@@ -233,7 +242,49 @@ pub(crate) const ROOT: Section = Section {
                     "public_url",
                     Kind::Url,
                     Absent::Optional,
-                    "Where users reach the API, as `https://plimsoll.example`: sign-in messages, links and tokens name it. Without it: `http://` and `listen`.",
+                    "Where users reach the API, as `https://plimsoll.example`: sign-in messages, links and tokens name it. Without it: `http://` (with TLS `https://`) and `listen`.",
+                ),
+                key(
+                    "tls_cert_file",
+                    Kind::Path,
+                    Absent::Optional,
+                    "The API's certificate in PEM, its intermediates after it. With it and `tls_key_file` the API speaks TLS alone; files that change are taken over without a restart.",
+                ),
+                key(
+                    "tls_key_file",
+                    Kind::SecretPath,
+                    Absent::Optional,
+                    "The certificate's private key in PEM.",
+                ),
+                key(
+                    "client_ca_file",
+                    Kind::Path,
+                    Absent::Optional,
+                    "The authorities, in PEM, whose client certificates are accepted: API keys can be bound to such a certificate.",
+                ),
+                key(
+                    "client_certificates",
+                    Kind::Choice(&["request", "require"]),
+                    Absent::Default("request"),
+                    "Whether a client without a certificate is served, where `client_ca_file` is given.",
+                ),
+                key(
+                    "internal_listen",
+                    Kind::Text,
+                    Absent::Optional,
+                    "Another address and port, for this system's own services and operators: internal routes, `/metrics` and the details of `/readyz` are then served there alone. One that other machines reach needs TLS and `client_ca_file`, and lets in nobody without a certificate.",
+                ),
+                key(
+                    "trusted_proxies",
+                    Kind::Texts,
+                    Absent::Optional,
+                    "The addresses or networks (`10.0.0.0/8`) of your own proxies: from them alone `Forwarded` and `X-Forwarded-For` are believed.",
+                ),
+                key(
+                    "cors_origins",
+                    Kind::Texts,
+                    Absent::Optional,
+                    "The origins (`https://console.example`) whose pages may call the API from a browser.",
                 ),
                 key(
                     "anonymous_reads",
@@ -249,11 +300,25 @@ pub(crate) const ROOT: Section = Section {
                     "How long a request to the API may take, in milliseconds.",
                 ),
                 integer(
+                    "body_timeout_ms",
+                    100,
+                    600_000,
+                    10_000,
+                    "How long the body of a request may take to arrive, in milliseconds.",
+                ),
+                integer(
                     "max_concurrent_requests",
                     1,
                     100_000,
                     256,
                     "How many requests the API works on at once; one more is told to come back.",
+                ),
+                integer(
+                    "max_costly_requests",
+                    1,
+                    100_000,
+                    8,
+                    "How many of them may be of those that cost as much as many others.",
                 ),
                 integer(
                     "max_connections",
@@ -262,19 +327,146 @@ pub(crate) const ROOT: Section = Section {
                     1_024,
                     "How many connections the API keeps open at once; one more waits in the listener's queue.",
                 ),
+                integer(
+                    "max_streams",
+                    1,
+                    100_000,
+                    512,
+                    "How many streams of events and exports the API serves at once. Each holds a connection: keep it below `max_connections`.",
+                ),
+                integer("max_streams_per_tenant", 1, 100_000, 64, "How many of these may be one tenant's."),
+                requests(
+                    "address_requests_per_second",
+                    100,
+                    "How many requests of one client address (of IPv6: a /64) come back each second; 0: no limit.",
+                ),
+                burst("address_burst", 200, "How many it may send at once."),
+                requests(
+                    "user_requests_per_second",
+                    50,
+                    "The same for each user, whatever credentials they use; 0: no limit.",
+                ),
+                burst("user_burst", 100, "How many at once."),
+                requests(
+                    "tenant_requests_per_second",
+                    500,
+                    "The same for all users of a tenant together; 0: no limit.",
+                ),
+                burst("tenant_burst", 1_000, "How many at once."),
+                requests(
+                    "sign_in_requests_per_minute",
+                    20,
+                    "How many attempts to sign in come back to one client address each minute; 0: no limit but the others.",
+                ),
+                burst("sign_in_burst", 10, "How many at once."),
             ],
             sections: &[],
         },
         Section {
             name: "identity",
             repeated: false,
-            keys: &[key(
-                "keys_dir",
-                Kind::Path,
-                Absent::Default("./plimsoll-keys"),
-                "Where the keys are that sign access tokens: `signing.pem` signs, every other `*.pem` verifies. One is made where there is none; processes that serve the API together need the same.",
-            )],
-            sections: &[],
+            keys: &[
+                key(
+                    "keys_dir",
+                    Kind::Path,
+                    Absent::Default("./plimsoll-keys"),
+                    "Where the keys are that sign access tokens: `signing.pem` signs, every other `*.pem` verifies. One is made where there is none; processes that serve the API together need the same.",
+                ),
+                key(
+                    "registration",
+                    Kind::Choice(&["closed", "pending_review", "open"]),
+                    Absent::Default("closed"),
+                    "What becomes of a wallet that nobody has when it signs in: it is turned away, becomes a user who may do nothing until somebody activates it, or an active user without a role.",
+                ),
+                key(
+                    "seal_key_file",
+                    Kind::SecretPath,
+                    Absent::Optional,
+                    "A file with the key under which seeds of second factors are sealed: 32 random bytes in base64 (`openssl rand -base64 32`). Without it nobody sets up a code app.",
+                ),
+                key(
+                    "former_seal_key_file",
+                    Kind::SecretPath,
+                    Absent::Optional,
+                    "A file with the key before that one, until every user has enrolled anew.",
+                ),
+                key(
+                    "password_file",
+                    Kind::Path,
+                    Absent::Optional,
+                    "A file of operators and their passwords, a line each: `login:tenant:user:$argon2id$…`. For development: production has OpenID Connect.",
+                ),
+                key(
+                    "webauthn_domain",
+                    Kind::Text,
+                    Absent::Optional,
+                    "The domain that security keys are made for: that of `api.public_url`, which it is if left out, or one above it. Changed, everyone enrols anew.",
+                ),
+                key(
+                    "webauthn_user_verification",
+                    Kind::Choice(&["required", "preferred", "discouraged"]),
+                    Absent::Default("preferred"),
+                    "Whether a security key must know its user, by PIN or finger.",
+                ),
+            ],
+            sections: &[Section {
+                name: "provider",
+                repeated: true,
+                keys: &[
+                    key(
+                        "name",
+                        Kind::Text,
+                        Absent::Required,
+                        "How the provider is named in `/auth/oidc/{provider}/start`, as `acme`.",
+                    ),
+                    key(
+                        "tenant",
+                        Kind::Text,
+                        Absent::Required,
+                        "Whose operators sign in there: a tenant's name, or a UUID.",
+                    ),
+                    key(
+                        "issuer",
+                        Kind::Url,
+                        Absent::Required,
+                        "The issuer, to the letter as the provider names itself.",
+                    ),
+                    key("client_id", Kind::Text, Absent::Required, "What the provider calls this server."),
+                    key(
+                        "client_secret",
+                        Kind::Secret,
+                        Absent::Optional,
+                        "By what the provider knows this server. This or `client_secret_file`.",
+                    ),
+                    key("client_secret_file", Kind::SecretPath, Absent::Optional, "A file that holds it."),
+                    key(
+                        "scopes",
+                        Kind::Texts,
+                        Absent::Optional,
+                        "Scopes beside `openid`: `profile` gives new users a name.",
+                    ),
+                    key(
+                        "second_factor_amr",
+                        Kind::Texts,
+                        Absent::Optional,
+                        "Authentication methods (RFC 8176) that the provider gives for two factors only, as `mfa`: these count as a second factor here.",
+                    ),
+                    key(
+                        "second_factor_acr",
+                        Kind::Texts,
+                        Absent::Optional,
+                        "Authentication context classes that do.",
+                    ),
+                    key(
+                        "provisioning",
+                        Kind::Choice(&["linked", "create"]),
+                        Absent::Default("linked"),
+                        "What becomes of a subject that no user has: it is turned away, or becomes a person. Create only where everyone whom the provider lets in is the tenant's.",
+                    ),
+                    key("role", Kind::Text, Absent::Optional, "The role of a person that is so created."),
+                ],
+                sections: &[],
+            }],
         },
         Section {
             name: "logging",
@@ -304,6 +496,18 @@ pub(crate) const ROOT: Section = Section {
                 10_000,
                 20,
                 "How many mirror rows the role `verify` compares with the chain each second.",
+            )],
+            sections: &[],
+        },
+        Section {
+            name: "audit",
+            repeated: false,
+            keys: &[integer(
+                "retention_days",
+                30,
+                36_500,
+                731,
+                "How long the audit log is kept, in days: two years, unless the law wants more. What is older goes in lots of a million entries, once all of a lot is.",
             )],
             sections: &[],
         },

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use plimsoll_api::Clients;
 use tempfile::TempDir;
 
 use super::load::Environment;
@@ -110,6 +111,17 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
         ("a port out of range", with("[api]\nlisten = \"127.0.0.1:80800\""), vec![]),
         ("a host name to listen on", with("[api]\nlisten = \"localhost:8080\""), vec![]),
         ("no port", with("[api]\nlisten = \"127.0.0.1\""), vec![]),
+        ("a certificate without its key", with("[api]\ntls_cert_file = \"cert.pem\""), vec![]),
+        ("a key without its certificate", with("[api]\ntls_key_file = \"key.pem\""), vec![]),
+        ("authorities without TLS", with("[api]\nclient_ca_file = \"ca.pem\""), vec![]),
+        ("certificates required of nobody", with("[api]\nclient_certificates = \"require\""), vec![]),
+        ("an internal address that is the public one", with("[api]\ninternal_listen = \"127.0.0.1:8080\""), vec![]),
+        ("an internal address that others reach", with("[api]\ninternal_listen = \"10.1.1.1:8081\""), vec![]),
+        ("origins that are none", with("[api]\ncors_origins = [\"https://ok.example\", \"https://x.example/path\", \"*\", \"https://X.example\"]"), vec![]),
+        ("a proxy that is a name", with("[api]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\", \"proxy.example\"]"), vec![]),
+        ("a provider without its secret", with("[[identity.provider]]\nname = \"acme\"\ntenant = \"0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11\"\nissuer = \"https://login.example.com\"\nclient_id = \"plimsoll\""), vec![]),
+        ("a provider whose name fits no path, and whose tenant is nobody", with("[[identity.provider]]\nname = \"Acme & Co\"\ntenant = \"nobody\"\nissuer = \"https://login.example.com\"\nclient_id = \"plimsoll\"\nclient_secret = \"hunter2\""), vec![]),
+        ("a sealing key that is not there", with("[identity]\nseal_key_file = \"nowhere\""), vec![]),
         ("a log format that is none", with("[logging]\nformat = \"jsn\""), vec![]),
         ("a log level that is none", with("[logging]\nlevel = \"info,plimsoll=loud\""), vec![]),
         ("an address that is too short", contract(&[("address", "\"0x5FbDB2315678afecb367f032d93F642f64180aa\"")]), vec![]),
@@ -161,6 +173,50 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
     }
     assert!(!report.contains("hunter"), "a secret is in a message:\n{report}");
     insta::assert_snapshot!("mistakes", report);
+}
+
+#[test]
+fn an_internal_listener_that_others_reach_demands_certificates_and_one_that_they_do_not_is_plain() {
+    let dir = directory();
+    let api = |lines: &str| {
+        let loaded = load_text(dir.path(), &format!("[api]\n{lines}\n{CHAIN}"), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{lines}");
+        loaded.config.unwrap().api
+    };
+    let tls = "tls_cert_file = \"c.pem\"\ntls_key_file = \"/k.pem\"";
+    let plain = api("");
+    assert!(plain.tls.is_none() && plain.internal.is_none());
+    assert_eq!(plain.public_url, "http://127.0.0.1:8080");
+    let encrypted = api(tls);
+    assert_eq!(encrypted.public_url, "https://127.0.0.1:8080");
+    let files = encrypted.tls.unwrap();
+    assert_eq!((files.certificate, files.key), (dir.path().join("c.pem"), "/k.pem".into()));
+    assert!(matches!(files.clients, Clients::NotAsked));
+    let certified = |lines: &str| api(&format!("{tls}\nclient_ca_file = \"ca.pem\"\n{lines}"));
+    let asked = certified("internal_listen = \"127.0.0.1:8081\"");
+    assert!(matches!(asked.tls.unwrap().clients, Clients::Asked(_)));
+    assert!(asked.internal.unwrap().tls.is_none());
+    let required = certified("client_certificates = \"require\"\ninternal_listen = \"[::]:8081\"");
+    assert!(matches!(required.tls.unwrap().clients, Clients::Required(_)));
+    let internal = certified("internal_listen = \"10.1.1.1:8081\"").internal.unwrap();
+    assert!(
+        matches!(internal.tls.unwrap().clients, Clients::Required(path) if path == dir.path().join("ca.pem"))
+    );
+}
+
+#[test]
+fn a_limit_is_what_was_written_and_nothing_where_it_is_zero() {
+    let dir = directory();
+    let limits = |lines: &str| {
+        let loaded = load_text(dir.path(), &format!("[api]\n{lines}\n{CHAIN}"), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{lines}");
+        loaded.config.unwrap().api.rate_limits
+    };
+    let usual = limits("");
+    assert_eq!((usual.address.interval, usual.address.burst), (Duration::from_millis(10), 200));
+    assert_eq!((usual.sign_in.interval, usual.sign_in.burst), (Duration::from_secs(3), 10));
+    let none = limits("user_requests_per_second = 0\ntenant_burst = 7");
+    assert_eq!((none.user.interval, none.tenant.burst), (Duration::ZERO, 7));
 }
 
 #[test]
@@ -289,6 +345,15 @@ fn an_artifact_and_a_bare_abi_are_the_same_abi() {
     assert_eq!(digest("\"token.json\""), digest("\"artifact.json\""));
 }
 
+/// What a provider cannot be without.
+const PROVIDER: [(&str, &str); 5] = [
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__NAME", "acme"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__TENANT", "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__ISSUER", "https://login.example.com"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__CLIENT_ID", "plimsoll"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__CLIENT_SECRET", "hunter2"),
+];
+
 /// Each key of the schema, set by its variable, is read from there.
 #[test]
 fn every_setting_can_be_given_by_its_variable() {
@@ -302,10 +367,12 @@ fn every_setting_can_be_given_by_its_variable() {
             ("chain[0].rpc", _) => "ws://localhost".into(),
             ("chain[0].contract[0].abi", _) => "artifact.json".into(),
             ("chain[0].contract[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
-            ("chain[0].contract[0].tenant" | "tenant[0].id", _) => {
+            ("chain[0].contract[0].tenant" | "identity.provider[0].tenant" | "tenant[0].id", _) => {
                 "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into()
             }
-            ("api.listen", _) => "127.0.0.1:1".into(),
+            ("api.listen" | "api.internal_listen", _) => "127.0.0.1:1".into(),
+            ("api.trusted_proxies", _) => "10.0.0.0/8".into(),
+            ("api.cors_origins", _) => "https://console.example".into(),
             ("api.public_url", _) => "https://plimsoll.example".into(),
             ("logging.level", _) => "debug".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
@@ -318,6 +385,18 @@ fn every_setting_can_be_given_by_its_variable() {
         let mut environment = vec![(name.as_str(), value.as_str())];
         if path == "tenant[0].name" {
             environment.push(("PLIMSOLL_CHAIN__0__CONTRACT__0__TENANT", "changed"));
+        }
+        if path.starts_with("api.tls_") || path.starts_with("api.client_") {
+            let together = [
+                ("PLIMSOLL_API__TLS_CERT_FILE", "cert.pem"),
+                ("PLIMSOLL_API__TLS_KEY_FILE", "key.pem"),
+                ("PLIMSOLL_API__CLIENT_CA_FILE", "ca.pem"),
+            ];
+            environment.extend(together.into_iter().filter(|(other, _)| *other != name));
+        }
+        if path.starts_with("identity.provider[0]") {
+            let others = PROVIDER.iter().filter(|(variable, _)| !name.starts_with(variable));
+            environment.extend(others);
         }
         let loaded = load_text(dir.path(), &contract(&[]), &environment);
         let given = setting_at(&loaded.root, &path);
@@ -354,7 +433,7 @@ fn keys_of_example() -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for line in EXAMPLE.lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
-        if let Some(header) = line.strip_prefix("[[").and_then(|l| l.strip_suffix("]]")) {
+        if let Some(header) = bare.strip_prefix("[[").and_then(|l| l.strip_suffix("]]")) {
             table = header.replace("chain.contract", "chain[].contract") + "[]";
         } else if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             header.clone_into(&mut table);

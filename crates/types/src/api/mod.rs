@@ -3,14 +3,34 @@
 //! Amounts, versions and on-chain sequences are decimal strings; hashes and addresses lower-case `0x` text; times RFC 3339
 //! in UTC; block numbers and journal sequences JSON integers (below 2^53 for as long as chains live).
 
+mod audit;
+mod bus;
 mod chain;
 mod event;
+mod identity;
+mod identity_auth;
+mod identity_keys;
 mod position;
 mod problem;
 mod ready;
 
+pub use audit::{AuditEntry, AuditOfRequest, AuditPage};
+pub use bus::{CausalityEdge, CausalityGraph, SequenceNumber, StreamEnd};
 pub use chain::{Chain, ChainState, Chains, Fold, FoldState, NodeHead};
 pub use event::{Event, Events};
+pub use identity::{
+    AddressChange, Approval, Approvals, Decision, Keyed, LinkedAddress, NewApproval, NewDecision, NewRole,
+    NewUser, PermissionChange, Plain, RoleChange, TenantRole, TenantRoles, User, UserDetail, UserKind,
+    UserStatus, Users,
+};
+pub use identity_auth::{
+    GivenSecurityKey, NewNonce, NewSecurityKey, Nonce, Nothing, Refresh, SecondFactorGiven, Secret, SignIn, SignInMethod, SignOut, SignedOut, Tokens,
+    TotpCode, TotpEnrolment, WhoAmI,
+};
+pub use identity_keys::{
+    ApiKey, ApiKeys, IssuedApiKey, NewApiKey, NewTenantConfig, Rotation, Session, Sessions, TenantConfig,
+    TenantLimits,
+};
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
 pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};

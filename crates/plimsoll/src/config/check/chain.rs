@@ -190,7 +190,7 @@ impl Check<'_> {
         Some(address)
     }
 
-    fn tenant(&mut self, text: &str, group: &Group, tenants: &[Tenant]) -> Option<Uuid> {
+    pub(super) fn tenant(&mut self, text: &str, group: &Group, tenants: &[Tenant]) -> Option<Uuid> {
         if let Some(tenant) = tenants.iter().find(|tenant| tenant.name == text) {
             return Some(tenant.id);
         }
