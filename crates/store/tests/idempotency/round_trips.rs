@@ -75,7 +75,9 @@ async fn a_key_costs_four_round_trips_more_than_a_bare_commit() {
         count.load(Ordering::SeqCst) - before
     };
     // Statements are prepared once a connection.
-    (trips("bare").await, trips("first").await);
+    for first in ["bare", "first"] {
+        trips(first).await;
+    }
     // BEGIN with its settings, the effect, COMMIT.
     assert_eq!(trips("bare").await, 3);
     // The claim: BEGIN with its settings, insert, COMMIT. Then as above, with the claim locked by the BEGIN, and the answer.
