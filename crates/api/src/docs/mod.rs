@@ -141,6 +141,9 @@ fn operation(out: &mut String, operation: &Operation<'_>) -> std::fmt::Result {
     out.push_str("<h4>Answers</h4>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">Status</th><th scope=\"col\">Body</th><th scope=\"col\">Meaning</th></tr></thead>\n<tbody>\n");
     for (status, response) in object(&operation.body["responses"]) {
         write!(out, "<tr><td><code>{}</code></td><td>", Escaped(status))?;
+        if object(&response["content"]).next().is_none() {
+            out.push_str("none");
+        }
         for (media_type, content) in object(&response["content"]) {
             schema::kind(out, &content["schema"])?;
             write!(out, " <span class=\"quiet\">{}</span>", Escaped(media_type))?;

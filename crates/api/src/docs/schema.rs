@@ -42,7 +42,8 @@ fn fields(out: &mut String, schema: &Value) -> fmt::Result {
             out.push_str(" <span class=\"quiet\">may be absent</span>");
         }
         out.push_str("</td><td>");
-        prose(out, meaning(field_schema))?;
+        let is_tag = array(&field_schema["enum"]).len() == 1;
+        prose(out, if is_tag { "Which of these it is" } else { meaning(field_schema) })?;
         out.push_str("</td></tr>\n");
     }
     out.push_str("</tbody>\n</table></div>\n");

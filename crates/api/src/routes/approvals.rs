@@ -61,7 +61,7 @@ impl Filter for ApprovalFilter {
 /// Requests for approval
 ///
 /// By id, which is by age.
-#[utoipa::path(get, path = "/api/v1/approvals", tag = "identity", params(ApprovalFilter, Paging),
+#[utoipa::path(get, operation_id = "list_approvals", path = "/api/v1/approvals", tag = "identity", params(ApprovalFilter, Paging),
     responses((status = 200, description = "A page of requests", body = api::Approvals), ListProblems))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
@@ -76,7 +76,7 @@ pub(crate) async fn list(
 }
 
 /// A request for approval
-#[utoipa::path(get, path = "/api/v1/approvals/{approval_id}", tag = "identity",
+#[utoipa::path(get, operation_id = "show_approval", path = "/api/v1/approvals/{approval_id}", tag = "identity",
     params(("approval_id" = Uuid, Path, description = "The request's id")),
     responses((status = 200, description = "The request", body = api::Approval), RecordProblems))]
 pub(crate) async fn show(
@@ -92,7 +92,7 @@ pub(crate) async fn show(
 /// Ask for another person's approval
 ///
 /// Of exactly this action: who asks must be allowed to do it, but for the approval.
-#[utoipa::path(post, path = "/api/v1/approvals", tag = "identity", request_body = api::NewApproval,
+#[utoipa::path(post, operation_id = "request_approval", path = "/api/v1/approvals", tag = "identity", request_body = api::NewApproval,
     responses((status = 201, description = "The request", body = api::Approval), WriteProblems))]
 pub(crate) async fn request(execution: Execution, new: Keyed<api::NewApproval>) -> Result<Answered, Problem> {
     let mut effect = new.begin(execution).await?;
@@ -113,7 +113,7 @@ async fn request_in(conn: &mut PgConnection, new: &Keyed<api::NewApproval>) -> R
 /// Approve what another asked for
 ///
 /// A person, with a second factor, and not who asked.
-#[utoipa::path(post, path = "/api/v1/approvals/{approval_id}/approve", tag = "identity", request_body = api::NewDecision,
+#[utoipa::path(post, operation_id = "approve", path = "/api/v1/approvals/{approval_id}/approve", tag = "identity", request_body = api::NewDecision,
     params(("approval_id" = Uuid, Path, description = "The request's id")),
     responses((status = 200, description = "The request", body = api::Approval), WriteProblems))]
 pub(crate) async fn approve(
@@ -124,7 +124,7 @@ pub(crate) async fn approve(
 }
 
 /// Reject what another asked for
-#[utoipa::path(post, path = "/api/v1/approvals/{approval_id}/reject", tag = "identity", request_body = api::NewDecision,
+#[utoipa::path(post, operation_id = "reject", path = "/api/v1/approvals/{approval_id}/reject", tag = "identity", request_body = api::NewDecision,
     params(("approval_id" = Uuid, Path, description = "The request's id")),
     responses((status = 200, description = "The request", body = api::Approval), WriteProblems))]
 pub(crate) async fn reject(

@@ -42,7 +42,7 @@ pub(super) fn routes() -> Routes<ApiState> {
 /// The tenant's API keys
 ///
 /// By id, without their secrets, which nobody has but who was given them.
-#[utoipa::path(get, path = "/api/v1/api-keys", tag = "identity", params(Paging),
+#[utoipa::path(get, operation_id = "list_api_keys", path = "/api/v1/api-keys", tag = "identity", params(Paging),
     responses((status = 200, description = "A page of keys", body = api::ApiKeys), ListProblems))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
@@ -60,7 +60,7 @@ pub(crate) async fn list(
 ///
 /// The answer has the key, and is not kept: sent again, the request is answered with 410. A key can do no more than its holder, and nobody can
 /// issue one that may do what they may not.
-#[utoipa::path(post, path = "/api/v1/api-keys", tag = "identity", request_body = api::NewApiKey,
+#[utoipa::path(post, operation_id = "issue_api_key", path = "/api/v1/api-keys", tag = "identity", request_body = api::NewApiKey,
     responses((status = 201, description = "The key, this once", body = api::IssuedApiKey), WriteProblems))]
 pub(crate) async fn issue(execution: Execution, new: Keyed<api::NewApiKey>) -> Result<Answered, Problem> {
     let mut effect = new.begin(execution).await?;
@@ -94,7 +94,7 @@ async fn issue_in(conn: &mut PgConnection, new: &Keyed<api::NewApiKey>) -> Resul
 /// Give an API key a new secret
 ///
 /// The old one is good beside it for as long as you say. The answer has the new key, and is not kept.
-#[utoipa::path(post, path = "/api/v1/api-keys/{key_id}/rotate", tag = "identity", request_body = api::Rotation,
+#[utoipa::path(post, operation_id = "rotate_api_key", path = "/api/v1/api-keys/{key_id}/rotate", tag = "identity", request_body = api::Rotation,
     params(("key_id" = String, Path, description = "The key's id", example = "9f86d081884c7d65")),
     responses((status = 200, description = "The key with its new secret, this once", body = api::IssuedApiKey), WriteProblems))]
 pub(crate) async fn rotate(
@@ -128,7 +128,7 @@ async fn rotate_in(
 /// Revoke an API key
 ///
 /// It holds at once here, and within five seconds in every other process.
-#[utoipa::path(post, path = "/api/v1/api-keys/{key_id}/revoke", tag = "identity", request_body = api::Plain,
+#[utoipa::path(post, operation_id = "revoke_api_key", path = "/api/v1/api-keys/{key_id}/revoke", tag = "identity", request_body = api::Plain,
     params(("key_id" = String, Path, description = "The key's id", example = "9f86d081884c7d65")),
     responses((status = 200, description = "The key", body = api::ApiKey), WriteProblems))]
 pub(crate) async fn revoke(

@@ -35,7 +35,7 @@ pub(super) fn routes() -> Routes<ApiState> {
 /// The tenant's roles
 ///
 /// By name, each with what it allows.
-#[utoipa::path(get, path = "/api/v1/roles", tag = "identity", params(Paging),
+#[utoipa::path(get, operation_id = "list_roles", path = "/api/v1/roles", tag = "identity", params(Paging),
     responses((status = 200, description = "A page of roles", body = api::TenantRoles), ListProblems))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
@@ -56,7 +56,7 @@ pub(crate) async fn list(
 /// Make a role
 ///
 /// Nobody can give it what they may not do themselves. One for agents holds no write.
-#[utoipa::path(post, path = "/api/v1/roles", tag = "identity", request_body = api::NewRole,
+#[utoipa::path(post, operation_id = "create_role", path = "/api/v1/roles", tag = "identity", request_body = api::NewRole,
     responses((status = 201, description = "The role", body = api::TenantRole), WriteProblems))]
 pub(crate) async fn create(execution: Execution, new: Keyed<api::NewRole>) -> Result<Answered, Problem> {
     let mut effect = new.begin(execution).await?;
@@ -88,7 +88,7 @@ async fn create_in(conn: &mut PgConnection, new: &Keyed<api::NewRole>) -> Result
 /// Let a role allow one thing more
 ///
 /// Not a built-in role: these are the same in every tenant.
-#[utoipa::path(post, path = "/api/v1/roles/{role}/permissions", tag = "identity", request_body = api::PermissionChange,
+#[utoipa::path(post, operation_id = "grant_permission", path = "/api/v1/roles/{role}/permissions", tag = "identity", request_body = api::PermissionChange,
     params(("role" = String, Path, description = "The role's name")),
     responses((status = 200, description = "The role", body = api::TenantRole), WriteProblems))]
 pub(crate) async fn grant(
@@ -103,7 +103,7 @@ pub(crate) async fn grant(
 }
 
 /// Let a role allow one thing less
-#[utoipa::path(post, path = "/api/v1/roles/{role}/permissions/remove", tag = "identity", request_body = api::PermissionChange,
+#[utoipa::path(post, operation_id = "revoke_permission", path = "/api/v1/roles/{role}/permissions/remove", tag = "identity", request_body = api::PermissionChange,
     params(("role" = String, Path, description = "The role's name")),
     responses((status = 200, description = "The role", body = api::TenantRole), WriteProblems))]
 pub(crate) async fn revoke(

@@ -63,7 +63,7 @@ impl Filter for SessionFilter {
 /// The tenant's sessions
 ///
 /// By id, which is by age; those in force, unless those that are over are asked for too.
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "identity", params(SessionFilter, Paging),
+#[utoipa::path(get, operation_id = "list_sessions", path = "/api/v1/sessions", tag = "identity", params(SessionFilter, Paging),
     responses((status = 200, description = "A page of sessions", body = api::Sessions), ListProblems))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
@@ -83,7 +83,7 @@ pub(crate) async fn list(
 /// End a session
 ///
 /// Its access token is not taken any more: here at once, and within five seconds in every other process.
-#[utoipa::path(post, path = "/api/v1/sessions/{session_id}/revoke", tag = "identity", request_body = api::Plain,
+#[utoipa::path(post, operation_id = "revoke_session", path = "/api/v1/sessions/{session_id}/revoke", tag = "identity", request_body = api::Plain,
     params(("session_id" = Uuid, Path, description = "The session's id")),
     responses((status = 200, description = "The session", body = api::Session), WriteProblems))]
 pub(crate) async fn revoke(

@@ -33,7 +33,7 @@ pub(super) fn routes() -> Routes<ApiState> {
 /// A tenant's configuration
 ///
 /// Its theme, what the caller may do, and what a request may cost. Another tenant's is not found.
-#[utoipa::path(get, path = "/tenants/{tenant_id}/config", tag = "identity",
+#[utoipa::path(get, operation_id = "show_tenant_config", path = "/tenants/{tenant_id}/config", tag = "identity",
     params(("tenant_id" = uuid::Uuid, Path, description = "The caller's tenant")),
     responses((status = 200, description = "The configuration", body = api::TenantConfig), RecordProblems))]
 pub(crate) async fn show(
@@ -50,7 +50,7 @@ pub(crate) async fn show(
 /// Choose a tenant's configuration
 ///
 /// The whole theme, in the place of the former.
-#[utoipa::path(put, path = "/tenants/{tenant_id}/config", tag = "identity", request_body = api::NewTenantConfig,
+#[utoipa::path(put, operation_id = "put_tenant_config", path = "/tenants/{tenant_id}/config", tag = "identity", request_body = api::NewTenantConfig,
     params(("tenant_id" = uuid::Uuid, Path, description = "The caller's tenant")),
     responses((status = 200, description = "The configuration", body = api::TenantConfig), WriteProblems))]
 pub(crate) async fn put(

@@ -69,7 +69,7 @@ fn status_named(text: &str) -> Result<UserStatus, String> {
 /// The tenant's users
 ///
 /// By id, which is by age.
-#[utoipa::path(get, path = "/api/v1/users", tag = "identity", params(UserFilter, Paging),
+#[utoipa::path(get, operation_id = "list_users", path = "/api/v1/users", tag = "identity", params(UserFilter, Paging),
     responses((status = 200, description = "A page of users", body = api::Users), ListProblems))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
@@ -87,7 +87,7 @@ pub(crate) async fn list(
 /// A user
 ///
 /// With addresses, roles, and all that these allow together.
-#[utoipa::path(get, path = "/api/v1/users/{user_id}", tag = "identity",
+#[utoipa::path(get, operation_id = "show_user", path = "/api/v1/users/{user_id}", tag = "identity",
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), RecordProblems))]
 pub(crate) async fn show(
@@ -103,7 +103,7 @@ pub(crate) async fn show(
 /// Make a user
 ///
 /// With roles, if any are given: nobody can give a role that allows what they may not do themselves.
-#[utoipa::path(post, path = "/api/v1/users", tag = "identity", request_body = api::NewUser,
+#[utoipa::path(post, operation_id = "create_user", path = "/api/v1/users", tag = "identity", request_body = api::NewUser,
     responses((status = 201, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn create(execution: Execution, new: Keyed<api::NewUser>) -> Result<Answered, Problem> {
     let mut effect = new.begin(execution).await?;
@@ -135,7 +135,7 @@ async fn create_in(conn: &mut PgConnection, new: &Keyed<api::NewUser>) -> Result
 /// Suspend a user
 ///
 /// Ends all sessions; keys are not taken any more. It holds within five seconds everywhere.
-#[utoipa::path(post, path = "/api/v1/users/{user_id}/suspend", tag = "identity", request_body = api::Plain,
+#[utoipa::path(post, operation_id = "suspend_user", path = "/api/v1/users/{user_id}/suspend", tag = "identity", request_body = api::Plain,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn suspend(
@@ -175,7 +175,7 @@ async fn suspend_in(
 /// Activate a user
 ///
 /// One that is suspended, or under review.
-#[utoipa::path(post, path = "/api/v1/users/{user_id}/activate", tag = "identity", request_body = api::Plain,
+#[utoipa::path(post, operation_id = "activate_user", path = "/api/v1/users/{user_id}/activate", tag = "identity", request_body = api::Plain,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn activate(
@@ -194,7 +194,7 @@ pub(crate) async fn activate(
 /// Give a user an address
 ///
 /// On this chain the address then belongs to nobody else of the tenant, and signs the user in.
-#[utoipa::path(post, path = "/api/v1/users/{user_id}/addresses", tag = "identity", request_body = api::AddressChange,
+#[utoipa::path(post, operation_id = "link_address", path = "/api/v1/users/{user_id}/addresses", tag = "identity", request_body = api::AddressChange,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn link(
@@ -212,7 +212,7 @@ pub(crate) async fn link(
 }
 
 /// Take an address from a user
-#[utoipa::path(post, path = "/api/v1/users/{user_id}/addresses/remove", tag = "identity", request_body = api::AddressChange,
+#[utoipa::path(post, operation_id = "unlink_address", path = "/api/v1/users/{user_id}/addresses/remove", tag = "identity", request_body = api::AddressChange,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn unlink(
@@ -236,7 +236,7 @@ pub(crate) async fn unlink(
 /// Give a user a role
 ///
 /// Nobody can give a role that allows what they may not do themselves, and no agent can have one that writes.
-#[utoipa::path(post, path = "/api/v1/users/{user_id}/roles", tag = "identity", request_body = api::RoleChange,
+#[utoipa::path(post, operation_id = "assign_role", path = "/api/v1/users/{user_id}/roles", tag = "identity", request_body = api::RoleChange,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn assign(
@@ -253,7 +253,7 @@ pub(crate) async fn assign(
 }
 
 /// Take a role from a user
-#[utoipa::path(post, path = "/api/v1/users/{user_id}/roles/remove", tag = "identity", request_body = api::RoleChange,
+#[utoipa::path(post, operation_id = "withdraw_role", path = "/api/v1/users/{user_id}/roles/remove", tag = "identity", request_body = api::RoleChange,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn withdraw(

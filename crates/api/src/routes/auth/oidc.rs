@@ -36,7 +36,7 @@ const BROWSER: &str = "__Host-plimsoll-sign-in";
 /// Sign in at a provider
 ///
 /// Sends the browser to the provider of a tenant, by the name that it has in the configuration, with a cookie without which it does not come back.
-#[utoipa::path(get, path = "/auth/oidc/{provider}/start", tag = "identity",
+#[utoipa::path(get, operation_id = "start_oidc", path = "/auth/oidc/{provider}/start", tag = "identity",
     params(("provider" = String, Path, description = "The provider's name here", example = "acme")),
     responses((status = 303, description = "To the provider"), OidcProblems))]
 pub(crate) async fn start(
@@ -60,7 +60,7 @@ pub(crate) async fn start(
 /// Come back from a provider
 ///
 /// With the query that the provider gave, and the cookie of the beginning. Good once.
-#[utoipa::path(get, path = "/auth/oidc/callback", tag = "identity",
+#[utoipa::path(get, operation_id = "finish_oidc", path = "/auth/oidc/callback", tag = "identity",
     params(
         ("state" = String, Query, description = "Which sign-in this is"),
         ("code" = Option<String>, Query, description = "What the provider gave"),

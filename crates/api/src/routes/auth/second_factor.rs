@@ -28,7 +28,7 @@ const ISSUER: &str = "Plimsoll";
 /// Set up a code app
 ///
 /// The answer has the seed, this once. It counts once it is confirmed with a first code. Who has a second factor already gives it before.
-#[utoipa::path(post, path = "/auth/second-factor/totp/enroll", tag = "identity", request_body = api::Nothing,
+#[utoipa::path(post, operation_id = "enroll_totp", path = "/auth/second-factor/totp/enroll", tag = "identity", request_body = api::Nothing,
     responses((status = 200, description = "The seed, this once", body = api::TotpEnrolment), SecondFactorProblems))]
 pub(crate) async fn enroll(
     State(state): State<ApiState>,
@@ -52,7 +52,7 @@ pub(crate) async fn enroll(
 /// Put a code app in force
 ///
 /// With its first code, which counts as given.
-#[utoipa::path(post, path = "/auth/second-factor/totp/confirm", tag = "identity", request_body = api::TotpCode,
+#[utoipa::path(post, operation_id = "confirm_totp", path = "/auth/second-factor/totp/confirm", tag = "identity", request_body = api::TotpCode,
     responses((status = 200, description = "It is in force, and given", body = api::SecondFactorGiven), SecondFactorProblems))]
 pub(crate) async fn confirm(
     State(state): State<ApiState>,
@@ -65,7 +65,7 @@ pub(crate) async fn confirm(
 /// Give a code
 ///
 /// What is sensitive is then allowed for an hour. Five wrong codes in a row lock for fifteen minutes.
-#[utoipa::path(post, path = "/auth/second-factor/totp/verify", tag = "identity", request_body = api::TotpCode,
+#[utoipa::path(post, operation_id = "verify_totp", path = "/auth/second-factor/totp/verify", tag = "identity", request_body = api::TotpCode,
     responses((status = 200, description = "It is given", body = api::SecondFactorGiven), SecondFactorProblems))]
 pub(crate) async fn verify(
     State(state): State<ApiState>,

@@ -24,7 +24,7 @@ use crate::state::ApiState;
 ///
 /// The refresh token is used up, and another comes with the new access token. One that comes twice ends the session: if the answer is lost, sign in
 /// again.
-#[utoipa::path(post, path = "/auth/refresh", tag = "identity", request_body = api::Refresh,
+#[utoipa::path(post, operation_id = "refresh", path = "/auth/refresh", tag = "identity", request_body = api::Refresh,
     responses((status = 200, description = "The session's new tokens, this once", body = api::Tokens), SignInProblems))]
 pub(crate) async fn refresh(
     State(state): State<ApiState>,
@@ -79,7 +79,7 @@ impl From<RefreshRefusal> for Problem {
 /// Sign out
 ///
 /// This session, or all of the caller's.
-#[utoipa::path(post, path = "/auth/logout", tag = "identity", request_body = api::SignOut,
+#[utoipa::path(post, operation_id = "logout", path = "/auth/logout", tag = "identity", request_body = api::SignOut,
     responses((status = 200, description = "What ended", body = api::SignedOut), SignInProblems))]
 pub(crate) async fn logout(
     State(state): State<ApiState>,
@@ -106,7 +106,7 @@ pub(crate) async fn logout(
 /// Who am I
 ///
 /// And what may I do now.
-#[utoipa::path(get, path = "/auth/session", tag = "identity",
+#[utoipa::path(get, operation_id = "who_am_i", path = "/auth/session", tag = "identity",
     responses((status = 200, description = "The caller", body = api::WhoAmI), DataProblems))]
 pub(crate) async fn who(
     State(state): State<ApiState>,

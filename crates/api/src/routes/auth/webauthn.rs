@@ -23,7 +23,7 @@ use crate::state::ApiState;
 /// Begin to register a security key
 ///
 /// The answer is what `PublicKeyCredential.parseCreationOptionsFromJSON` takes. Who has a second factor gives it before adding another.
-#[utoipa::path(post, path = "/auth/second-factor/webauthn/registration/begin", tag = "identity", request_body = api::Nothing,
+#[utoipa::path(post, operation_id = "begin_key_registration", path = "/auth/second-factor/webauthn/registration/begin", tag = "identity", request_body = api::Nothing,
     responses((status = 200, description = "The challenge, good for five minutes, once", body = Object), SecondFactorProblems))]
 pub(crate) async fn begin_registration(
     State(state): State<ApiState>,
@@ -39,7 +39,7 @@ pub(crate) async fn begin_registration(
 }
 
 /// Register a security key
-#[utoipa::path(post, path = "/auth/second-factor/webauthn/registration/finish", tag = "identity", request_body = api::NewSecurityKey,
+#[utoipa::path(post, operation_id = "finish_key_registration", path = "/auth/second-factor/webauthn/registration/finish", tag = "identity", request_body = api::NewSecurityKey,
     responses((status = 200, description = "It is registered", body = api::Nothing), SecondFactorProblems))]
 pub(crate) async fn finish_registration(
     State(state): State<ApiState>,
@@ -60,7 +60,7 @@ pub(crate) async fn finish_registration(
 /// Begin to give a security key
 ///
 /// The answer is what `PublicKeyCredential.parseRequestOptionsFromJSON` takes.
-#[utoipa::path(post, path = "/auth/second-factor/webauthn/assertion/begin", tag = "identity", request_body = api::Nothing,
+#[utoipa::path(post, operation_id = "begin_key_assertion", path = "/auth/second-factor/webauthn/assertion/begin", tag = "identity", request_body = api::Nothing,
     responses((status = 200, description = "The challenge, good for five minutes, once", body = Object), SecondFactorProblems))]
 pub(crate) async fn begin_assertion(
     State(state): State<ApiState>,
@@ -76,7 +76,7 @@ pub(crate) async fn begin_assertion(
 /// Give a security key
 ///
 /// What is sensitive is then allowed for an hour.
-#[utoipa::path(post, path = "/auth/second-factor/webauthn/assertion/finish", tag = "identity", request_body = api::GivenSecurityKey,
+#[utoipa::path(post, operation_id = "finish_key_assertion", path = "/auth/second-factor/webauthn/assertion/finish", tag = "identity", request_body = api::GivenSecurityKey,
     responses((status = 200, description = "It is given", body = api::SecondFactorGiven), SecondFactorProblems))]
 pub(crate) async fn finish_assertion(
     State(state): State<ApiState>,
