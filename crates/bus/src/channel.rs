@@ -139,6 +139,12 @@ impl Feed {
         self.end.send_replace(End::Closed);
     }
 
+    /// Returns once the subscriptions have been told to end.
+    pub async fn closed(&self) {
+        // An error says that the sender is gone, and it is here.
+        self.end.subscribe().wait_for(|end| *end == End::Closed).await.ok();
+    }
+
     fn push(&self, page: Vec<StoredEvent>) {
         let Some(last) = page.last().and_then(|event| event.sequence) else { return };
         self.ring().push(page);

@@ -138,9 +138,15 @@ async fn sign_in(
         Ok((context, Subscription::open(&state, listener, slot, query).await?))
     };
     let late = || unknown(&format!("no message said who this is within {} s", SIGN_IN_TIMEOUT.as_secs()));
-    match timeout(SIGN_IN_TIMEOUT, entered).await.unwrap_or_else(|_| Err(late())) {
+    let entered = tokio::select! {
+        entered = timeout(SIGN_IN_TIMEOUT, entered) => {
+            entered.unwrap_or_else(|_| Err(late())).map_err(End::Problem)
+        }
+        () = state.feed().closed() => Err(End::Closing),
+    };
+    match entered {
         Ok((context, subscription)) => context::scope(context, run(socket, subscription)).await,
-        Err(problem) => close(socket, &End::Problem(problem), 0).await,
+        Err(end) => close(socket, &end, 0).await,
     }
 }
 

@@ -154,6 +154,7 @@ async fn a_stream_is_told_when_the_server_ends_and_goes_on_where_it_was() {
     served.numbering().await.number_all().await;
     let mut source = Source::open(served.addr, &ada.token, "?after=1", None).await;
     let socket = Socket::signed_in(served.addr, &ada.token, "?after=0").await;
+    let silent = Socket::open(served.addr, "", &[]).await.unwrap();
     assert_eq!(source.numbers(2).await, [1, 2]);
     let stopped = tokio::spawn(served.stop());
     let end = source.event().await.unwrap().data.unwrap();
@@ -162,6 +163,7 @@ async fn a_stream_is_told_when_the_server_ends_and_goes_on_where_it_was() {
         (Some("shutting-down"), Some("0000000000000000003"))
     );
     assert_eq!((source.block().await, socket.closed().await.0), (None, 1001));
+    assert_eq!(silent.closed().await.0, 1001, "whoever has yet to say who it is is told too");
     stopped.await.unwrap();
 }
 
