@@ -72,6 +72,10 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Gauge, "outbox_lag_events", Unit::Count, "Events that an outbox reader has yet to take, by stream and reader"),
     (Counter, "audit_rows_verified_total", Unit::Count, "Rows of the audit log that were recomputed"),
     (Gauge, "audit_log_broken", Unit::Count, "1 when a row of the audit log does not hold; told once the log was verified to its end, or to a break"),
+    // Who acts.
+    (Counter, "sign_ins_total", Unit::Count, "Sign-ins, by method and outcome: `accepted`, `failed`, or the problem"),
+    (Counter, "refreshes_total", Unit::Count, "Refresh tokens that came, by outcome; `session-over` many times may be a thief"),
+    (Counter, "second_factors_total", Unit::Count, "Second factors that were given, by kind and outcome"),
     // Leases, roles and the database.
     (Gauge, "lease_held", Unit::Count, "1 while this process has the lease"),
     (Gauge, "lease_holder", Unit::Count, "1 for the process that has the lease, 0 for those that had it"),

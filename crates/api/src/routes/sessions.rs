@@ -50,7 +50,7 @@ impl Filter for SessionFilter {
 
     fn read(fields: &mut Fields) -> Self {
         Self {
-            user_id: fields.take("user_id", |text| text.parse::<Uuid>()),
+            user_id: fields.take("user_id", str::parse::<Uuid>),
             with_those_over: fields.take("with_those_over", yes_or_no).unwrap_or(false),
         }
     }

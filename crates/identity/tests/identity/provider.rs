@@ -1,4 +1,4 @@
-//! A real OpenID Connect provider (`provider.mjs`), and a person with a browser at it.
+//! A real OpenID Connect provider (`provider.mjs`), and a person with a browser at it. The tests of the routes in `api` use it too.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) struct TestProvider {
 
 impl TestProvider {
     pub(crate) async fn start() -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../identity/tests/identity/provider.mjs");
         let mut child = Command::new("node")
             .arg(script)
             .arg(modules())

@@ -5,16 +5,35 @@ mod approvals;
 mod bodies;
 mod directory;
 mod keys;
+mod oidc;
+#[path = "../../../../identity/tests/identity/provider.rs"]
+#[allow(dead_code, reason = "these tests let the provider have no faults")]
+mod provider;
 mod second_factor;
 mod sessions;
 mod sign_in;
 mod tenancy;
+mod webauthn;
 
 use sqlx::AssertSqlSafe;
 
-use super::Api;
+use axum::Router;
+use plimsoll_store::Db;
+use plimsoll_store::idempotency::{KeyOptions, Keys};
+
+use super::{Api, services};
+use crate::routes::router_with;
+use crate::{ApiOptions, ApiState, Roles, Services, SignInOptions};
 
 impl Api {
+    /// Where people sign in like this.
+    async fn signing_in(db: Db, sign_in: SignInOptions) -> Self {
+        let (roles, keys) = (Roles::of("here:1"), Keys::new(db.clone(), "here:1", KeyOptions::default()));
+        let services = Services { sign_in, ..services(&db, keys, roles.clone()) };
+        let state = ApiState::new(services, ApiOptions::default());
+        Self { router: router_with(state.clone(), Router::new()), db, state, roles }
+    }
+
     /// What was put on record so far of this action, as text.
     async fn recorded(&self, action: &str) -> Vec<String> {
         let rows = "FROM audit_staging WHERE action = $1 ORDER BY staging_id";

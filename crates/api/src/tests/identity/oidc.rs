@@ -1,0 +1,110 @@
+//! Signing in at a provider, a real one, from the first redirect to the tokens.
+
+use std::collections::HashMap;
+
+use axum::body::Body;
+use axum::http::Request;
+use plimsoll_identity::oidc::Provider;
+use plimsoll_identity::{UserKind, external};
+use plimsoll_store::testing;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::super::people::sign_in;
+use super::super::{Answer, Api};
+use super::provider::{TestProvider, sign_in_there};
+use crate::SignInOptions;
+
+const COOKIE: &str = "__Host-plimsoll-sign-in=";
+
+/// An API whose tenant `acme` signs in at a provider, with a user whom its subject `ada` is.
+struct Site {
+    api: Api,
+    there: TestProvider,
+    tenant_id: Uuid,
+    user_id: Uuid,
+}
+
+async fn site() -> Site {
+    let (db, there, tenant_id) = (testing::db().await, TestProvider::start().await, Uuid::now_v7());
+    let provider = Provider::new(there.config(tenant_id)).unwrap();
+    let options = SignInOptions { providers: [("acme".to_owned(), provider)].into(), ..sign_in() };
+    let api = Api::signing_in(db, options).await;
+    let mut tx = api.db.begin_worker().await.unwrap();
+    plimsoll_identity::tenant::create(&mut tx, tenant_id, "acme").await.unwrap();
+    tx.commit().await.unwrap();
+    let user_id = api.user(tenant_id, UserKind::Person, &["accountant"]).await.user_id;
+    let mut tx = api.db.tenant_tx(&[tenant_id]).await.unwrap();
+    external::link(&mut tx, tenant_id, user_id, there.issuer(), "ada").await.unwrap();
+    tx.commit().await.unwrap();
+    Site { api, there, tenant_id, user_id }
+}
+
+impl Site {
+    /// Where the browser is sent, and the cookie that it is given.
+    async fn start(&self) -> (String, String) {
+        let answer = self.api.get("/auth/oidc/acme/start").await;
+        assert_eq!(answer.status.as_u16(), 303, "{}", answer.body);
+        let cookie = answer.headers["set-cookie"].to_str().unwrap().to_owned();
+        for word in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+            assert!(cookie.starts_with(COOKIE) && cookie.contains(word), "{word} in {cookie}");
+        }
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        (answer.headers["location"].to_str().unwrap().to_owned(), cookie)
+    }
+
+    async fn come_back(&self, query: &HashMap<String, String>, cookie: &str) -> Answer {
+        let query: String = query
+            .iter()
+            .map(|(name, value)| {
+                let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                format!("{name}={value}&")
+            })
+            .collect();
+        let request = Request::get(format!("/auth/oidc/callback?{query}")).header("cookie", cookie);
+        self.api.send(request.body(Body::empty()).unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn a_person_comes_back_from_the_provider_signed_in_once_and_in_the_same_browser() {
+    let site = site().await;
+    let (url, cookie) = site.start().await;
+    let query = sign_in_there(&url, "ada").await;
+    let stranger = site.come_back(&query, &site.start().await.1).await;
+    stranger.refused(401, "provider-sign-in-refused");
+    let tokens = site.come_back(&query, &format!("other=1; {cookie}")).await;
+    assert!(tokens.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    let tokens = tokens.expect(200);
+    let token = tokens["access_token"].as_str().unwrap();
+    let who = site.api.ask(Some(token), axum::http::Method::GET, "/auth/session", None).await.expect(200);
+    assert_eq!((&who["user_id"], &who["tenant_id"]), (&json!(site.user_id), &json!(site.tenant_id)));
+    let detail = site.come_back(&query, &cookie).await.refused(401, "provider-sign-in-refused");
+    assert!(detail.contains("already"), "{detail}");
+    let recorded = site.api.recorded("identity.sign_in").await;
+    assert!(recorded.len() == 1 && recorded[0].contains(site.there.issuer()), "{recorded:?}");
+    assert_eq!(site.api.recorded("identity.sign_in.refuse").await.len(), 2);
+}
+
+#[tokio::test]
+async fn whom_nobody_linked_is_turned_away_and_a_provider_that_is_away_says_try_again() {
+    let mut site = site().await;
+    let (url, cookie) = site.start().await;
+    let query = sign_in_there(&url, "mallory").await;
+    site.come_back(&query, &cookie).await.refused(403, "no-such-user");
+    let (url, cookie) = site.start().await;
+    let query = sign_in_there(&url, "ada").await;
+    site.there.kill().await;
+    let answer = site.come_back(&query, &cookie).await;
+    answer.refused(503, "provider-unavailable");
+    assert!(answer.headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_way_back_without_a_beginning_leads_nowhere() {
+    let api = Api::start().await;
+    api.get("/auth/oidc/acme/start").await.refused(404, "not-found");
+    api.get("/auth/oidc/callback").await.refused(400, "missing-parameter");
+    api.get("/auth/oidc/callback?state=a&state=b").await.refused(400, "invalid-parameter");
+    api.get("/auth/oidc/callback?state=a&code=b").await.refused(401, "provider-sign-in-refused");
+}
