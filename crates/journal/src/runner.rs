@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fold::{Fold, FoldError};
 use crate::repo::cursor::{self, Stopped};
-use crate::repo::to_i64;
+use crate::repo::{to_i64, to_u64};
 use crate::step::{StepOptions, step};
 use crate::tail::{End, Tail};
 
 /// About how many records a step takes.
 const MAX_STEP_RECORDS: usize = 40_000;
-/// How long a step gathers more records while the journal is being backfilled. Nobody waits for the effects of such a step, and of the
+/// How long a step gathers more records, at most, while the journal is being backfilled. Nobody waits for the effects of such a step, and of the
 /// rows that its records change time and again, each is then written once.
 const BACKFILL_LINGER: Duration = Duration::from_secs(2);
 /// A wake-up that was lost (another process's, while the listener reconnected) is made up for after this long.
@@ -96,9 +96,9 @@ impl<F: Fold> FoldRunner<F> {
             match step(&mut self.fold, &self.db, self.chain_id, options).await {
                 Ok(done) if done.records > 0 => {
                     cursor = done.cursor;
-                    let full = cursor + to_i64(MAX_STEP_RECORDS as u64);
+                    let from = Covered { seq: cursor, block_number: done.block_number.map_or(0, to_u64) };
                     tokio::select! {
-                        () = gathered(&mut end, full) => {}
+                        () = gathered(&mut end, from) => {}
                         () = cancel.cancelled() => {}
                         () = lease.lost().cancelled() => {}
                     }
@@ -150,12 +150,26 @@ impl<F: Fold> FoldRunner<F> {
     }
 }
 
-/// Until the journal has reached `seq`, or is not being backfilled (any more), or long enough.
-async fn gathered(end: &mut watch::Receiver<End>, seq: i64) {
-    let there = end.wait_for(|end| end.seq >= seq || !end.is_backfilling);
-    if tokio::time::timeout(BACKFILL_LINGER, there).await.is_err() {
+/// How far a fold has come.
+#[derive(Clone, Copy)]
+struct Covered {
+    seq: i64,
+    block_number: u64,
+}
+
+/// Until there is enough for the next step, or long enough.
+async fn gathered(end: &mut watch::Receiver<End>, from: Covered) {
+    if tokio::time::timeout(BACKFILL_LINGER, end.wait_for(|end| is_enough(*end, from))).await.is_err() {
         tracing::trace!("enough waited for a larger step");
     }
+}
+
+/// Whether a step takes what there is, or waits for more. At the head it never waits. In a backfill it waits for a full step; but where less than
+/// that is to come, for half of it, then for half of what is left, and so on: the last step, which runs when the backfill is over and
+/// nothing else does, is then a small one.
+fn is_enough(end: End, from: Covered) -> bool {
+    let is_full = end.seq - from.seq >= to_i64(MAX_STEP_RECORDS as u64);
+    is_full || end.block_number.saturating_sub(from.block_number) >= end.missing_blocks
 }
 
 /// Until there is more, or a moment passed, or there is no reason to wait.
@@ -261,40 +275,45 @@ pub async fn listen(db: &Db, tail: &Tail, cancel: &CancellationToken) -> Result<
 mod tests {
     use super::*;
 
-    /// How long gathering up to record 1,000 takes while a backfill adds `records` every `period`, `times` over, and then ends or (`stalls`) does not.
-    async fn gathering(records: i64, period: Duration, times: u32, stalls: bool) -> Duration {
-        let journal = watch::Sender::new(End { seq: 0, is_backfilling: true });
+    /// How long the gathering takes, from the beginning of a journal, while a backfill of `blocks` blocks brings one with so many records every
+    /// `period`, and stops after `times` of them.
+    async fn gathering(records: i64, blocks: u64, period: Duration, times: u64) -> Duration {
+        let journal = watch::Sender::new(End { seq: 0, block_number: 0, missing_blocks: blocks });
         let mut end = journal.subscribe();
         let growth = tokio::spawn(async move {
-            for left in (0..times).rev() {
+            for _ in 0..times.min(blocks) {
                 tokio::time::sleep(period).await;
                 journal.send_modify(|end| {
-                    *end = End { seq: end.seq + records, is_backfilling: stalls || left > 0 }
+                    *end = End {
+                        seq: end.seq + records,
+                        block_number: end.block_number + 1,
+                        missing_blocks: end.missing_blocks - 1,
+                    };
                 });
             }
             std::future::pending::<()>().await;
         });
         let began = tokio::time::Instant::now();
-        gathered(&mut end, 1_000).await;
+        gathered(&mut end, Covered { seq: 0, block_number: 0 }).await;
         growth.abort();
         began.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_of_a_backfill_waits_until_it_is_full_or_the_backfill_is_over_or_long_enough() {
-        let ms = Duration::from_millis;
-        assert_eq!(gathering(100, ms(50), 40, false).await, ms(500), "full");
-        assert_eq!(gathering(100, ms(50), 4, false).await, ms(200), "it was over");
-        assert_eq!(gathering(1, ms(100), 40, false).await, BACKFILL_LINGER, "it trickles");
-        assert_eq!(gathering(100, ms(50), 4, true).await, BACKFILL_LINGER, "its writer died");
-        assert_eq!(gathering(2_000, ms(50), 1, true).await, ms(50), "full at once");
+    async fn a_step_of_a_backfill_waits_for_a_full_one_or_for_half_of_what_is_left_or_long_enough() {
+        let (ms, full) = (Duration::from_millis, to_i64(MAX_STEP_RECORDS as u64));
+        assert_eq!(gathering(full / 10, 1_000, ms(50), 1_000).await, ms(500), "full");
+        assert_eq!(gathering(1, 10, ms(50), 10).await, ms(250), "half of it");
+        assert_eq!(gathering(1, 1, ms(50), 1).await, ms(50), "the last block");
+        assert_eq!(gathering(1, 1_000, ms(100), 1_000).await, BACKFILL_LINGER, "it trickles");
+        assert_eq!(gathering(1, 10, ms(50), 4).await, BACKFILL_LINGER, "its writer died");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_step_at_the_head_waits_for_nothing() {
-        let (_journal, mut end) = watch::channel(End { seq: 7, is_backfilling: false });
+        let (_journal, mut end) = watch::channel(End { seq: 7, block_number: 7, missing_blocks: 0 });
         let began = tokio::time::Instant::now();
-        gathered(&mut end, 1_000).await;
+        gathered(&mut end, Covered { seq: 7, block_number: 7 }).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

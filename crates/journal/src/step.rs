@@ -58,6 +58,8 @@ pub struct Step {
     pub records: usize,
     /// The fold's cursor after it.
     pub cursor: i64,
+    /// The last block that the fold covers after it, if it covers one.
+    pub block_number: Option<i64>,
     /// The fold is stopped and takes no record until an operator decides.
     pub stopped: bool,
 }
@@ -150,7 +152,7 @@ async fn take<F: Fold>(
     }
     let mut cursor = cursor::lock(tx, name, chain_id).await?;
     if cursor.stopped {
-        return Ok(Step { records: 0, cursor: cursor.seq, stopped: true });
+        return Ok(Step { records: 0, cursor: cursor.seq, block_number: cursor.block_number, stopped: true });
     }
     let mut records =
         match options.tail.and_then(|tail| tail.after(chain_id, cursor.seq, options.max_records)) {
@@ -165,7 +167,12 @@ async fn take<F: Fold>(
         if cursor.seq > end {
             return Err(FoldError::CursorPastEnd { fold: name, chain_id, cursor: cursor.seq, end }.into());
         }
-        return Ok(Step { records: 0, cursor: cursor.seq, stopped: false });
+        return Ok(Step {
+            records: 0,
+            cursor: cursor.seq,
+            block_number: cursor.block_number,
+            stopped: false,
+        });
     };
     let retracts = first.kind == JournalKind::Retract;
     if let Some((missing, record)) = (cursor.seq + 1..).zip(&records).find(|(seq, record)| record.seq != *seq)
@@ -183,7 +190,7 @@ async fn take<F: Fold>(
     }
     cursor.seq = last;
     cursor::advance(tx, name, chain_id, &cursor).await?;
-    Ok(Step { records: run, cursor: last, stopped: false })
+    Ok(Step { records: run, cursor: last, block_number: cursor.block_number, stopped: false })
 }
 
 /// About `limit` records after `after`, ending where a block ends: a block's records are contiguous and committed together, so only

@@ -13,22 +13,22 @@ use crate::record::Record;
 /// How many records of a chain are kept.
 const MAX_RECORDS: usize = 64_000;
 
-const BACKFILLING: &str = "backfilling";
-const FOLLOWING: &str = "following";
-
 /// Where a journal ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
     /// The last place.
     pub seq: i64,
-    /// Whether its writer is at a backfill and will add to it soon: blocks up to one that is announced as final are still to come.
-    pub is_backfilling: bool,
+    /// The last block that it covers.
+    pub block_number: u64,
+    /// The blocks that its writer, at a backfill, has still to bring up to the one that is announced as final; 0 at the head.
+    pub missing_blocks: u64,
 }
 
 impl End {
-    /// As other processes are told.
+    /// As other processes are told: `<chain>:<seq>:<block>:<missing blocks>`.
     pub(crate) fn announcement(self, chain_id: u64) -> String {
-        format!("{chain_id}:{}:{}", self.seq, if self.is_backfilling { BACKFILLING } else { FOLLOWING })
+        let Self { seq, block_number, missing_blocks } = self;
+        format!("{chain_id}:{seq}:{block_number}:{missing_blocks}")
     }
 
     /// What an [announcement](Self::announcement) says.
@@ -36,12 +36,9 @@ impl End {
         let mut parts = announcement.split(':');
         let chain_id = parts.next()?.parse().ok()?;
         let seq = parts.next()?.parse().ok()?;
-        let is_backfilling = match parts.next()? {
-            BACKFILLING => true,
-            FOLLOWING => false,
-            _ => return None,
-        };
-        parts.next().is_none().then_some((chain_id, Self { seq, is_backfilling }))
+        let block_number = parts.next()?.parse().ok()?;
+        let missing_blocks = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some((chain_id, Self { seq, block_number, missing_blocks }))
     }
 }
 
@@ -70,11 +67,9 @@ impl Tail {
         f(chains.entry(chain_id).or_default())
     }
 
-    /// Adds records that were just committed, and wakes the readers.
-    pub(crate) fn push(&self, chain_id: u64, records: Vec<Record>, is_backfilling: bool) {
-        let Some((first, last)) = records.first().map(|r| r.seq).zip(records.last().map(|r| r.seq)) else {
-            return;
-        };
+    /// Adds records that were just committed, with which the journal ends at `end`, and wakes the readers.
+    pub(crate) fn push(&self, chain_id: u64, records: Vec<Record>, end: End) {
+        let Some(first) = records.first().map(|r| r.seq) else { return };
         self.with(chain_id, |chain| {
             let contiguous = chain.batches.back().and_then(|b| b.last()).is_none_or(|r| r.seq + 1 == first);
             if !contiguous {
@@ -86,7 +81,7 @@ impl Tail {
             while chain.records > MAX_RECORDS && chain.batches.len() > 1 {
                 chain.records -= chain.batches.pop_front().map_or(0, |b| b.len());
             }
-            chain.end.send_replace(End { seq: last, is_backfilling });
+            chain.end.send_replace(end);
         });
     }
 
@@ -158,6 +153,10 @@ mod tests {
         .collect()
     }
 
+    fn ends_at(seq: i64) -> End {
+        End { seq, block_number: 1, missing_blocks: 0 }
+    }
+
     fn seqs(records: Option<Vec<Record>>) -> Option<Vec<i64>> {
         records.map(|records| records.iter().map(|r| r.seq).collect())
     }
@@ -165,8 +164,8 @@ mod tests {
     #[test]
     fn a_reader_within_the_tail_is_served_and_any_other_is_sent_to_the_database() {
         let tail = Tail::default();
-        tail.push(1, records(5..=7), false);
-        tail.push(1, records(8..=9), false);
+        tail.push(1, records(5..=7), ends_at(7));
+        tail.push(1, records(8..=9), ends_at(9));
         assert_eq!(seqs(tail.after(1, 3, 10)), None);
         assert_eq!(seqs(tail.after(1, 4, 10)), Some(vec![5, 6, 7, 8, 9]));
         assert_eq!(seqs(tail.after(1, 6, 1)), Some(vec![7]));
@@ -177,8 +176,8 @@ mod tests {
     #[test]
     fn a_gap_empties_the_tail() {
         let tail = Tail::default();
-        tail.push(1, records(1..=2), false);
-        tail.push(1, records(9..=9), false);
+        tail.push(1, records(1..=2), ends_at(2));
+        tail.push(1, records(9..=9), ends_at(9));
         assert_eq!(seqs(tail.after(1, 0, 10)), None);
         assert_eq!(seqs(tail.after(1, 8, 10)), Some(vec![9]));
     }
@@ -187,21 +186,21 @@ mod tests {
     fn readers_are_woken_by_what_is_new_only() {
         let tail = Tail::default();
         let mut end = tail.subscribe(1);
-        tail.push(1, records(1..=2), false);
+        tail.push(1, records(1..=2), ends_at(2));
         assert!(end.has_changed().unwrap());
-        assert_eq!(*end.borrow_and_update(), End { seq: 2, is_backfilling: false });
-        tail.announce(1, End { seq: 2, is_backfilling: true });
+        assert_eq!(*end.borrow_and_update(), ends_at(2));
+        tail.announce(1, ends_at(2));
         assert!(!end.has_changed().unwrap());
-        tail.announce(1, End { seq: 3, is_backfilling: true });
-        assert_eq!(*end.borrow_and_update(), End { seq: 3, is_backfilling: true });
+        tail.announce(1, ends_at(3));
+        assert_eq!(*end.borrow_and_update(), ends_at(3));
     }
 
     #[test]
     fn what_is_announced_is_what_is_heard() {
-        for end in [End { seq: 7, is_backfilling: true }, End { seq: 0, is_backfilling: false }] {
+        for end in [End { seq: 7, block_number: 5, missing_blocks: 9 }, End::default()] {
             assert_eq!(End::announced(&end.announcement(31_337)), Some((31_337, end)));
         }
-        for strange in ["", "1", "1:2", "1:2:perhaps", "1:2:following:3", "a:2:following"] {
+        for strange in ["", "1", "1:2", "1:2:3", "1:2:3:perhaps", "1:2:3:4:5", "a:2:3:4", "1:2:3:-4"] {
             assert_eq!(End::announced(strange), None, "{strange:?}");
         }
     }

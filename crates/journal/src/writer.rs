@@ -351,7 +351,7 @@ impl Writer {
             // What was taken back is read from the database, with its bodies.
             self.tail.announce(self.chain_id, end);
         } else {
-            self.tail.push(self.chain_id, records, end.is_backfilling);
+            self.tail.push(self.chain_id, records, end);
         }
         Ok(())
     }

@@ -39,12 +39,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Where the journal ends. It is being backfilled while it does not cover the block that was announced as final.
+    /// Where the journal ends. What it misses of the block that was announced as final is being backfilled.
     pub(super) fn end(&self) -> End {
-        let covered = self.head.map(|(number, _)| number);
-        let is_backfilling =
-            self.final_block.as_ref().is_some_and(|f| covered.is_none_or(|number| number < f.number));
-        End { seq: self.next_seq - 1, is_backfilling }
+        let block_number = self.head.map_or(0, |(number, _)| number);
+        let announced = self.final_block.as_ref().map_or(0, |block| block.number);
+        End { seq: self.next_seq - 1, block_number, missing_blocks: announced.saturating_sub(block_number) }
     }
 
     /// Reads it back, in the transaction that holds the chain's row.
