@@ -1,14 +1,21 @@
-//! Whatever is sent, nothing breaks: no 5xx but the 503 of a server that is busy or waits, and no panic, which would be a 500.
+//! Whatever is sent, and by whomever, nothing breaks: no 5xx but the 503 of a server that is busy or waits, and no panic, which would be a 500.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
+use plimsoll_identity::UserKind;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tower::ServiceExt;
 
-use super::Api;
+use super::super::Answer;
+use super::super::people::Person;
+use super::{Api, bearer};
 use crate::routes::DECLARATIONS;
 use crate::{ApiOptions, Rate, RateLimits};
 
@@ -38,8 +45,14 @@ const NAMES: &[&str] = &[
     "x-made-up",
 ];
 
+/// What stands for the administrator's own ids until they are known.
+const TENANT: &str = "@tenant@";
+const USER: &str = "@user@";
+
 #[derive(Clone, Debug)]
 struct Hostile {
+    /// With an administrator's token: what is sent gets as far as it can.
+    is_signed_in: bool,
     method: String,
     path: String,
     headers: Vec<(&'static str, Vec<u8>)>,
@@ -53,7 +66,9 @@ fn paths() -> impl Strategy<Value = String> {
         "[a-z0-9-]{1,12}",
         "(%[0-9A-F]{2}){1,6}",
         "[!-~&&[^?#]]{0,20}",
-        Just("..".to_owned())
+        Just("..".to_owned()),
+        Just(TENANT.to_owned()),
+        Just(USER.to_owned()),
     ];
     let query = prop_oneof![
         Just(String::new()),
@@ -105,9 +120,51 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..200),
         "\\{(\"(request_id|tenant_id|user_id|email|message|signature|name)\":(null|[0-9e.+-]{1,30}|\"[ -~&&[^\"\\\\]]{0,40}\"|\\[\\]),?){0,4}\\}?"
             .prop_map(String::into_bytes),
+        keyed(),
         (1_usize..2_000).prop_map(|depth| b"[".repeat(depth)),
         (60_000_usize..70_000).prop_map(|length| vec![b' '; length]),
     ]
+}
+
+/// A body with the three keys, and whatever else.
+fn keyed() -> impl Strategy<Value = Vec<u8>> {
+    let names = vec![
+        "name",
+        "display_name",
+        "label",
+        "kind",
+        "role",
+        "roles",
+        "scopes",
+        "permissions",
+        "status",
+        "address",
+        "chain_id",
+        "lifetime_days",
+        "reason",
+        "action",
+        "target",
+        "created_by",
+        "note",
+        "theme",
+        "limits",
+    ];
+    let value = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?[0-9]{1,30}",
+        "[0-9]{1,3}\\.[0-9]{1,3}e[0-9]{1,3}",
+        "\"(person|machine|agent|active|suspended|viewer|admin|identity\\.user\\.create)\"",
+        "\"(\\\\u0000|\\\\ud800|[ -~&&[^\"\\\\]]){0,40}\"",
+        "\\[(\"[a-z.]{0,12}\",){0,3}\"[a-z.]{0,12}\"\\]",
+        "\\{\"[a-z]{0,5}\":[0-9]{1,4}\\}",
+    ];
+    prop::collection::vec((prop::sample::select(names), value), 0..5).prop_map(|fields| {
+        let rest: String = fields.iter().map(|(name, value)| format!(",\"{name}\":{value}")).collect();
+        let request_id = uuid::Uuid::new_v4();
+        format!("{{\"request_id\":\"{request_id}\",\"tenant_id\":\"{TENANT}\",\"user_id\":\"{USER}\"{rest}}}")
+            .into_bytes()
+    })
 }
 
 fn hostile() -> impl Strategy<Value = Hostile> {
@@ -116,28 +173,49 @@ fn hostile() -> impl Strategy<Value = Hostile> {
         1 => "[A-Z]{1,20}",
     ];
     let headers = prop::collection::vec((prop::sample::select(NAMES.to_vec()), values()), 0..8);
-    (method, paths(), headers, bodies()).prop_map(|(method, path, headers, body)| Hostile {
-        method,
-        path,
-        headers,
-        body,
-    })
+    (any::<bool>(), method, paths(), headers, bodies()).prop_map(
+        |(is_signed_in, method, path, headers, body)| Hostile { is_signed_in, method, path, headers, body },
+    )
 }
 
 impl Hostile {
     /// `None` for what no HTTP parser lets through.
-    fn request(&self) -> Option<Request<Body>> {
-        let uri: Uri = self.path.parse().ok()?;
+    fn request(&self, admin: &Person) -> Option<Request<Body>> {
+        let named = |text: &str| {
+            text.replace(TENANT, &admin.tenant_id.to_string()).replace(USER, &admin.user_id.to_string())
+        };
+        let body = match std::str::from_utf8(&self.body) {
+            Ok(text) => named(text).into_bytes(),
+            Err(_) => self.body.clone(),
+        };
+        let uri: Uri = named(&self.path).parse().ok()?;
         let mut request = Request::builder()
             .method(Method::from_bytes(self.method.as_bytes()).ok()?)
             .uri(uri)
-            .body(Body::from(self.body.clone()))
+            .body(Body::from(body))
             .ok()?;
         for (name, value) in &self.headers {
             request.headers_mut().append(HeaderName::from_static(name), HeaderValue::from_bytes(value).ok()?);
         }
+        if self.is_signed_in {
+            let token = HeaderValue::try_from(bearer(&admin.token)).ok()?;
+            request.headers_mut().insert(AUTHORIZATION, token);
+            request.headers_mut().entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        }
         Some(request)
     }
+}
+
+/// The answer; `None` for one without an end, a stream.
+async fn answered(api: &Api, request: Request<Body>) -> Option<Answer> {
+    let response = api.router.clone().oneshot(request).await.unwrap();
+    let is_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "text/event-stream");
+    if is_stream {
+        return None;
+    }
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    Some(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 #[test]
@@ -150,16 +228,20 @@ fn nothing_that_is_sent_breaks_anything() {
         cors_origins: vec!["https://console.example".parse().unwrap()],
         ..ApiOptions::default()
     };
-    let api = runtime.block_on(async {
+    let (api, admin) = runtime.block_on(async {
         let api = Api::start_with(options, Router::new()).await;
         api.seed(super::super::CHAIN).chain(100, 95, 90).await;
-        api
+        let tenant_id = api.tenant_named("acme").await;
+        let admin = api.person(tenant_id, UserKind::Person, &["admin"]).await;
+        (api, admin)
     });
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    let seen = RefCell::new(BTreeSet::new());
     let outcome = runner.run(&hostile(), |hostile| {
-        let Some(request) = hostile.request() else { return Ok(()) };
-        let answer = runtime.block_on(api.send(request));
+        let Some(request) = hostile.request(&admin) else { return Ok(()) };
+        let Some(answer) = runtime.block_on(answered(&api, request)) else { return Ok(()) };
         let status = answer.status.as_u16();
+        seen.borrow_mut().insert(status);
         prop_assert!(status < 500 || status == 503, "{status}: {}", answer.body);
         prop_assert!(answer.headers.contains_key("x-request-id"));
         if status >= 400 && hostile.method != "HEAD" {
@@ -169,4 +251,9 @@ fn nothing_that_is_sent_breaks_anything() {
         Ok(())
     });
     outcome.unwrap();
+    let seen = seen.into_inner();
+    assert!(
+        [200, 400, 401, 404, 405].iter().all(|status| seen.contains(status)),
+        "it went everywhere: {seen:?}"
+    );
 }
