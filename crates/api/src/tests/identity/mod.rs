@@ -27,7 +27,7 @@ use crate::{ApiOptions, ApiState, Roles, Services, SignInOptions};
 
 impl Api {
     /// Where people sign in like this.
-    async fn signing_in(db: Db, sign_in: SignInOptions) -> Self {
+    fn signing_in(db: Db, sign_in: SignInOptions) -> Self {
         let (roles, keys) = (Roles::of("here:1"), Keys::new(db.clone(), "here:1", KeyOptions::default()));
         let services = Services { sign_in, ..services(&db, keys, roles.clone()) };
         let state = ApiState::new(services, ApiOptions::default());

@@ -29,7 +29,7 @@ async fn site() -> Site {
     let (db, there, tenant_id) = (testing::db().await, TestProvider::start().await, Uuid::now_v7());
     let provider = Provider::new(there.config(tenant_id)).unwrap();
     let options = SignInOptions { providers: [("acme".to_owned(), provider)].into(), ..sign_in() };
-    let api = Api::signing_in(db, options).await;
+    let api = Api::signing_in(db, options);
     let mut tx = api.db.begin_worker().await.unwrap();
     plimsoll_identity::tenant::create(&mut tx, tenant_id, "acme").await.unwrap();
     tx.commit().await.unwrap();
