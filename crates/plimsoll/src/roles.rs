@@ -232,3 +232,30 @@ async fn retain(db: Db, leases: Leases, audit_days: u32, cancel: CancellationTok
     lease.release().await.map_err(|error| may_pass(&error))?;
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_of_identity_is_long_over_is_swept_until_none_is_left() {
+        let db = plimsoll_store::testing::db().await;
+        sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES (gen_random_uuid(), 'acme')")
+            .execute(db.worker())
+            .await
+            .unwrap();
+        // More than one sweep takes, and one that is still good.
+        sqlx::query(
+            "INSERT INTO sign_in_nonces (nonce, tenant_id, expires_at)
+             SELECT 'nonce' || lpad(n::text, 8, '0'), tenant_id, now() + CASE n WHEN 0 THEN interval '1 min' ELSE interval '-31 days' END
+             FROM tenants, generate_series(0, 2500) n",
+        )
+        .execute(db.worker())
+        .await
+        .unwrap();
+        sweep_identity(&db, &CancellationToken::new()).await.unwrap();
+        let left: Vec<String> =
+            sqlx::query_scalar("SELECT nonce FROM sign_in_nonces").fetch_all(db.worker()).await.unwrap();
+        assert_eq!(left, ["nonce00000000"]);
+    }
+}

@@ -2,11 +2,13 @@
 
 use axum::http::Method;
 use plimsoll_identity::UserKind;
+use plimsoll_store::testing;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::super::people::Person;
+use super::super::people::{Person, sign_in};
 use super::super::{Answer, Api};
+use crate::SignInOptions;
 
 /// The code that an app shows for a seed, so many steps from now.
 fn code(seed: &Value, steps: i64) -> String {
@@ -82,4 +84,14 @@ async fn wrong_codes_are_counted_and_lock() {
     }
     let detail = give(&api, &person, "confirm", &code(&seed, 0)).await.refused(403, "second-factor-refused");
     assert!(detail.contains("too many"), "{detail}");
+}
+
+#[tokio::test]
+async fn without_a_sealing_key_nobody_sets_up_a_code_app_and_is_told_why() {
+    let api = Api::signing_in(testing::db().await, SignInOptions { sealer: None, ..sign_in() });
+    let tenant_id = api.tenant_named("acme").await;
+    let person = api.person(tenant_id, UserKind::Person, &["viewer"]).await;
+    let answer = enroll(&api, &person).await;
+    answer.refused(409, "not-configured");
+    assert!(answer.json()["remedy"].as_str().unwrap().contains("seal_key_file"), "{}", answer.body);
 }

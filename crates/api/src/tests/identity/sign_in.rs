@@ -1,13 +1,16 @@
 //! Signing in with a wallet: once, here, now, at the tenant that was asked for.
 
 use axum::http::Method;
-use plimsoll_identity::UserKind;
-use plimsoll_identity::directory;
+use plimsoll_identity::password::{self, PasswordFile};
+use plimsoll_identity::sign_in::Registration;
+use plimsoll_identity::{UserKind, UserStatus, directory};
+use plimsoll_store::testing;
 use serde_json::json;
 use time::Duration;
 
-use super::super::people::{CHAINS, Message, Wallet};
+use super::super::people::{CHAINS, Message, Wallet, sign_in};
 use super::super::{Answer, Api};
+use crate::SignInOptions;
 
 const TENANT: &str = "acme";
 
@@ -135,4 +138,46 @@ async fn the_public_keys_verify_what_was_signed() {
     let here = api.state.authenticator().tokens().keys().current();
     assert_eq!(keys["keys"][0]["kid"], here.signing_id());
     assert!(!answer.body.contains("\"d\""), "no private half");
+}
+
+#[tokio::test]
+async fn an_operator_signs_in_with_the_password_of_the_file_and_with_no_other() {
+    let db = testing::db().await;
+    let house = Api::signing_in(db.clone(), sign_in());
+    let tenant_id = house.tenant_named(TENANT).await;
+    let user_id = house.user(tenant_id, UserKind::Person, &["operator"]).await.user_id;
+    let hash = password::hash(&"correct horse battery".into()).unwrap();
+    let passwords = Some(PasswordFile::parse(&format!("ada:{tenant_id}:{user_id}:{hash}")).unwrap());
+    let api = Api::signing_in(db, SignInOptions { passwords, ..sign_in() });
+    let login = async |name: &str, password: &str| {
+        let body = json!({ "method": "password", "login": name, "password": password });
+        api.ask(None, Method::POST, "/auth/login", Some(&body)).await
+    };
+    let tokens = login("ada", "correct horse battery").await.expect(200);
+    let who = api.ask(tokens["access_token"].as_str(), Method::GET, "/auth/session", None).await.expect(200);
+    assert_eq!(who["user_id"], json!(user_id));
+    for (name, password) in [("ada", "wrong horse battery"), ("bob", "correct horse battery")] {
+        login(name, password).await.refused(401, "wrong-credentials");
+    }
+    let suspended = UserStatus::Suspended;
+    let mut tx = api.db.tenant_tx(&[tenant_id]).await.unwrap();
+    directory::set_status(&mut tx, tenant_id, user_id, suspended).await.unwrap();
+    tx.commit().await.unwrap();
+    login("ada", "correct horse battery").await.refused(403, "suspended");
+    assert!(!api.held("audit_staging").await.contains("horse"));
+}
+
+#[tokio::test]
+async fn where_registration_is_open_a_new_wallet_becomes_a_user_who_waits_for_review() {
+    let registration = Registration::Open(UserStatus::PendingReview);
+    let api = Api::signing_in(testing::db().await, SignInOptions { registration, ..sign_in() });
+    api.tenant_named(TENANT).await;
+    let wallet = Wallet::new(1);
+    let text = Message::of(wallet.address(), &api.nonce(TENANT).await).text();
+    let tokens = login(&api, TENANT, &wallet, &text).await.expect(200);
+    let token = tokens["access_token"].as_str();
+    let who = api.ask(token, Method::GET, "/auth/session", None).await.expect(200);
+    assert_eq!((&who["status"], &who["permissions"]), (&json!("pending_review"), &json!([])));
+    let detail = api.ask(token, Method::GET, "/api/v1/approvals", None).await.refused(403, "forbidden");
+    assert!(detail.contains("under review"), "{detail}");
 }
