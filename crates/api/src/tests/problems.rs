@@ -34,13 +34,11 @@ async fn the_bodies_of_problems_change_only_on_purpose() {
         let answer = api.get(&path).await;
         assert_eq!(answer.headers["x-request-id"], REQUEST_ID);
         assert_eq!(answer.headers["content-type"], "application/problem+json");
-        insta::assert_json_snapshot!(name, answer.json());
+        insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!(name, answer.json()); });
     }
     let fresh = Api::start().await;
-    insta::assert_json_snapshot!(
-        "not_synced",
-        fresh.get(&format!("/api/v1/positions?user={}", text(7))).await.json()
-    );
+    let not_synced = fresh.get(&format!("/api/v1/positions?user={}", text(7))).await.json();
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("not_synced", not_synced); });
 }
 
 #[tokio::test]
@@ -50,7 +48,7 @@ async fn a_wrong_method_is_told_which_are_right() {
         Request::post("/api/v1/positions").header("x-request-id", REQUEST_ID).body(Body::empty()).unwrap();
     let answer = api.send(request).await;
     assert_eq!((answer.status.as_u16(), answer.headers["allow"].to_str().unwrap()), (405, "GET,HEAD"));
-    insta::assert_json_snapshot!("method_not_allowed", answer.json());
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("method_not_allowed", answer.json()); });
 }
 
 #[tokio::test]
@@ -58,7 +56,7 @@ async fn a_panic_is_a_problem_that_keeps_the_secrets_of_the_house() {
     let api = Api::start_with(ApiOptions::default(), Router::<ApiState>::new().route("/bug", get(bug))).await;
     let problem = api.problem("/bug", 500, "internal").await;
     assert!(!problem.to_string().contains("secret"));
-    insta::assert_json_snapshot!("internal", problem);
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("internal", problem); });
 }
 
 #[tokio::test]
@@ -67,7 +65,7 @@ async fn a_request_that_takes_too_long_is_given_up() {
     let api = Api::start_with(options, Router::<ApiState>::new().route("/never", get(never))).await;
     let answer = api.get("/never").await;
     assert_eq!((answer.status.as_u16(), answer.headers["retry-after"].to_str().unwrap()), (503, "2"));
-    insta::assert_json_snapshot!("timed_out", answer.json());
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("timed_out", answer.json()); });
 }
 
 #[tokio::test]
@@ -86,7 +84,8 @@ async fn one_request_too_many_is_told_to_come_back_while_probes_are_answered() {
         async move { api.get("/slow").await.status }
     });
     entered.notified().await;
-    insta::assert_json_snapshot!("overloaded", api.problem("/api/v1/chains", 503, "overloaded").await);
+    let overloaded = api.problem("/api/v1/chains", 503, "overloaded").await;
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("overloaded", overloaded); });
     assert_eq!(api.get("/healthz").await.status.as_u16(), 200);
     leave.notify_one();
     assert_eq!(first.await.unwrap().as_u16(), 200);
@@ -114,7 +113,7 @@ async fn a_database_that_is_gone_is_said_so_and_worth_a_retry() {
     }
     let answer = api.get(&format!("/api/v1/positions?user={}", text(7))).await;
     assert_eq!(answer.headers["retry-after"], "2");
-    insta::assert_json_snapshot!("database_unavailable", answer.json());
+    insta::with_settings!({ sort_maps => true }, { insta::assert_json_snapshot!("database_unavailable", answer.json()); });
 }
 
 #[tokio::test]
