@@ -4,15 +4,18 @@ use axum::http::StatusCode;
 use plimsoll_types::api;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::Type;
+use utoipa::openapi::schema::{AdditionalProperties, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, ObjectBuilder, OpenApi as OpenApiDocument, Ref, RefOr, Required};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use crate::gateway::{Access, Declaration, KeyPolicy, WriteMethod};
 use crate::problem::ProblemKind;
+use crate::routes::{
+    DECLARATIONS, audit, chains, events, health, metrics, openapi as document, positions, ready, story,
+    streams,
+};
 use crate::routes::{approvals, auth, keys, roles, sessions, tenants, users};
-use crate::routes::{DECLARATIONS, audit, chains, events, health, metrics, openapi as document, positions, ready, story, streams};
 
 /// Of RFC 9457.
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -120,9 +123,51 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     for declaration in DECLARATIONS.iter() {
         if let Some(operation) = operation(&mut document, declaration) {
             guarded(operation, declaration);
+            say_no_empty_parameter(operation);
         }
     }
+    for schema in document.components.iter_mut().flat_map(|components| components.schemas.values_mut()) {
+        close_variants(schema);
+    }
     document
+}
+
+/// A parameter that is given has a value ([`crate::query`]).
+fn say_no_empty_parameter(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(Parameter {
+            parameter_in: ParameterIn::Query,
+            schema: Some(RefOr::T(Schema::Object(schema))),
+            ..
+        }) = parameter
+            && schema.enum_values.is_none()
+            && schema.min_length.is_none()
+            && is_text(&schema.schema_type)
+        {
+            schema.min_length = Some(1);
+        }
+    }
+}
+
+fn is_text(kind: &SchemaType) -> bool {
+    match kind {
+        SchemaType::Type(kind) => *kind == Type::String,
+        SchemaType::Array(kinds) => kinds.contains(&Type::String),
+        SchemaType::AnyValue => false,
+    }
+}
+
+/// The variants of a tagged body refuse what they do not know, and serde's attribute on the whole does not tell them so.
+fn close_variants(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::OneOf(variants)) = schema else { return };
+    for variant in &mut variants.items {
+        if let RefOr::T(Schema::Object(object)) = variant
+            && object.additional_properties.is_none()
+            && !object.properties.is_empty()
+        {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
 }
 
 fn operation<'a>(document: &'a mut OpenApiDocument, declaration: &Declaration) -> Option<&'a mut Operation> {

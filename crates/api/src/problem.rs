@@ -260,13 +260,12 @@ impl ProblemKind {
             | Self::WrongCredentials
             | Self::SessionOver
             | Self::ProviderSignInRefused => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::SecondFactorRequired
+            Self::Forbidden
+            | Self::SecondFactorRequired
             | Self::NoSuchUser
             | Self::Suspended
             | Self::SecondFactorRefused => StatusCode::FORBIDDEN,
-            Self::RequestInFlight
-            | Self::Conflict
-            | Self::NotConfigured => StatusCode::CONFLICT,
+            Self::RequestInFlight | Self::Conflict | Self::NotConfigured => StatusCode::CONFLICT,
             Self::ResponseWithheld => StatusCode::GONE,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound | Self::UnknownChain => StatusCode::NOT_FOUND,
@@ -344,27 +343,37 @@ impl ProblemKind {
             Self::TooManyRequests => "wait for as long as `Retry-After` says",
             Self::InvalidBody => "send what `/docs` describes for this path, as JSON",
             Self::UnsupportedMediaType => "send JSON, with `Content-Type: application/json`",
-            Self::MissingKey => "send `request_id`, `tenant_id` and `user_id` in the body, the latter two as `/auth/session` gives them",
+            Self::MissingKey => {
+                "send `request_id`, `tenant_id` and `user_id` in the body, the latter two as `/auth/session` gives them"
+            }
             Self::Conflict => "look at what there is, and ask for what can be done",
             Self::NotConfigured => "ask whoever runs this server to set it up, or use another way",
             Self::MalformedSignIn => "sign a message as EIP-4361 has it, with what `/auth/nonce` gave",
-            Self::WrongDomain => "sign a message for the domain that `/auth/nonce` gave. If your wallet showed another, somebody may be passing on what you sign elsewhere",
+            Self::WrongDomain => {
+                "sign a message for the domain that `/auth/nonce` gave. If your wallet showed another, somebody may be passing on what you sign elsewhere"
+            }
             Self::WrongUri => "sign a message for the URI that `/auth/nonce` gave",
             Self::WrongChain => "sign a message for one of the chains that `/auth/nonce` gave",
             Self::MessageExpired => "ask for a new nonce and sign again",
             Self::MessageNotYetValid => "set the clock of the device that made the message, and sign again",
             Self::WrongSignature => "sign with the wallet of the address that the message names",
             Self::NonceUnknown => "ask `/auth/nonce` for one, and sign a message with it",
-            Self::NonceUsed => "ask for a new nonce and sign again; if the answer to the first sign-in was lost, so",
+            Self::NonceUsed => {
+                "ask for a new nonce and sign again; if the answer to the first sign-in was lost, so"
+            }
             Self::OtherTenantsNonce => "ask for a nonce for the tenant that you want to sign in to",
             Self::NoSuchUser => "ask an administrator of the tenant to link it to your user",
             Self::Suspended => "ask an administrator of the tenant",
             Self::WrongCredentials => "try again, or sign in by another way",
             Self::SessionOver => "sign in again",
-            Self::SecondFactorRefused => "wait for the next code and give that; the clock of the device must be right",
+            Self::SecondFactorRefused => {
+                "wait for the next code and give that; the clock of the device must be right"
+            }
             Self::WalletUnavailable => "try again soon; it is neither a yes nor a no",
             Self::ProviderUnavailable => "try again soon; it is neither a yes nor a no",
-            Self::ProviderSignInRefused => "begin again at `/auth/oidc/{provider}/start`, and come back in the same browser",
+            Self::ProviderSignInRefused => {
+                "begin again at `/auth/oidc/{provider}/start`, and come back in the same browser"
+            }
         }
     }
 

@@ -16,8 +16,8 @@ use crate::fresh::FreshnessLimits;
 use crate::gateway::{Gate, RateLimits};
 use crate::metrics::Collector;
 use crate::roles::Roles;
-use crate::sign_in::SignInOptions;
 use crate::routes::{StreamOptions, Streams};
+use crate::sign_in::SignInOptions;
 
 /// What an operator may set.
 #[derive(Clone, Debug)]

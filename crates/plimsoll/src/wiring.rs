@@ -7,18 +7,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_api::{ApiOptions, BindError, FreshLimits, FreshnessLimits, Listeners, SignInOptions, StreamOptions, Tls, TlsFiles, Wallets};
+use plimsoll_api::{
+    ApiOptions, BindError, FreshLimits, FreshnessLimits, Listeners, SignInOptions, StreamOptions, Tls,
+    TlsFiles, Wallets,
+};
 use plimsoll_chain::abi::{self, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Rpc, transport};
+use plimsoll_identity::keys::{KeyDirectory, Keys, SIGNING_FILE, generate_pem};
 use plimsoll_identity::oidc::{self, ProviderConfig, Provisioning, SecondFactorPolicy};
 use plimsoll_identity::password::PasswordFile;
 use plimsoll_identity::seal::Sealer;
 use plimsoll_identity::siwe::Expectations;
+use plimsoll_identity::token::Tokens;
 use plimsoll_identity::webauthn::RelyingParty;
 use plimsoll_identity::{Authenticator, UserStatus};
-use plimsoll_identity::keys::{KeyDirectory, Keys, SIGNING_FILE, generate_pem};
-use plimsoll_identity::token::Tokens;
 use plimsoll_ingest::IngestConfig;
 use plimsoll_store::Db;
 use secrecy::{ExposeSecret, SecretString};
@@ -172,7 +175,10 @@ pub(crate) fn sign_in(loaded: &Loaded, config: &Config) -> Result<SignInOptions,
             Some(file.map_err(|error| Failure::usage(chain_of(&error)).at(loaded, origin))?)
         }
     };
-    let host = domain.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(domain, |(host, _)| host);
+    let host = domain
+        .rsplit_once(':')
+        .filter(|(_, port)| port.parse::<u16>().is_ok())
+        .map_or(domain, |(host, _)| host);
     Ok(SignInOptions {
         expectations: Expectations {
             domain: domain.to_owned(),

@@ -57,7 +57,10 @@ pub(crate) async fn authenticate(
     let mut response = match enter(&state, gate, client, &mut request, &mut asked).await {
         Ok(context) => {
             let extensions = request.extensions_mut();
-            extensions.insert(context.clone());
+            // A key's scope is its caller: nobody has none.
+            if extensions.get::<Caller>().is_some() {
+                extensions.insert(context.clone());
+            }
             extensions.insert(client);
             extensions.insert(Arc::clone(gate));
             context::scope(context, next.run(request)).await

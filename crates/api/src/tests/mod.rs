@@ -12,9 +12,9 @@ mod positions;
 mod problems;
 mod seed;
 mod served;
-mod tenancy;
 mod story;
 mod streams;
+mod tenancy;
 
 use std::sync::OnceLock;
 
@@ -51,7 +51,14 @@ fn tokens() -> Tokens {
 
 fn services(db: &Db, keys: Keys, roles: Roles) -> Services {
     let authenticator = Authenticator::new(db.clone(), tokens());
-    Services { db: db.clone(), authenticator, sign_in: people::sign_in(), keys, prometheus: recorder(), roles }
+    Services {
+        db: db.clone(),
+        authenticator,
+        sign_in: people::sign_in(),
+        keys,
+        prometheus: recorder(),
+        roles,
+    }
 }
 
 /// The API over a database of its own.

@@ -26,7 +26,9 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use self::digest::{CanonicalError, canonical, row_digest};
-pub use self::read::{Filter, PAGE_MAX_ROWS, Page, Recorded, SCAN_ROWS, by_request, page, page_back, waiting};
+pub use self::read::{
+    Filter, PAGE_MAX_ROWS, Page, Recorded, SCAN_ROWS, by_request, page, page_back, waiting,
+};
 pub use self::verify::{AuditReport, Break, VerifyError, verify};
 pub use self::watch::Watch;
 use crate::event::to_micros;

@@ -50,7 +50,10 @@ async fn a_refresh_token_that_comes_twice_ends_its_family_and_no_other() {
     let (first, other) = (open(&house, &tokens, &user).await, open(&house, &tokens, &user).await);
     let second = refresh(&house, &tokens, &first.refresh_token).await.unwrap();
     let reused = refresh(&house, &tokens, &first.refresh_token).await.unwrap_err();
-    assert!(matches!(reused, RefreshRefusal::Reused { tenant_id, .. } if tenant_id == house.tenant_id), "{reused:?}");
+    assert!(
+        matches!(reused, RefreshRefusal::Reused { tenant_id, .. } if tenant_id == house.tenant_id),
+        "{reused:?}"
+    );
     assert_eq!(refresh(&house, &tokens, &second.refresh_token).await.unwrap_err(), RefreshRefusal::Revoked);
     let refused = auth.authenticate(second.access_token.expose_secret(), None).await;
     assert!(matches!(refused, Err(AuthError::SessionOver)));

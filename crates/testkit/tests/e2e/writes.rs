@@ -63,10 +63,13 @@ async fn no_acknowledged_write_is_lost_or_doubled_while_postgres_is_killed_twice
     let mut house = House::new(&world, Settings { storage: Storage::Private, ..Settings::default() }).await;
     house.start();
     house.catches_up(&world).await;
-    let user = admin(&house, &["users", "create", "--name", "writer", "--kind", "machine", "--role", "operator"]).await;
+    let user =
+        admin(&house, &["users", "create", "--name", "writer", "--kind", "machine", "--role", "operator"])
+            .await;
     let user_id = user["target_id"].as_str().unwrap();
     let scopes = "approvals:request,retry:request";
-    let issued = admin(&house, &["keys", "issue", "--user", user_id, "--label", "writer", "--scopes", scopes]).await;
+    let issued =
+        admin(&house, &["keys", "issue", "--user", user_id, "--label", "writer", "--scopes", scopes]).await;
     let token = issued["key"].as_str().unwrap();
     let tenants = admin(&house, &["tenants", "list"]).await;
     let keys = json!({"tenant_id": tenants[0]["tenant_id"], "user_id": user_id});

@@ -24,8 +24,8 @@ pub use identity::{
     UserStatus, Users,
 };
 pub use identity_auth::{
-    GivenSecurityKey, NewNonce, NewSecurityKey, Nonce, Nothing, Refresh, SecondFactorGiven, Secret, SignIn, SignInMethod, SignOut, SignedOut, Tokens,
-    TotpCode, TotpEnrolment, WhoAmI,
+    GivenSecurityKey, NewNonce, NewSecurityKey, Nonce, Nothing, Refresh, SecondFactorGiven, Secret, SignIn,
+    SignInMethod, SignOut, SignedOut, Tokens, TotpCode, TotpEnrolment, WhoAmI,
 };
 pub use identity_keys::{
     ApiKey, ApiKeys, IssuedApiKey, NewApiKey, NewTenantConfig, Rotation, Session, Sessions, TenantConfig,
