@@ -114,10 +114,13 @@ impl Lane {
             }
             Self::Unit => {
                 let anvil = setup::for_tests(workspace)?;
-                process::run(
-                    cargo(&["test", "--workspace", "--lib", "--bins"]).env("PLIMSOLL_ANVIL", &anvil),
-                )?;
-                process::run(cargo(&["test", "--workspace", "--doc"]).env("PLIMSOLL_ANVIL", &anvil))
+                let modules = setup::node::modules(workspace)?;
+                for what in [&["--lib", "--bins"][..], &["--doc"]] {
+                    let mut test = cargo(&["test", "--workspace"]);
+                    test.args(what).env("PLIMSOLL_ANVIL", &anvil).env("PLIMSOLL_NODE_MODULES", &modules);
+                    process::run(&mut test)?;
+                }
+                Ok(())
             }
             Self::Integration => {
                 let anvil = setup::for_tests(workspace)?;

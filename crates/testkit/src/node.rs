@@ -36,7 +36,7 @@ pub enum NodeError {
         /// The node's text.
         message: String,
         /// The error's data, where it carries some: an `eth_call`'s revert bytes.
-        data: Option<Value>,
+        data: Option<Box<Value>>,
     },
     /// The answer is not what the method returns.
     #[error("{method}: the node's answer cannot be read: {reason}: {answer}")]
@@ -149,7 +149,7 @@ impl Node {
                 method: method.into(),
                 code: error["code"].as_i64().unwrap_or_default(),
                 message: error["message"].as_str().unwrap_or_default().into(),
-                data: error.get("data").cloned(),
+                data: error.get("data").cloned().map(Box::new),
             });
         }
         match answer.get_mut("result") {

@@ -76,7 +76,7 @@ pub(super) async fn writes(store: &Store) -> Result<(Vec<Duration>, Vec<Duration
                 method: "POST".into(),
                 route: "/api/v1/things".into(),
             },
-            key: Key::explicit(&format!("bench-{number}"))?,
+            key: Key::explicit(format!("bench-{number}"))?,
             fingerprint: Fingerprint::of(&Asked {
                 method: "POST",
                 path: "/api/v1/things",
