@@ -11,7 +11,7 @@
 //!   a problem's body, so no path can forget the request's id.
 //! - *A request costs a bounded amount*: of time, of rows looked at ([`limits`]), of connections and of bytes read.
 //! - *Pages are stable*: a cursor is a key, not an offset. While rows are added, a walk sees each row that was there once.
-//! - *It is known who asks*, and nobody does what they may not: [`gateway`].
+//! - *It is known who asks*, and nobody does what they may not: `gateway`.
 //! - *A write that is sent again is not done again*, and none is without its entry in the audit: [`idempotency`].
 //!
 //! **Why no route can cross tenants.** What belongs to a tenant is read as the app role, under forced row-level security, in a transaction that

@@ -1,6 +1,6 @@
 //! Routes that change something, and the keys under which they do it once. What a client is promised is in `docs/idempotency.md`.
 //!
-//! A route that changes something is made by [`Routes::write`](crate::gateway::Routes::write). Its handler gets an [`Execution`] and gives back an
+//! A route that changes something is made by `gateway::Routes::write`. Its handler gets an [`Execution`] and gives back an
 //! [`Answered`], and there are two ways from one to the other:
 //!
 //! - [`Execution::begin_effects`] opens a transaction for the effects, which [`Effect::commit`] ends together with key and answer. Effects outside

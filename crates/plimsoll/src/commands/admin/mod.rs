@@ -1,6 +1,6 @@
 //! `plimsoll admin`: the directory, the keys, the sessions, the audit log, for whoever runs the server.
 //!
-//! A leaf that changes something does so through [`change::Admin::change`] and in no other way: that is where the transaction is begun, the audit
+//! A leaf that changes something does so through `Admin::change` (`change.rs`) and in no other way: that is where the transaction is begun, the audit
 //! entry is written into it, and either both are committed or neither. A test runs every leaf that there is, and compares the whole database
 //! before and after: one that reads leaves it as it was, one that writes leaves one audit entry more, and with `--dry-run` nothing.
 //!
