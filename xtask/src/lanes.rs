@@ -116,7 +116,7 @@ impl Lane {
                 let anvil = setup::for_tests(workspace)?;
                 let modules = setup::node::modules(workspace)?;
                 for what in [&["--lib", "--bins"][..], &["--doc"]] {
-                    let mut test = cargo(&["test", "--workspace"]);
+                    let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
                     test.args(what).env("PLIMSOLL_ANVIL", &anvil).env("PLIMSOLL_NODE_MODULES", &modules);
                     process::run(&mut test)?;
                 }
@@ -127,7 +127,7 @@ impl Lane {
                 let modules = setup::node::modules(workspace)?;
                 let schemathesis = setup::python::schemathesis(workspace)?;
                 process::run(
-                    cargo(&["test", "--workspace", "--test", "*"])
+                    cargo(&["test", "--workspace", "--no-fail-fast", "--test", "*"])
                         .env("PLIMSOLL_ANVIL", &anvil)
                         .env("PLIMSOLL_NODE_MODULES", &modules)
                         .env("PLIMSOLL_SCHEMATHESIS", &schemathesis),
