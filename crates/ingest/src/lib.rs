@@ -120,11 +120,6 @@ impl Ingest {
     /// The endpoint serves the chain that the configuration names, and the contracts exist there. Returns block 0's hash.
     async fn check_chain(&self) -> Result<B256, IngestError> {
         let chain_id = self.config.chain_id;
-        // The id alone first: a node of another chain is told apart whatever else it cannot answer.
-        let found = self.rpc.chain_id().await?;
-        if found != chain_id {
-            return Err(IngestError::WrongChain { expected: chain_id, found });
-        }
         let genesis_hash = genesis_of(&self.rpc, chain_id).await?;
         let head = self.rpc.head().await?;
         let first = self.contracts.start_block();
@@ -208,7 +203,14 @@ impl Session<'_> {
 
 /// Block 0's hash, from an endpoint that serves this chain.
 async fn genesis_of(rpc: &Rpc, chain_id: u64) -> Result<B256, IngestError> {
-    let (found, genesis) = rpc.identity().await?;
+    let (found, genesis) = match rpc.identity().await {
+        Ok(identity) => identity,
+        // A node of another chain is told apart whatever else it cannot answer.
+        Err(error) => match rpc.chain_id().await {
+            Ok(found) if found != chain_id => (found, None),
+            _ => return Err(error.into()),
+        },
+    };
     if found != chain_id {
         return Err(IngestError::WrongChain { expected: chain_id, found });
     }
