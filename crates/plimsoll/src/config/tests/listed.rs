@@ -1,0 +1,194 @@
+//! Every setting of the schema is read from its variable, shown in the example, and told in the documentation.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{TRANSFER, contract, directory, load_text};
+use crate::config::read::{Checked, Group, Setting};
+use crate::config::schema::{Absent, Key, Kind, Section, VARIABLE_PREFIX, all, variable};
+use crate::config::settings::ROOT;
+use crate::config::{EXAMPLE, Origin};
+
+/// What a provider cannot be without.
+const PROVIDER: [(&str, &str); 5] = [
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__NAME", "acme"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__TENANT", "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__ISSUER", "https://login.example.com"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__CLIENT_ID", "plimsoll"),
+    ("PLIMSOLL_IDENTITY__PROVIDER__0__CLIENT_SECRET", "hunter2"),
+];
+
+/// Each key of the schema, set by its variable, is read from there.
+#[test]
+fn every_setting_can_be_given_by_its_variable() {
+    let dir = directory();
+    for (path, key) in all() {
+        let path = path.replace("[]", "[0]");
+        let value = match (path.as_str(), key.kind) {
+            ("database.url", _) => "postgres://localhost/x".into(),
+            (_, Kind::Secret) => "hunter2".into(),
+            (_, Kind::SecretPath) => "secret".into(),
+            ("chain[0].rpc", _) => "ws://localhost".into(),
+            ("chain[0].contract[0].abi", _) => "artifact.json".into(),
+            ("chain[0].contract[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
+            ("chain[0].contract[0].tenant" | "identity.provider[0].tenant" | "tenant[0].id", _) => {
+                "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into()
+            }
+            ("api.listen" | "api.internal_listen", _) => "127.0.0.1:1".into(),
+            ("api.trusted_proxies", _) => "10.0.0.0/8".into(),
+            ("api.cors_origins", _) => "https://console.example".into(),
+            ("api.public_url", _) => "https://plimsoll.example".into(),
+            ("logging.level", _) => "debug".into(),
+            (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
+            ("chain[0].finality_depth" | "chain[0].backfill_max_blocks", _) => "500".into(),
+            (_, Kind::Integer { min, .. }) => (min + 3).to_string(),
+            (_, Kind::Texts) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
+            (_, Kind::Text | Kind::Url | Kind::Path) => "changed".to_owned(),
+        };
+        let name = variable(&path);
+        let mut environment = vec![(name.as_str(), value.as_str())];
+        if path == "tenant[0].name" {
+            environment.push(("PLIMSOLL_CHAIN__0__CONTRACT__0__TENANT", "changed"));
+        }
+        if path.starts_with("api.tls_") || path.starts_with("api.client_") {
+            let together = [
+                ("PLIMSOLL_API__TLS_CERT_FILE", "cert.pem"),
+                ("PLIMSOLL_API__TLS_KEY_FILE", "key.pem"),
+                ("PLIMSOLL_API__CLIENT_CA_FILE", "ca.pem"),
+            ];
+            environment.extend(together.into_iter().filter(|(other, _)| *other != name));
+        }
+        if path.starts_with("identity.provider[0]") {
+            let others = PROVIDER.iter().filter(|(variable, _)| !name.starts_with(variable));
+            environment.extend(others);
+        }
+        let loaded = load_text(dir.path(), &contract(&[]), &environment);
+        let given = setting_at(&loaded.root, &path);
+        assert_eq!(given.origin, Origin::Variable(name.clone()), "{path}");
+        let read = match &given.value {
+            Checked::Text(text) => text.clone(),
+            Checked::Integer(number) => number.to_string(),
+            Checked::Texts(texts) => texts.iter().map(|(t, _)| t.as_str()).collect::<Vec<_>>().join(","),
+        };
+        assert_eq!(read, value, "{name}");
+        // `hunter2` in a file is no URL: that one problem is the proof that the file was read.
+        let problems = loaded.problems.to_string();
+        assert_eq!(
+            problems.is_empty(),
+            !matches!(path.as_str(), "database.url_file" | "chain[0].rpc_file"),
+            "{name}: {problems}"
+        );
+    }
+}
+
+fn setting_at<'a>(root: &'a Group, path: &str) -> &'a Setting {
+    let mut group = root;
+    let (tables, name) = path.rsplit_once('.').unwrap();
+    for table in tables.split('.') {
+        let table = table.split('[').next().unwrap();
+        group = group.group(table).unwrap_or_else(|| panic!("no table {table} of {path}"));
+    }
+    group.setting(name).unwrap_or_else(|| panic!("no setting {path}"))
+}
+
+/// The keys that a text in the example's form names, as `chain[].rpc`, commented out or not.
+fn keys_of_example() -> BTreeSet<String> {
+    let mut table = String::new();
+    let mut keys = BTreeSet::new();
+    for line in EXAMPLE.lines() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
+        if let Some(header) = bare.strip_prefix("[[").and_then(|l| l.strip_suffix("]]")) {
+            table = header.replace("chain.contract", "chain[].contract") + "[]";
+        } else if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            header.clone_into(&mut table);
+        } else if let Some((name, _)) = bare.split_once(" = ")
+            && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            && !table.is_empty()
+        {
+            keys.insert(format!("{table}.{name}"));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_example_names_every_setting_and_no_other() {
+    let schema: BTreeSet<String> = all().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(keys_of_example(), schema);
+}
+
+#[test]
+fn the_example_is_right_as_it_stands_and_with_every_default_spelt_out() {
+    let dir = directory();
+    std::fs::create_dir(dir.path().join("abi")).unwrap();
+    std::fs::write(dir.path().join("abi/PositionView.json"), format!("[{TRANSFER}]")).unwrap();
+    let as_it_stands = load_text(dir.path(), EXAMPLE, &[]);
+    assert_eq!(as_it_stands.problems.to_string(), "");
+    for (path, key) in all() {
+        let shown = match key.absent {
+            Absent::DefaultInteger(number) => format!("{} = {number}\n", key.name),
+            Absent::Default(text) => format!("{} = \"{text}\"\n", key.name),
+            Absent::Required | Absent::Optional => continue,
+        };
+        assert!(EXAMPLE.contains(&shown), "the example does not show the default of {path}: {shown}");
+    }
+}
+
+#[test]
+fn the_documentation_has_a_line_for_every_setting_as_it_is() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let documentation = std::fs::read_to_string(path).unwrap();
+    let (before, rest) =
+        documentation.split_once("<!-- settings -->\n").expect("the mark of the settings' beginning");
+    let (_, after) = rest.split_once("<!-- end of settings -->").expect("the mark of their end");
+    let mut tables = String::new();
+    documented(&ROOT, "", &mut tables);
+    let expected = format!("{before}<!-- settings -->\n{tables}\n<!-- end of settings -->{after}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &expected).unwrap();
+    }
+    assert!(
+        documentation == expected || std::env::var_os("UPDATE_DOCS").is_some(),
+        "docs/configuration.md is behind the schema: run this test with UPDATE_DOCS=1"
+    );
+}
+
+fn documented(section: &'static Section, path: &str, out: &mut String) {
+    for inner in section.sections {
+        let header = if path.is_empty() { inner.name.to_owned() } else { format!("{path}.{}", inner.name) };
+        let brackets = if inner.repeated { format!("[[{header}]]") } else { format!("[{header}]") };
+        let mut table = format!(
+            "\n### `{brackets}`\n\n| key | value | default | what it is |\n| --- | --- | --- | --- |\n"
+        );
+        for key in inner.keys {
+            writeln!(
+                table,
+                "| `{}` | {} | {} | {} |",
+                key.name,
+                key.kind.wanted(),
+                default_of(key),
+                key.about
+            )
+            .unwrap();
+        }
+        let in_variables = header
+            .split('.')
+            .map(|t| if inner.repeated { format!("{t}[]") } else { t.into() })
+            .collect::<Vec<_>>();
+        let example =
+            variable(&format!("{}.{}", in_variables.join("."), inner.keys[0].name)).replace("__N__", "__0__");
+        writeln!(table, "\nVariables: `{example}` and so on.").unwrap();
+        assert!(example.starts_with(VARIABLE_PREFIX));
+        out.push_str(&table);
+        documented(inner, &header, out);
+    }
+}
+
+fn default_of(key: &Key) -> String {
+    match key.absent {
+        Absent::Required => "**required**".into(),
+        Absent::Optional => "none".into(),
+        Absent::Default(text) => format!("`\"{text}\"`"),
+        Absent::DefaultInteger(number) => format!("`{number}`"),
+    }
+}

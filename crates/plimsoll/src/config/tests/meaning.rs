@@ -1,0 +1,180 @@
+//! What a right configuration means: where values come from, what they become, and what is never shown of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use plimsoll_api::Clients;
+
+use super::{CHAIN, contract, directory, load_text};
+use crate::config::load::Environment;
+use crate::config::{DatabaseSource, load};
+
+#[test]
+fn an_internal_listener_that_others_reach_demands_certificates_and_one_that_they_do_not_is_plain() {
+    let dir = directory();
+    let api = |lines: &str| {
+        let loaded = load_text(dir.path(), &format!("[api]\n{lines}\n{CHAIN}"), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{lines}");
+        loaded.config.unwrap().api
+    };
+    let tls = "tls_cert_file = \"c.pem\"\ntls_key_file = \"/k.pem\"";
+    let plain = api("");
+    assert!(plain.tls.is_none() && plain.internal.is_none());
+    assert_eq!(plain.public_url, "http://127.0.0.1:8080");
+    let encrypted = api(tls);
+    assert_eq!(encrypted.public_url, "https://127.0.0.1:8080");
+    let files = encrypted.tls.unwrap();
+    assert_eq!((files.certificate, files.key), (dir.path().join("c.pem"), "/k.pem".into()));
+    assert!(matches!(files.clients, Clients::NotAsked));
+    let certified = |lines: &str| api(&format!("{tls}\nclient_ca_file = \"ca.pem\"\n{lines}"));
+    let asked = certified("internal_listen = \"127.0.0.1:8081\"");
+    assert!(matches!(asked.tls.unwrap().clients, Clients::Asked(_)));
+    assert!(asked.internal.unwrap().tls.is_none());
+    let required = certified("client_certificates = \"require\"\ninternal_listen = \"[::]:8081\"");
+    assert!(matches!(required.tls.unwrap().clients, Clients::Required(_)));
+    let internal = certified("internal_listen = \"10.1.1.1:8081\"").internal.unwrap();
+    assert!(
+        matches!(internal.tls.unwrap().clients, Clients::Required(path) if path == dir.path().join("ca.pem"))
+    );
+}
+
+#[test]
+fn a_limit_is_what_was_written_and_nothing_where_it_is_zero() {
+    let dir = directory();
+    let limits = |lines: &str| {
+        let loaded = load_text(dir.path(), &format!("[api]\n{lines}\n{CHAIN}"), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{lines}");
+        loaded.config.unwrap().api.rate_limits
+    };
+    let usual = limits("");
+    assert_eq!((usual.address.interval, usual.address.burst), (Duration::from_millis(10), 200));
+    assert_eq!((usual.sign_in.interval, usual.sign_in.burst), (Duration::from_secs(3), 10));
+    let none = limits("user_requests_per_second = 0\ntenant_burst = 7");
+    assert_eq!((none.user.interval, none.tenant.burst), (Duration::ZERO, 7));
+}
+
+#[test]
+fn a_file_that_is_missing_is_an_error_only_when_it_was_named() {
+    let dir = directory();
+    let file = dir.path().join("none.toml");
+    let named = load(&file, true, &Environment::new());
+    assert!(named.problems.to_string().contains("cannot be read"), "{}", named.problems);
+
+    let environment = [("CHAIN_ID", "5"), ("NAME", "five"), ("RPC", "http://localhost")]
+        .map(|(key, value)| (format!("PLIMSOLL_CHAIN__0__{key}"), value.to_owned()));
+    let loaded = load(&file, false, &environment.into());
+    assert_eq!(loaded.problems.to_string(), "");
+    assert_eq!(loaded.config.unwrap().chains[0].chain_id, 5);
+}
+
+#[test]
+fn a_file_that_is_no_configuration_file_says_what_it_is() {
+    let dir = directory();
+    let told = |file: &Path| load(file, true, &Environment::new()).problems.to_string();
+    assert!(told(dir.path()).contains("this is a directory"));
+    let file = dir.path().join("picture.png");
+    std::fs::write(&file, b"\x89PNG\xff").unwrap();
+    assert!(told(&file).contains("no text in UTF-8"));
+}
+
+#[test]
+fn the_port_of_a_url_is_not_looked_for_in_passwords_and_addresses() {
+    let dir = directory();
+    for url in
+        ["http://u:99999@localhost/", "http://[::1:99999]", "http://[::1]:8545", "wss://node/99999:99999"]
+    {
+        let loaded = load_text(dir.path(), &CHAIN.replace("http://localhost:8545", url), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{url}");
+    }
+}
+
+#[test]
+fn a_secret_that_every_user_may_read_deserves_a_word() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = directory();
+    let text =
+        format!("[database]\nurl = \"postgres://localhost/x\"\napp_password_file = \"secret\"\n{CHAIN}");
+    let noted = |mode| {
+        let secret = dir.path().join("secret");
+        std::fs::set_permissions(secret, std::fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = load_text(dir.path(), &text, &[]);
+        assert_eq!(loaded.problems.to_string(), "");
+        loaded.notes.iter().any(|note| note.contains("plimsoll.toml:3:21") && note.contains("chmod o-r"))
+    };
+    assert_eq!([0o644, 0o640, 0o600].map(noted), [true, false, false]);
+}
+
+#[test]
+fn a_variable_of_an_orchestrator_is_no_setting() {
+    let dir = directory();
+    let loaded = load_text(
+        dir.path(),
+        CHAIN,
+        &[
+            ("PLIMSOLL_SERVICE_HOST", "10.0.0.1"),
+            ("PLIMSOLL_PORT", "tcp://10.0.0.1:80"),
+            ("PLIMSOLL_API_SERVICE_HOST", "10.0.0.1"),
+            ("PLIMSOLL_API_PORT", "tcp://10.0.0.1:80"),
+            ("PLIMSOLL_CONFIG", "plimsoll.toml"),
+            ("SOMEBODY_ELSES", "\u{fffd}"),
+        ],
+    );
+    assert_eq!(loaded.problems.to_string(), "");
+}
+
+#[test]
+fn the_database_is_the_one_that_was_named_most_expressly() {
+    let dir = directory();
+    let url = |text: &str, environment: &[(&str, &str)]| match load_text(
+        dir.path(),
+        &format!("{text}\n{CHAIN}"),
+        environment,
+    )
+    .config
+    .unwrap()
+    .database
+    .source
+    {
+        DatabaseSource::Url(url) => url.expose().to_owned(),
+        DatabaseSource::Private(path) => path.file_name().unwrap().to_str().unwrap().to_owned(),
+    };
+    let general = ("DATABASE_URL", "postgres://localhost/general");
+    let ours = ("PLIMSOLL_DATABASE__URL", "postgres://localhost/ours");
+    assert_eq!(url("", &[]), "plimsoll-data");
+    assert_eq!(url("", &[general]), general.1);
+    assert_eq!(url("[database]\ndata_dir = \"here\"", &[general]), "here");
+    assert_eq!(
+        url("[database]\nurl = \"postgres://localhost/file\"", &[general]),
+        "postgres://localhost/file"
+    );
+    assert_eq!(url("[database]\ndata_dir = \"here\"", &[general, ours]), ours.1);
+    assert_eq!(
+        url("[database]\nurl = \"postgres://localhost/file\"", &[("PLIMSOLL_DATABASE__DATA_DIR", "there")]),
+        "there"
+    );
+}
+
+#[test]
+fn a_secret_in_a_file_is_read_without_its_line_end_and_never_shown() {
+    let dir = directory();
+    let text = format!(
+        "[database]\nurl = \"postgres://u:hunter2@db:1/x\"\napp_password_file = \"secret\"\nworker_password = \"hunter2\"\n{CHAIN}"
+    );
+    let loaded = load_text(dir.path(), &text, &[]);
+    let shown = loaded.show();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let config = loaded.config.unwrap();
+    assert_eq!(config.database.app_password.as_ref().unwrap().expose(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    insta::assert_snapshot!("show", shown.replace(&format!("{}/", dir.path().display()), ""));
+}
+
+#[test]
+fn an_artifact_and_a_bare_abi_are_the_same_abi() {
+    let dir = directory();
+    let digest = |file| {
+        load_text(dir.path(), &contract(&[("abi", file)]), &[]).config.unwrap().chains[0].contracts[0]
+            .abi_digest
+    };
+    assert_eq!(digest("\"token.json\""), digest("\"artifact.json\""));
+}
