@@ -8,7 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::assertions::{Findings, judge};
+use crate::idempotency::Flights;
 use crate::migrate::latest_version;
+use crate::presence::Presence;
 use crate::repo::catalog;
 use crate::roles::{APP, OWNER, WORKER};
 use crate::tx::Tx;
@@ -46,6 +48,8 @@ struct Inner {
     app: PgPool,
     worker: PgPool,
     urls: DatabaseUrls,
+    presence: Presence,
+    flights: Flights,
     _metrics: DropGuard,
 }
 
@@ -117,14 +121,14 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn connect_with(urls: &DatabaseUrls, sizes: PoolSizes) -> Result<Self, ConnectError> {
-        let app = pool(urls, &urls.app, sizes.app).await?;
-        let worker = pool(urls, &urls.worker, sizes.worker).await?;
+        let presence = Presence::new();
+        let app = pool(urls, &urls.app, sizes.app, presence).await?;
+        let worker = pool(urls, &urls.worker, sizes.worker, presence).await?;
         check(urls, &app, &worker).await?;
         let metrics = CancellationToken::new();
         tokio::spawn(report_usage(metrics.clone(), [("app", app.clone()), ("worker", worker.clone())]));
-        Ok(Self {
-            inner: Arc::new(Inner { app, worker, urls: urls.clone(), _metrics: metrics.drop_guard() }),
-        })
+        let (flights, _metrics) = (Flights::default(), metrics.drop_guard());
+        Ok(Self { inner: Arc::new(Inner { app, worker, urls: urls.clone(), presence, flights, _metrics }) })
     }
 
     /// The pool for requests: row-level security applies. Prefer [`Db::tenant_tx`] for anything that belongs to a tenant.
@@ -153,6 +157,16 @@ impl Db {
         &self.inner.urls
     }
 
+    /// By what the database knows that this process is there.
+    pub(crate) fn presence(&self) -> Presence {
+        self.inner.presence
+    }
+
+    /// The idempotency claims at work in this process.
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.inner.flights
+    }
+
     /// Closes both pools and waits for their connections.
     pub async fn close(&self) {
         tokio::join!(self.inner.app.close(), self.inner.worker.close());
@@ -163,12 +177,14 @@ async fn pool(
     urls: &DatabaseUrls,
     options: &PgConnectOptions,
     max_connections: u32,
+    presence: Presence,
 ) -> Result<PgPool, ConnectError> {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .min_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .max_lifetime(MAX_CONNECTION_LIFETIME)
+        .after_connect(move |conn, _| Box::pin(presence.announce(conn)))
         .connect_with(options.clone())
         .await
         .map_err(|source| ConnectError::Connect {

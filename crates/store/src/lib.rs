@@ -9,6 +9,7 @@
 //!   enabled and forced, partitions included.
 //! - **Authority is a token.** A transaction under a [`Lease`] proves its token with a locking read of the lease's row, and commits
 //!   only while the token is in force. The argument is in [`lease`].
+//! - **A process that is gone is known to be.** Each session says whose it is; the argument is in [`presence`].
 //! - **A dropped future harms nobody.** A [`Tx`] that is given up at any point never hands its connection back with a transaction open or an
 //!   answer unread; what it wrote is gone.
 //! - **Bulk is cheap.** [`CopyBuffer`] encodes rows for binary COPY as they are produced; [`Partitions`] has their partitions made ahead.
@@ -26,7 +27,7 @@
 //! - `begin` of a pool or of a pooled connection is not cancel-safe, COPY still less: only a [`Tx`] begins a transaction
 //!   (the architecture lane looks), and [`CopyBuffer`] writes only within one.
 //! - Migrations are compiled in. A file that was applied is never edited.
-//! - Connect directly, or through a pooler that keeps sessions: leases hold a session's advisory locks, and settings are sent at log-in.
+//! - Connect directly, or through a pooler that keeps sessions: leases and the presence of a process are advisory locks of sessions, and settings are sent at log-in.
 //!
 //! Nothing here knows what a journal, a fold or a contract is.
 
@@ -40,6 +41,7 @@ pub mod idempotency;
 pub mod lease;
 mod migrate;
 pub mod partitions;
+pub mod presence;
 mod repo;
 mod roles;
 pub mod sequencer;

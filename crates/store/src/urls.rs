@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use sqlx::postgres::PgConnectOptions;
 
+use crate::presence::CLIENT_CHECK_MS;
 use crate::roles::{APP, WORKER};
 
 /// The schema that holds everything.
@@ -136,6 +137,7 @@ fn limited(options: PgConnectOptions) -> PgConnectOptions {
     common(options).options([
         ("statement_timeout", STATEMENT_TIMEOUT_MS),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        ("client_connection_check_interval", CLIENT_CHECK_MS),
     ])
 }
 

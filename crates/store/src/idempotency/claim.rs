@@ -1,6 +1,7 @@
 //! The right to answer for a key, held from before the work begins until its answer is committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -13,6 +14,10 @@ use super::keys::Keys;
 use super::response::{Replay, Response};
 use super::{IdempotencyError, repo};
 use crate::tx::Tx;
+
+/// Between two attempts to give a key up: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far the work under a key was committed, and what it needs to go on from there.
 #[derive(Clone, Debug, PartialEq)]
@@ -216,16 +221,32 @@ impl Drop for Claim {
 }
 
 impl Held {
+    /// Once it was tried, this process's next one may have the key: a claim that is not at work here is nobody's. Other processes wait for it to be
+    /// given up, so that is tried until its term is over, after which they take it.
     async fn release(self) {
-        let release = async {
-            let mut tx = self.keys.db().tenant_tx(&[self.scope.tenant()]).await?;
-            repo::release(&mut tx, self.entry_id, self.token).await?;
-            tx.commit().await
-        };
-        if let Err(error) = release.await {
-            tracing::warn!(key = %self.key, %error, "a key was not given up, and is free once its claim has expired");
-        }
+        let first = self.give_up().await;
         self.keys.flights().land(self.token, Landing::Released);
+        let Err(error) = first else { return };
+        tracing::warn!(key = %self.key, %error, "a key was not given up; trying again until its claim expires");
+        let give_up = async {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+                if self.give_up().await.is_ok() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(self.keys.claim_term(), give_up).await.is_err() {
+            tracing::warn!(key = %self.key, "a key was never given up; its claim has expired");
+        }
+    }
+
+    async fn give_up(&self) -> Result<(), sqlx::Error> {
+        let mut tx = self.keys.db().tenant_tx(&[self.scope.tenant()]).await?;
+        repo::release(&mut tx, self.entry_id, self.token).await?;
+        tx.commit().await
     }
 }
 

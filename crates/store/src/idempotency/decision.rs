@@ -19,8 +19,8 @@ pub enum State {
 pub(super) struct Found {
     pub(super) state: State,
     pub(super) fingerprint: Fingerprint,
-    /// Its holder has not been heard of for longer than a claim lasts.
-    pub(super) is_claim_expired: bool,
+    /// Its claim is to be had: its term is over, or its holder is gone.
+    pub(super) is_claim_free: bool,
     /// Its time to live is over.
     pub(super) is_expired: bool,
 }
@@ -39,7 +39,7 @@ pub(super) enum Next {
 /// `is_waiting`: the caller has seen this key in flight before, so the answer that is there now is the one it waits for. A derived
 /// key guards only that: whoever finds it answered on arrival comes with a request of its own.
 pub(super) fn decide(found: &Found, asked: &Fingerprint, is_automatic: bool, is_waiting: bool) -> Next {
-    let is_held = found.state == State::InFlight && !found.is_claim_expired;
+    let is_held = found.state == State::InFlight && !found.is_claim_free;
     if found.is_expired && !is_held {
         return Next::Renew;
     }
@@ -63,12 +63,8 @@ mod tests {
     fn every_way_that_an_entry_can_be_found() {
         const OURS: Fingerprint = Fingerprint::from_bytes([1; 32]);
         const OTHER: Fingerprint = Fingerprint::from_bytes([2; 32]);
-        let found = |state, is_claim_expired, is_expired| Found {
-            state,
-            fingerprint: OURS,
-            is_claim_expired,
-            is_expired,
-        };
+        let found =
+            |state, is_claim_free, is_expired| Found { state, fingerprint: OURS, is_claim_free, is_expired };
         // The entry; what the same request does, what another does.
         for (entry, same, other) in [
             (found(State::InFlight, false, false), Next::Wait, Next::Mismatch),

@@ -12,16 +12,16 @@ use super::response::Replay;
 
 /// How a claim ended.
 #[derive(Clone, Debug)]
-pub(super) enum Landing {
+pub(crate) enum Landing {
     /// Committed, with this answer.
     Done(Arc<Replay>),
     /// Given up: the key is for the next one to take.
     Released,
 }
 
-/// By claim. As many as there are claims at work in this process.
+/// By claim. As many as there are claims at work in this process. A claim of this process's that is not among them is nobody's.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
+pub(crate) struct Flights {
     by_claim: Mutex<HashMap<Uuid, watch::Sender<Option<Landing>>>>,
 }
 
@@ -35,6 +35,10 @@ impl Flights {
         if let Some(waiting) = waiting {
             waiting.send_replace(Some(landing));
         }
+    }
+
+    pub(super) fn has(&self, claim: Uuid) -> bool {
+        self.locked().contains_key(&claim)
     }
 
     pub(super) fn expect(&self, claim: Uuid) -> Option<watch::Receiver<Option<Landing>>> {

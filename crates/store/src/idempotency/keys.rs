@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::claim::{Claim, RecoveryPoint};
-use super::decision::{Found, Next, decide};
+use super::decision::{Found, Next, State, decide};
 use super::fingerprint::Fingerprint;
 use super::flights::{Flights, Landing};
 use super::key::{Key, Scope};
@@ -56,7 +56,6 @@ struct Inner {
     db: Db,
     holder: String,
     options: KeyOptions,
-    flights: Flights,
     waiting: AtomicUsize,
 }
 
@@ -123,8 +122,7 @@ impl Keys {
     /// `holder` names this process to people.
     #[must_use]
     pub fn new(db: Db, holder: impl Into<String>, options: KeyOptions) -> Self {
-        let (flights, waiting) = (Flights::default(), AtomicUsize::new(0));
-        let inner = Inner { db, holder: holder.into(), options, flights, waiting };
+        let inner = Inner { db, holder: holder.into(), options, waiting: AtomicUsize::new(0) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -141,11 +139,15 @@ impl Keys {
     }
 
     pub(super) fn flights(&self) -> &Flights {
-        &self.inner.flights
+        self.inner.db.flights()
+    }
+
+    pub(super) fn claim_term(&self) -> Duration {
+        self.inner.options.claim_term
     }
 
     pub(super) fn claim_term_ms(&self) -> i64 {
-        in_ms(self.inner.options.claim_term)
+        in_ms(self.claim_term())
     }
 
     pub(super) fn ttl_ms(&self) -> i64 {
@@ -260,13 +262,14 @@ impl Keys {
             claims: claims.clone(),
             ttls_ms: items.iter().map(|(key, _)| self.ttl_ms_of(key)).collect(),
             claimed_by: &self.inner.holder,
+            presence: self.db().presence(),
             claim_term_ms: self.claim_term_ms(),
         };
         let inserted: HashMap<Uuid, i64> = repo::insert(&mut tx, &new).await?.into_iter().collect();
         let mut found: HashMap<String, repo::Row> = if inserted.len() == items.len() {
             HashMap::new()
         } else {
-            repo::find(&mut tx, &scope, &new.keys)
+            repo::find(&mut tx, &scope, &new.keys, new.presence)
                 .await?
                 .into_iter()
                 .map(|row| (row.key.clone(), row))
@@ -301,12 +304,18 @@ impl Keys {
         is_waiting: bool,
     ) -> Result<Look, IdempotencyError> {
         let malformed = || IdempotencyError::Malformed { entry_id: row.entry_id };
+        let presence = self.db().presence();
+        // Of this process's claims, those that are not at work could not be given up, or were never known to be had.
+        let is_deserted = match row.presence {
+            Some(lock) if lock == presence.lock() => !self.flights().has(row.claim),
+            _ => row.is_deserted,
+        };
         let found = Found {
             state: row.state,
             fingerprint: Fingerprint::from_bytes(
                 row.fingerprint.as_slice().try_into().map_err(|_| malformed())?,
             ),
-            is_claim_expired: row.is_claim_expired,
+            is_claim_free: row.is_claim_expired || is_deserted,
             is_expired: row.is_expired,
         };
         let next = decide(&found, &fingerprint, key.is_automatic(), is_waiting);
@@ -330,10 +339,12 @@ impl Keys {
             entry_id: row.entry_id,
             seen_claim: row.claim,
             seen_state: row.state,
+            is_deserted,
             renews,
             fingerprint: fingerprint.as_bytes(),
             claim: token,
             claimed_by: &self.inner.holder,
+            presence,
             claim_term_ms: self.claim_term_ms(),
             ttl_ms: self.ttl_ms_of(&key),
         };
@@ -341,8 +352,13 @@ impl Keys {
             return Ok(Look::Held(row.claim));
         };
         if !renews {
-            metrics::counter!("idempotency_takeovers_total").increment(1);
-            tracing::info!(key = %key, route = scope.route, "an unfinished request is taken over");
+            let why = match row.state {
+                State::InFlight if is_deserted => "gone",
+                State::InFlight => "late",
+                State::Recoverable | State::Done => "given_up",
+            };
+            metrics::counter!("idempotency_takeovers_total", "why" => why).increment(1);
+            tracing::info!(key = %key, route = scope.route, why, "an unfinished request is taken over");
         }
         let point = point.map(|(name, data)| RecoveryPoint { name, data });
         Ok(Look::Entered(Entered::Claimed(self.claimed(scope, key, row.entry_id, token, point))))

@@ -14,9 +14,18 @@
 //! 3. *The answer* is written into the row by that same transaction. Key, effects and answer are there together or not at all.
 //! 4. A row that is done changes no more until its time is over.
 //!
-//! A process that dies leaves its claim in the row; it expires by the database's clock and is taken over. A process that only lags finds
-//! at 2. that it was taken over. What has effects outside the database goes through a *recovery point* ([`Claim::advance`]): committed
-//! before, with what is needed to do the same again under the same identity; the next attempt goes on from there.
+//! What has effects outside the database goes through a *recovery point* ([`Claim::advance`]): committed before, with what is needed to do
+//! the same again under the same identity; the next attempt goes on from there.
+//!
+//! # When a claim is free
+//! None of this is needed for the promise, which rests on 1. and 2. alone: it only says when somebody else may try.
+//!
+//! - When its process is gone: no session of that process is left ([`crate::presence`]), so nothing under the claim can be committed any more. A process
+//!   that is killed frees its claims with that, and its successor goes on at once.
+//! - When it is of the asker's own process, and not at work there: the database was away when it was to be given up, or when it was made.
+//! - When its term is over by the database's clock: its holder is frozen with its connections open, or takes too long.
+//!
+//! A holder that was frozen, or had lost all its connections for a moment, finds at 2. that it was taken over.
 //!
 //! # Who waits
 //! A duplicate of what is in flight waits without a connection: it is told by its own process, or looks again, ever more seldom.
@@ -24,7 +33,8 @@
 //!
 //! # What it costs
 //! Beside a bare commit of the same effects: one transaction that does not wait for the disk (BEGIN with its settings, the insert, COMMIT), and one statement more
-//! for the answer. Proving and locking the claim goes with the BEGIN of the effects. A test counts the round trips.
+//! for the answer. Proving and locking the claim goes with the BEGIN of the effects. Whether a claim's process is there is asked with the row, by
+//! duplicates alone. A test counts the round trips.
 //!
 //! # Traps
 //! - The claim's own transaction does not wait for the disk (`synchronous_commit` off). A crash of the server may forget a claim, and with
@@ -48,6 +58,7 @@ mod sweep;
 pub use claim::{Claim, RecoveryPoint, Settled, lock_all, write_all};
 pub use decision::State;
 pub use fingerprint::{Asked, Fingerprint, canonical_json};
+pub(crate) use flights::Flights;
 pub use key::{AUTOMATIC_PREFIX, KEY_MAX_CHARS, Key, KeyError, PLATFORM, Scope};
 pub use keys::{Entered, ITEMS_MAX, Item, KeyOptions, Keys, Request};
 pub use read::{Entry, EntryFilter, entries, entry, lock_entry};

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::decision::State;
 use super::key::Scope;
+use crate::presence::Presence;
 use crate::repo::tenants::begin_and;
 use crate::roles::sql_state;
 use crate::tx::Tx;
@@ -50,6 +51,7 @@ pub(super) struct New<'a> {
     pub(super) claims: Vec<Uuid>,
     pub(super) ttls_ms: Vec<i64>,
     pub(super) claimed_by: &'a str,
+    pub(super) presence: Presence,
     pub(super) claim_term_ms: i64,
 }
 
@@ -58,8 +60,8 @@ pub(super) struct New<'a> {
 pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
     let rows = sqlx::query!(
         "INSERT INTO idempotency_cache
-            (tenant_id, principal, method, route, key, fingerprint, claim, claimed_by, claim_expires_at, created_at, expires_at)
-         SELECT $1::uuid, $2, $3, $4, new.key, new.fingerprint, new.claim, $9,
+            (tenant_id, principal, method, route, key, fingerprint, claim, claimed_by, presence, claim_expires_at, created_at, expires_at)
+         SELECT $1::uuid, $2, $3, $4, new.key, new.fingerprint, new.claim, $9, $11::bigint,
                 clock_timestamp() + $10::bigint * interval '1 millisecond', clock_timestamp(),
                 clock_timestamp() + new.ttl_ms * interval '1 millisecond'
          FROM unnest($5::text[], $6::bytea[], $7::uuid[], $8::bigint[]) AS new(key, fingerprint, claim, ttl_ms)
@@ -78,7 +80,8 @@ pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec
         &new.claims,
         &new.ttls_ms,
         new.claimed_by,
-        new.claim_term_ms
+        new.claim_term_ms,
+        new.presence.lock()
     )
     .fetch_all(conn)
     .await?;
@@ -92,6 +95,10 @@ pub(super) struct Row {
     pub(super) fingerprint: Vec<u8>,
     pub(super) state: State,
     pub(super) claim: Uuid,
+    /// By which its process is known; `None` where it is not.
+    pub(super) presence: Option<i64>,
+    /// No session of that process is left, nor comes before this transaction has ended. Of the asker's own process this is not asked.
+    pub(super) is_deserted: bool,
     pub(super) is_claim_expired: bool,
     pub(super) is_expired: bool,
     pub(super) result_status: Option<i16>,
@@ -99,14 +106,18 @@ pub(super) struct Row {
     pub(super) result: Option<Vec<u8>>,
 }
 
+/// Asks for a lock that is had only where a claim's process is gone, and never waits for it: of two who ask at once, one takes the other
+/// for its holder, and looks again.
 pub(super) async fn find(
     conn: &mut PgConnection,
     scope: &Scope,
     keys: &[String],
+    own: Presence,
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT entry_id, key, fingerprint, state AS "state: State", claim,
+        r#"SELECT entry_id, key, fingerprint, state AS "state: State", claim, presence,
+                  CASE WHEN state = 'in_flight' AND presence <> $6 THEN pg_try_advisory_xact_lock(presence) ELSE false END AS "is_deserted!",
                   claim_expires_at <= clock_timestamp() AS "is_claim_expired!", expires_at <= clock_timestamp() AS "is_expired!",
                   result_status, result_headers, result
            FROM idempotency_cache
@@ -115,7 +126,8 @@ pub(super) async fn find(
         scope.principal,
         scope.method,
         scope.route,
-        keys
+        keys,
+        own.lock()
     )
     .fetch_all(conn)
     .await
@@ -126,11 +138,14 @@ pub(super) struct Taking<'a> {
     pub(super) entry_id: i64,
     pub(super) seen_claim: Uuid,
     pub(super) seen_state: State,
+    /// Its holder is gone: it need not have expired.
+    pub(super) is_deserted: bool,
     /// The key is used anew: its recovery point goes, and its age begins now.
     pub(super) renews: bool,
     pub(super) fingerprint: &'a [u8],
     pub(super) claim: Uuid,
     pub(super) claimed_by: &'a str,
+    pub(super) presence: Presence,
     pub(super) claim_term_ms: i64,
     pub(super) ttl_ms: i64,
 }
@@ -142,7 +157,7 @@ pub(super) async fn take(
 ) -> Result<Option<Option<(String, Value)>>, sqlx::Error> {
     let row = sqlx::query!(
         r#"UPDATE idempotency_cache
-           SET state = 'in_flight', claim = $5, claimed_by = $6, fingerprint = $7,
+           SET state = 'in_flight', claim = $5, claimed_by = $6, presence = $10, fingerprint = $7,
                claim_expires_at = clock_timestamp() + $8::bigint * interval '1 millisecond',
                expires_at = CASE WHEN $4 THEN clock_timestamp() + $9::bigint * interval '1 millisecond' ELSE expires_at END,
                created_at = CASE WHEN $4 THEN clock_timestamp() ELSE created_at END,
@@ -150,7 +165,7 @@ pub(super) async fn take(
                result_status = NULL, result_headers = NULL, result = NULL
            WHERE ctid = (SELECT ctid FROM idempotency_cache
                          WHERE entry_id = $1 AND claim = $2 AND state = $3
-                           AND (state <> 'in_flight' OR claim_expires_at <= clock_timestamp())
+                           AND (state <> 'in_flight' OR claim_expires_at <= clock_timestamp() OR $11)
                          FOR UPDATE SKIP LOCKED)
            RETURNING recovery_point, recovery_data"#,
         taking.entry_id,
@@ -161,7 +176,9 @@ pub(super) async fn take(
         taking.claimed_by,
         taking.fingerprint,
         taking.claim_term_ms,
-        taking.ttl_ms
+        taking.ttl_ms,
+        taking.presence.lock(),
+        taking.is_deserted
     )
     .fetch_optional(conn)
     .await?;

@@ -242,6 +242,7 @@ impl Session {
         let open = async {
             let mut conn = db.urls().worker.clone().application_name("plimsoll leases").connect().await?;
             repo::prepare_keeper(&mut conn, LOCK_TIMEOUT_MS).await?;
+            db.presence().announce(&mut conn).await?;
             Ok(conn)
         };
         self.conn = Some(in_time(open).await?);

@@ -9,6 +9,12 @@ pub(crate) async fn roll_back(conn: &mut PgConnection) -> Result<(), sqlx::Error
     Ok(())
 }
 
+/// Takes an advisory lock, shared, until the session ends. As text: one message, and nothing that would be prepared and kept.
+pub(crate) async fn attend(conn: &mut PgConnection, lock: i64) -> Result<(), sqlx::Error> {
+    let statement = format!("SELECT pg_advisory_lock_shared({lock})");
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await.map(drop)
+}
+
 /// Whether the server's next answer is the one to the next statement: it is asked for a value that no statement had before.
 pub(crate) async fn is_in_step(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let fresh = Uuid::new_v4().to_string();

@@ -121,12 +121,11 @@ async fn line_7_a_5xx_resumes_from_its_recovery_point() {
 }
 
 /// Runs a request for so many steps in a process of its own, as far as a test can: a runtime with its pools, of which nothing is
-/// left after that, not even a task that would clean up. Its claims are free at once.
+/// left after that, not even a task that would clean up. Its claims have their whole term before them: they are free because it is gone.
 fn killed_after(polls: usize, urls: &DatabaseUrls, probe: Arc<Probe>, key: &str) -> Option<(u16, Vec<u8>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answer = runtime.block_on(async {
-        let options = KeyOptions { claim_term: Duration::ZERO, ..KeyOptions::default() };
-        let house = House::on(urls, options, POOLS, probe).await;
+        let house = House::on(urls, KeyOptions::default(), POOLS, probe).await;
         let request = post(TRANSFERS, key, &json!({"key": key}));
         drop_after(polls, Polling::Restless, super::answer(transfers(&house), request)).await
     });
