@@ -8,9 +8,9 @@ mod explain;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use alloy_json_rpc::{
@@ -19,7 +19,7 @@ use alloy_json_rpc::{
 use alloy_transport::BoxTransport;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tower::ServiceExt;
 
 use self::explain::refusal;
@@ -27,6 +27,7 @@ use crate::{
     backoff::Backoff,
     endpoint::EndpointConfig,
     error::{Cause, ErrorClass, Method, RpcError, excerpt},
+    health::Health,
     metrics,
     transport::{PARSE_INLINE_BYTES, WsLink, WsTransport},
 };
@@ -60,18 +61,27 @@ pub(crate) struct Client {
     endpoint: Arc<str>,
     request_timeout: Duration,
     permits: Semaphore,
+    max_concurrent: usize,
+    /// Requests that are going to be made.
+    reserved: AtomicUsize,
     backoff: Backoff,
+    health: Health,
 }
 
 impl Client {
     pub(crate) fn new(transport: BoxTransport, config: &EndpointConfig) -> Self {
         let link = transport.as_any().downcast_ref::<WsTransport>().map(WsTransport::link);
+        let endpoint: Arc<str> = config.display_name().into();
+        let max_concurrent = config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             transport,
             link,
-            endpoint: config.display_name().into(),
+            health: Health::new(Arc::clone(&endpoint), config.requests_per_second),
+            endpoint,
             request_timeout: config.request_timeout,
-            permits: Semaphore::new(config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            permits: Semaphore::new(max_concurrent),
+            max_concurrent,
+            reserved: AtomicUsize::new(0),
             backoff: Backoff::new(config.max_retries),
         }
     }
@@ -82,6 +92,24 @@ impl Client {
 
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Requests (a batch is one) that are on their way, or going to be made.
+    pub(crate) fn in_flight(&self) -> usize {
+        let on_their_way = self.max_concurrent.saturating_sub(self.permits.available_permits());
+        on_their_way.max(self.reserved.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn reserve(&self) {
+        self.reserved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self) {
+        self.reserved.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
@@ -220,6 +248,7 @@ impl Client {
         mut requests: Vec<SerializedRequest>,
     ) -> Result<Vec<Member>, RpcError> {
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        self.await_turn(method).await?;
         let ids: Vec<Id> = requests.iter().map(|request| request.id().clone()).collect();
         let packet = match requests.pop() {
             Some(only) if requests.is_empty() => RequestPacket::Single(only),
@@ -257,8 +286,45 @@ impl Client {
             Err(error) if error.is_timeout() => ("timeout", 0),
             Err(error) => (error.class().as_str(), 0),
         };
-        metrics::attempt(method, class, elapsed, bytes);
+        metrics::attempt(&self.endpoint, method, class, elapsed, bytes);
+        self.note(&members, elapsed);
         members
+    }
+
+    /// Waits until the endpoint may be asked again, unless that is longer than anybody waits for an answer.
+    async fn await_turn(&self, method: &Method) -> Result<(), RpcError> {
+        let rest = self.health.standing().rest;
+        if rest > self.request_timeout {
+            let what = format!("it asked to be left alone, for another {} s", rest.as_secs());
+            let class = ErrorClass::RateLimited { retry_after: Some(rest) };
+            return Err(self.error(method, class, Cause::Local(what)));
+        }
+        let wait = self.health.admit();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// What an attempt says of the endpoint's health: a refusal is an answer, unless it asks to be left alone.
+    fn note(&self, members: &Result<Vec<Member>, RpcError>, elapsed: Duration) {
+        let refusal = |members: &[Member]| members.iter().find_map(|m| m.as_ref().err().map(|r| r.class));
+        let class = match members {
+            Ok(members) => refusal(members),
+            // A whole request that an HTTP status refuses: credentials, a proxy, a URL.
+            Err(error)
+                if matches!(error.cause(), Cause::Http { .. }) && error.class() == ErrorClass::Rejected =>
+            {
+                Some(ErrorClass::Transient)
+            }
+            Err(error) => Some(error.class()),
+        };
+        match class {
+            Some(class @ (ErrorClass::Transient | ErrorClass::RateLimited { .. } | ErrorClass::Protocol)) => {
+                self.health.failed(class);
+            }
+            _ => self.health.answered(elapsed),
+        }
     }
 
     /// Puts answers in the order of the ids. Servers may answer a batch in any order, and refuse a whole batch

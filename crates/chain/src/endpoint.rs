@@ -5,13 +5,17 @@ use std::{fmt, time::Duration};
 /// An RPC endpoint and the limits of its use.
 #[derive(Clone)]
 pub struct EndpointConfig {
+    /// What it is called in messages and metrics; the URL's host and port where it has no name.
+    pub name: Option<String>,
     /// `http(s)://…` or `ws(s)://…`. May hold credentials; they are never printed.
     pub url: String,
     /// How long one attempt may take, from sending to the last byte.
     pub request_timeout: Duration,
-    /// Requests (a batch counts once) in flight at most. There is deliberately no limit per second: one's own
-    /// node needs none, and a provider says 429.
+    /// Requests (a batch counts once) in flight at most.
     pub max_concurrent: usize,
+    /// Requests (a batch counts once) per second at most. Without it there is no limit until the endpoint refuses: one's own
+    /// node needs none, and a provider says 429, from which one is learned.
+    pub requests_per_second: Option<f64>,
     /// Further attempts after the first, for errors that pass by themselves.
     pub max_retries: u32,
 }
@@ -20,12 +24,22 @@ impl EndpointConfig {
     /// An endpoint with the defaults: 10 s a request, 16 in flight, 5 retries.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), request_timeout: Duration::from_secs(10), max_concurrent: 16, max_retries: 5 }
+        Self {
+            name: None,
+            url: url.into(),
+            request_timeout: Duration::from_secs(10),
+            max_concurrent: 16,
+            requests_per_second: None,
+            max_retries: 5,
+        }
     }
 
-    /// Host and port: all of the URL that may be shown. Path, query and user often are the key.
+    /// Its name, or host and port: all of the URL that may be shown. Path, query and user often are the key.
     #[must_use]
     pub fn display_name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
         let Ok(url) = reqwest::Url::parse(&self.url) else { return "an unreadable URL".to_owned() };
         match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -41,6 +55,7 @@ impl fmt::Debug for EndpointConfig {
             .field("url", &self.display_name())
             .field("request_timeout", &self.request_timeout)
             .field("max_concurrent", &self.max_concurrent)
+            .field("requests_per_second", &self.requests_per_second)
             .field("max_retries", &self.max_retries)
             .finish()
     }

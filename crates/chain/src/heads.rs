@@ -73,14 +73,17 @@ impl HeadStream {
         self
     }
 
+    /// Whether heads are announced now.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        matches!(&self.source, Some(Source { feed: Some(_), .. }))
+    }
+
     /// Waits until the head may have moved. The first call returns at once. Cancel safe; announcements that
     /// pile up between calls are one hint, the latest.
     pub async fn next_head_hint(&mut self) -> HeadHint {
         let hint = self.wait().await;
-        let poll = self.poll.unwrap_or(match &self.source {
-            Some(Source { feed: Some(_), .. }) => POLL_BESIDE_FEED,
-            _ => POLL,
-        });
+        let poll = self.poll.unwrap_or(if self.is_announced() { POLL_BESIDE_FEED } else { POLL });
         self.due = Instant::now() + poll;
         hint
     }

@@ -2,7 +2,7 @@
 
 mod logs;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_transport::BoxTransport;
@@ -17,6 +17,7 @@ use crate::{
     endpoint::EndpointConfig,
     error::{CallError, Cause, ErrorClass, Method, RpcError},
     heads::HeadStream,
+    health::{Reason, Standing},
     transport,
     wire::{Block, Header, Receipt, hex::Hex},
 };
@@ -36,6 +37,12 @@ const BLOCK_RECEIPTS: Method = Method::Borrowed("eth_getBlockReceipts");
 #[derive(Clone)]
 pub struct Rpc {
     client: Arc<Client>,
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rpc").field(&self.endpoint()).finish()
+    }
 }
 
 /// A block by its hash, which must be on the node's canonical chain (EIP-1898).
@@ -81,10 +88,31 @@ impl Rpc {
         Self { client: Arc::new(Client::new(transport, config)) }
     }
 
-    /// Host and port of the endpoint, for messages.
+    /// The endpoint's name, or its host and port, for messages.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         self.client.endpoint()
+    }
+
+    /// What is known of the endpoint from how it answered.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.client.health().standing()
+    }
+
+    /// Passes the endpoint over, while there is another, for a time that grows with each repetition.
+    pub fn bench(&self, reason: Reason) {
+        self.client.health().bench(reason);
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Requests (a batch is one) that are on their way to it.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.client.in_flight()
     }
 
     /// The chain's id (EIP-695).
@@ -113,7 +141,10 @@ impl Rpc {
     /// See [`RpcError::class`].
     pub async fn head(&self) -> Result<Header, RpcError> {
         let head: Option<Header> = self.one(&BLOCK_BY_NUMBER, &("latest", false)).await?;
-        head.ok_or_else(|| self.client.malformed(&BLOCK_BY_NUMBER, "the node has no latest block", "null"))
+        let head = head
+            .ok_or_else(|| self.client.malformed(&BLOCK_BY_NUMBER, "the node has no latest block", "null"))?;
+        self.client.health().saw_head(head.number);
+        Ok(head)
     }
 
     /// The newest block that the chain calls final; none while there is none yet.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use plimsoll_chain::{ErrorClass, Header, Rpc};
+use plimsoll_chain::{ErrorClass, Header, Pool, Reservation, Rpc};
 use plimsoll_journal::{NewBlock, NewEvent, Transaction};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +13,15 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::content::Wanted;
 use crate::error::IngestError;
 use crate::plan::BlockId;
-use crate::{Session, new_block};
+use crate::{Session, metrics, new_block};
 
 /// Blocks of a range whose transactions are looked through at a time, when senders are watched.
 const BLOCKS_IN_FLIGHT: usize = 8;
 
 /// A range that was fetched and decoded.
 struct Fetched {
+    /// The endpoint that gave it.
+    place: usize,
     events: Vec<NewEvent>,
     transactions: Vec<Transaction>,
     end: NewBlock,
@@ -30,7 +32,13 @@ struct Fetched {
 struct InFlight {
     from: u64,
     to: u64,
-    task: AbortOnDropHandle<Result<Fetched, IngestError>>,
+    task: AbortOnDropHandle<Result<Fetched, Refused>>,
+}
+
+/// A range that was not had, and by which endpoint.
+struct Refused {
+    place: usize,
+    error: IngestError,
 }
 
 impl Session<'_> {
@@ -53,28 +61,30 @@ impl Session<'_> {
         // endpoint's refusal is an error.
         while next <= last || !in_flight.is_empty() {
             while next <= last && in_flight.len() < self.config.ranges_in_flight.max(1) {
-                let to = last.min(next + self.interval.blocks() - 1);
-                let task = tokio::spawn(fetch(self.rpc.clone(), wanted.clone(), next, to, on));
+                let place = self.pool.reserve(Some(last));
+                let to = last.min(next + self.intervals[place.place()].blocks() - 1);
+                let task = tokio::spawn(fetch(self.pool.clone(), place, wanted.clone(), next, to, on));
                 in_flight.push_back(InFlight { from: next, to, task: AbortOnDropHandle::new(task) });
                 next = to + 1;
             }
             let Some(InFlight { from, to, task }) = in_flight.pop_front() else { break };
             let fetched = tokio::select! {
-                fetched = task => fetched?,
+                biased;
                 () = cancel.cancelled() => return Ok(()),
+                fetched = task => fetched?,
             };
             match fetched {
                 Ok(fetched) => {
-                    self.interval.on_success(to - from + 1, fetched.logs, fetched.elapsed);
+                    self.intervals[fetched.place].on_success(to - from + 1, fetched.logs, fetched.elapsed);
                     events += fetched.events.len();
                     self.commit_range(fetched, last).await?;
                 }
-                Err(error) if to > from && self.shrink(&error, to - from + 1) => {
+                Err(Refused { place, error }) if to > from && self.shrink(place, &error, to - from + 1) => {
                     tracing::debug!(chain_id = wanted.chain_id, from, to, %error, "range refused; asking for less");
                     in_flight.clear();
                     next = from;
                 }
-                Err(error) => return Err(error),
+                Err(Refused { error, .. }) => return Err(error),
             }
         }
         tracing::info!(
@@ -89,34 +99,65 @@ impl Session<'_> {
     }
 
     /// Whether asking for fewer blocks may help; the interval has learned from it.
-    fn shrink(&mut self, error: &IngestError, span_blocks: u64) -> bool {
+    fn shrink(&mut self, place: usize, error: &IngestError, span_blocks: u64) -> bool {
+        let interval = &mut self.intervals[place];
         match error {
             IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge => {
-                self.interval.on_too_large(span_blocks);
+                interval.on_too_large(span_blocks);
             }
-            IngestError::Rpc(error) if error.is_timeout() => self.interval.on_timeout(span_blocks),
+            IngestError::Rpc(error) if error.is_timeout() => interval.on_timeout(span_blocks),
             _ => return false,
         }
         true
     }
 
     async fn commit_range(&mut self, fetched: Fetched, last: u64) -> Result<(), IngestError> {
-        let chain = self.config.chain_id.to_string();
+        let chain_id = self.config.chain_id;
         let count = fetched.events.len() as u64;
         let started = Instant::now();
         self.writer.append_range(fetched.events, fetched.transactions, &fetched.end).await?;
-        metrics::histogram!("ingest_commit_seconds", "chain_id" => chain.clone()).record(started.elapsed());
-        metrics::counter!("ingest_events_total", "chain_id" => chain.clone()).increment(count);
-        #[allow(clippy::cast_precision_loss)]
-        metrics::gauge!("ingest_backfill_remaining_blocks", "chain_id" => chain)
-            .set((last - fetched.end.number) as f64);
+        metrics::committed(chain_id, 0, count, started.elapsed());
+        metrics::remaining(chain_id, last - fetched.end.number);
         Ok(())
     }
 }
 
+/// Fetches a range from the endpoint that was chosen for it, or from the next where that one fails.
 async fn fetch(
-    rpc: Rpc,
+    pool: Pool,
+    chosen: Reservation,
     wanted: Arc<Wanted>,
+    from: u64,
+    to: u64,
+    on: BlockId,
+) -> Result<Fetched, Refused> {
+    let others = pool.fittest(Some(on.0)).into_iter().filter(|place| *place != chosen.place());
+    let mut first = None;
+    for place in std::iter::once(chosen.place()).chain(others) {
+        let rpc = &pool.endpoints()[place];
+        match fetch_from(rpc, place, &wanted, from, to, on).await {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => {
+                let is_its_own = error.is_of_endpoint() && !may_be_too_much(&error);
+                let refused = first.get_or_insert(Refused { place, error });
+                if !is_its_own && refused.place == place {
+                    break;
+                }
+            }
+        }
+    }
+    Err(first.expect("a pool has an endpoint"))
+}
+
+/// Whether asking for fewer blocks may help.
+fn may_be_too_much(error: &IngestError) -> bool {
+    matches!(error, IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge || error.is_timeout())
+}
+
+async fn fetch_from(
+    rpc: &Rpc,
+    place: usize,
+    wanted: &Arc<Wanted>,
     from: u64,
     to: u64,
     on: BlockId,
@@ -128,7 +169,7 @@ async fn fetch(
         rpc.range(from, to, on, &wanted.filter).await?
     };
     let elapsed = started.elapsed();
-    let inconsistent = |what: String| IngestError::Inconsistent { chain_id: wanted.chain_id, what };
+    let inconsistent = |what| wanted.inconsistent(rpc, what);
     let (logs, end) = range.ok_or_else(|| {
         let (number, hash) = on;
         inconsistent(format!(
@@ -141,10 +182,10 @@ async fn fetch(
         return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
     }
     let count = logs.len() as u64;
-    let transactions = transactions(&rpc, &wanted, from, &end).await?;
+    let transactions = transactions(rpc, wanted, from, &end).await?;
     let decoder = wanted.clone();
     let events = tokio::task::spawn_blocking(move || decoder.events(logs)).await??;
-    Ok(Fetched { events, transactions, end: new_block(&end), logs: count, elapsed })
+    Ok(Fetched { place, events, transactions, end: new_block(&end), logs: count, elapsed })
 }
 
 /// The watched senders' transactions of the blocks from `from` to `end`, block by block: no endpoint serves them by sender.
@@ -161,7 +202,7 @@ async fn transactions(
     let is_linked = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
     if !is_linked || headers.first().map(|h| h.number) != Some(from) || headers.last() != Some(end) {
         let what = format!("blocks {from} to {} are not the chain that ends with {}", end.number, end.hash);
-        return Err(IngestError::Inconsistent { chain_id: wanted.chain_id, what });
+        return Err(wanted.inconsistent(rpc, what));
     }
     let blocks = headers.iter().map(|header| wanted.transactions(rpc, header.number, header.hash));
     stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await

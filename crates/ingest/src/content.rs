@@ -66,6 +66,11 @@ impl Wanted {
         Ok(NewEvent { event, decoding })
     }
 
+    /// The endpoint's answers do not fit together.
+    pub(crate) fn inconsistent(&self, rpc: &Rpc, what: String) -> IngestError {
+        IngestError::Inconsistent { endpoint: rpc.endpoint().to_owned(), chain_id: self.chain_id, what }
+    }
+
     /// Everything wanted of one block, fetched by its hash.
     pub(crate) async fn content(&self, rpc: &Rpc, header: &Header) -> Result<Content, IngestError> {
         let logs = async {
@@ -92,7 +97,7 @@ impl Wanted {
         if self.senders.is_empty() {
             return Ok(Vec::new());
         }
-        let inconsistent = |what: String| IngestError::Inconsistent { chain_id: self.chain_id, what };
+        let inconsistent = |what| self.inconsistent(rpc, what);
         let block = rpc
             .block_with_transactions(hash)
             .await?

@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 pub enum IngestError {
     /// The endpoint serves another chain.
     #[error(
-        "the endpoint serves chain {found}, the configuration says {expected}: correct `chain_id` or the endpoint's URL"
+        "the endpoint serves chain {found}, the configuration says {expected}: correct `chain_id` or the URL of {endpoint}"
     )]
     WrongChain {
+        /// The endpoint.
+        endpoint: String,
         /// Configured.
         expected: u64,
         /// Served.
@@ -22,9 +24,11 @@ pub enum IngestError {
     },
     /// The endpoint does not know block 0.
     #[error(
-        "chain {chain_id}: the endpoint does not know block 0, by which chains are told apart: use one that has all headers"
+        "chain {chain_id}: {endpoint} does not know block 0, by which chains are told apart: use an endpoint that has all headers"
     )]
     NoGenesis {
+        /// The endpoint.
+        endpoint: String,
         /// The chain.
         chain_id: u64,
     },
@@ -51,9 +55,11 @@ pub enum IngestError {
     DeepReorg(Box<DeepReorg>),
     /// The endpoint's answers do not fit together.
     #[error(
-        "chain {chain_id}: the endpoint contradicts itself: {what}; nothing was written, it is asked again"
+        "chain {chain_id}: the answers of {endpoint} do not fit together: {what}; nothing was written, it is asked again"
     )]
     Inconsistent {
+        /// The endpoint.
+        endpoint: String,
         /// The chain.
         chain_id: u64,
         /// What does not fit.
@@ -122,6 +128,18 @@ impl IngestError {
                 | Self::NoGenesis { .. }
                 | Self::NoCode { .. }
                 | Self::AbiMismatch(_)
+                | Self::Journal(WriteError::DifferentGenesis { .. })
+        )
+    }
+
+    /// Whether it is one endpoint's, so that another may do better.
+    pub(crate) fn is_of_endpoint(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongChain { .. }
+                | Self::NoGenesis { .. }
+                | Self::Inconsistent { .. }
+                | Self::Rpc(_)
                 | Self::Journal(WriteError::DifferentGenesis { .. })
         )
     }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use plimsoll_chain::{ErrorClass, Header};
+use plimsoll_chain::{ErrorClass, Header, Look};
 use plimsoll_store::{Lease, LeaseError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::content::Wanted;
 use crate::error::{DeepReorg, IngestError};
-use crate::plan::{BlockId, CanonicalTail, Relation};
-use crate::{Session, new_block};
+use crate::plan::{BlockId, CanonicalTail, Relation, Verdict};
+use crate::{Session, metrics, new_block};
 
 /// Blocks of a branch that are fetched at a time.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -49,27 +49,38 @@ impl Session<'_> {
         cancel: &CancellationToken,
     ) -> Result<(), IngestError> {
         let wanted = Wanted::new(self.config.chain_id, self.contracts, &self.config.watched_senders);
-        let mut heads = self.rpc.heads().poll_every(self.config.poll_interval);
+        let mut heads = self.pool.watch_heads(self.config.poll_interval);
         loop {
-            tokio::select! {
+            let look = tokio::select! {
+                biased;
                 () = cancel.cancelled() => return Ok(()),
                 () = lease.lost().cancelled() => {
                     return Err(LeaseError::Fenced { name: lease.name().to_owned(), token: lease.token() }.into());
                 }
-                _ = heads.next_head_hint() => {}
+                look = heads.next_look() => look,
+            };
+            self.turn_to(look.place);
+            if let Err(error) = self.catch_up(&wanted, look, cancel).await {
+                self.excuse(error)?;
             }
-            self.catch_up(&wanted, cancel).await?;
         }
     }
 
+    /// Takes in what the endpoint's head leads to, until the journal is where the endpoint is.
     async fn catch_up(
         &mut self,
         wanted: &Arc<Wanted>,
+        look: Look,
         cancel: &CancellationToken,
     ) -> Result<(), IngestError> {
         let mut looks = 0;
+        let mut seen = Some(look.head);
         while !cancel.is_cancelled() {
-            let outcome = match self.rpc.head().await {
+            let head = match seen.take() {
+                Some(head) => head,
+                None => self.rpc.head().await,
+            };
+            let outcome = match head {
                 Ok(head) => {
                     self.note_head(&head).await?;
                     self.round(wanted, &head, cancel).await
@@ -115,15 +126,11 @@ impl Session<'_> {
         let relation = tail.relation((head.number, head.hash), head.parent_hash);
         match relation {
             Relation::AtTip | Relation::Lagging => {
-                self.patience.reset();
-                self.deep_patience.reset();
+                self.sightings().reset();
+                self.note_behind(head);
                 Ok(Round::Done)
             }
-            Relation::Fork { lower: true } if !self.patience.sighted((head.number, head.hash)) => {
-                Ok(Round::Done)
-            }
-            Relation::Fork { .. } => self.take_branch(wanted, &tail, head).await,
-            Relation::Next => self.take_branch(wanted, &tail, head).await,
+            Relation::Fork { .. } | Relation::Next => self.take_branch(wanted, &tail, head).await,
             Relation::Higher => {
                 let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
                 let first = first.max(self.contracts.start_block());
@@ -201,12 +208,11 @@ impl Session<'_> {
     /// The header of a block that is not above the head that was just shown, on the head's own chain.
     async fn known_header(&self, number: u64, head: &Header) -> Result<Header, IngestError> {
         let header = self.rpc.header_on(number, (head.number, head.hash)).await?;
-        header.ok_or_else(|| IngestError::Inconsistent {
-            chain_id: self.config.chain_id,
-            what: format!(
+        header.ok_or_else(|| {
+            self.inconsistent(format!(
                 "its head was block {} as {}, and now it does not have that, or not block {number} below it",
                 head.number, head.hash
-            ),
+            ))
         })
     }
 
@@ -220,8 +226,10 @@ impl Session<'_> {
         let Some(Branch { ancestor, mut headers }) = self.branch(tail, head).await? else {
             return Ok(Round::Done);
         };
-        self.patience.reset();
-        self.deep_patience.reset();
+        if self.is_drastic(tail, ancestor, head) && !self.sightings().branch.sighted((head.number, head.hash))
+        {
+            return Ok(Round::Done);
+        }
         let more = headers.len() > MAX_COMMIT_BLOCKS;
         headers.truncate(MAX_COMMIT_BLOCKS);
         let contents: Vec<_> = stream::iter(headers.iter().map(|header| wanted.content(self.rpc, header)))
@@ -230,6 +238,11 @@ impl Session<'_> {
             // Boxed: else the compiler cannot prove the caller's task to be `Send`.
             .boxed()
             .await?;
+        let first = headers.first().map(|header| (header.number, header.hash));
+        if self.takes_back(tail, ancestor) && !self.is_agreed(first, ancestor, head).await? {
+            return Ok(Round::Done);
+        }
+        self.sightings().reset();
         let (blocks, events) = (contents.len(), contents.iter().map(|c| c.events.len()).sum::<usize>());
         let last = headers.last().map_or(head.number, |h| h.number);
         let confirm = last.checked_sub(self.config.confirmations);
@@ -240,7 +253,6 @@ impl Session<'_> {
         Ok(if more { Round::Again } else { Round::Done })
     }
 
-    #[allow(clippy::cast_precision_loss)]
     fn report(
         &self,
         blocks: usize,
@@ -249,20 +261,11 @@ impl Session<'_> {
         ancestor: Option<BlockId>,
         started: Instant,
     ) {
-        let chain = self.config.chain_id.to_string();
-        metrics::histogram!("ingest_commit_seconds", "chain_id" => chain.clone()).record(started.elapsed());
-        metrics::counter!("ingest_blocks_total", "chain_id" => chain.clone()).increment(blocks as u64);
-        metrics::counter!("ingest_events_total", "chain_id" => chain.clone()).increment(events as u64);
+        let chain_id = self.config.chain_id;
+        metrics::committed(chain_id, blocks as u64, events as u64, started.elapsed());
         if retracted > 0 {
-            tracing::warn!(
-                chain_id = self.config.chain_id,
-                depth_blocks = retracted,
-                ?ancestor,
-                blocks,
-                "reorg"
-            );
-            metrics::counter!("reorgs_total", "chain_id" => chain.clone()).increment(1);
-            metrics::histogram!("reorg_depth_blocks", "chain_id" => chain).record(retracted as f64);
+            tracing::warn!(chain_id, depth_blocks = retracted, ?ancestor, blocks, "reorg");
+            metrics::reorg(chain_id, retracted);
         }
     }
 
@@ -287,18 +290,17 @@ impl Session<'_> {
                 return Ok(Some(Branch { ancestor: None, headers }));
             }
             let parent = parent.filter(|(number, _)| !tail.is_final(*number));
-            let Some((_, parent_hash)) = parent else { return self.deep(tail, lowest, head).map(|()| None) };
+            let Some((_, parent_hash)) = parent else {
+                return self.deep(tail, lowest, head).await.map(|()| None);
+            };
             let header = match known.remove(&parent_hash) {
                 Some(header) => header,
-                None => {
-                    self.rpc.header_by_hash(parent_hash).await?.ok_or_else(|| IngestError::Inconsistent {
-                        chain_id: self.config.chain_id,
-                        what: format!(
-                            "block {} names the parent {parent_hash}, which is not known",
-                            lowest.number
-                        ),
-                    })?
-                }
+                None => self.rpc.header_by_hash(parent_hash).await?.ok_or_else(|| {
+                    let number = lowest.number;
+                    self.inconsistent(format!(
+                        "block {number} names the parent {parent_hash}, which is not known"
+                    ))
+                })?,
             };
             headers.push(header);
         }
@@ -318,15 +320,54 @@ impl Session<'_> {
         Ok(headers.into_iter().flatten().map(|header| (header.hash, header)).collect())
     }
 
-    fn deep(&mut self, tail: &CanonicalTail, lowest: &Header, head: &Header) -> Result<(), IngestError> {
+    /// Whether a branch from this ancestor takes blocks of the journal back.
+    fn takes_back(&self, tail: &CanonicalTail, ancestor: Option<BlockId>) -> bool {
+        tail.tip().is_some_and(|tip| ancestor != Some(tip))
+    }
+
+    /// Whether a single endpoint has to show the branch more than once: its head is lower than ours, as a stale node's would be.
+    fn is_drastic(&self, tail: &CanonicalTail, ancestor: Option<BlockId>, head: &Header) -> bool {
+        self.pool.endpoints().len() == 1
+            && self.takes_back(tail, ancestor)
+            && tail.tip().is_some_and(|(number, _)| head.number < number)
+    }
+
+    /// Whether the endpoints agree that what is above the ancestor is to be taken back for a branch that begins with `first`.
+    async fn is_agreed(
+        &mut self,
+        first: Option<BlockId>,
+        ancestor: Option<BlockId>,
+        head: &Header,
+    ) -> Result<bool, IngestError> {
+        // A branch that has nothing of interest ends below the first block of interest, with its head.
+        let (number, hash) = first.or(ancestor).unwrap_or((head.number, head.hash));
+        Ok(match self.judge(number, hash).await? {
+            Verdict::Believed => true,
+            Verdict::IfItStays => self.sightings().branch.sighted((number, hash)),
+            Verdict::Refused => false,
+        })
+    }
+
+    async fn deep(
+        &mut self,
+        tail: &CanonicalTail,
+        lowest: &Header,
+        head: &Header,
+    ) -> Result<(), IngestError> {
         let Some(final_block) = tail.final_block else { return Ok(()) };
         let found = match lowest.number.checked_sub(final_block.0) {
             Some(0) => Some(lowest.hash),
             Some(1) => Some(lowest.parent_hash),
             _ => None,
         };
-        if !self.deep_patience.sighted((final_block.0, found.unwrap_or(head.hash))) {
+        if !self.sightings().deep.sighted((final_block.0, found.unwrap_or(head.hash))) {
             return Ok(());
+        }
+        if self.pool.endpoints().len() > 1 {
+            let (number, hash) = found.map_or((head.number, head.hash), |found| (final_block.0, found));
+            if self.judge(number, hash).await? == Verdict::Refused {
+                return Ok(());
+            }
         }
         Err(IngestError::DeepReorg(Box::new(DeepReorg {
             chain_id: self.config.chain_id,

@@ -8,8 +8,13 @@
 //! when the head does not continue the journal, it walks the new branch back to a block that the journal has (the common ancestor),
 //! fetches everything on it, and only then takes the old one back, in the same transaction that appends the new one.
 //!
+//! **Several endpoints.** Each one's head is looked at by a task of its own. A round, from a head to the commit, is with one endpoint, so that
+//! what is reached from its head by hash is of one chain; ranges of a backfill go to whichever has the final block. What takes
+//! blocks back is judged by all endpoints ([`plan::Verdict`]): the majority decides, and while there is none, one that contradicts is
+//! enough to wait. An endpoint that fails, lags, serves another chain or is on a fork of its own costs its answers and nothing else.
+//!
 //! **The traps.** A lower head on our own branch is an endpoint that lags, not a reorg. A changed hash at an unchanged height is one. A
-//! lower head on another branch may be a stale backend behind a load balancer: it must be seen several times
+//! lower head on another branch may be a stale backend behind a load balancer: where no majority vouches for it, it must be seen several times
 //! ([`plan::Patience`]). What is behind an endpoint's address may be replaced by another chain: a head that is not linked to the journal is
 //! looked into only after the endpoint has shown chain id and genesis block again, and a range of a backfill comes from a node that has the final block
 //! above it. A branch that does not meet the journal above finality is not repaired: the chain halts, keeps the evidence, says
@@ -18,8 +23,10 @@
 mod backfill;
 mod config;
 mod content;
+mod endpoints;
 mod error;
 mod follow;
+mod metrics;
 pub mod plan;
 
 pub use config::IngestConfig;
@@ -30,13 +37,13 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::Interval;
-use plimsoll_chain::{ErrorClass, Header, Rpc};
-use plimsoll_journal::{ChainIdentity, NewBlock, Tail, WriteError, Writer};
+use plimsoll_chain::{ErrorClass, Header, Pool, Rpc};
+use plimsoll_journal::{ChainIdentity, NewBlock, Tail, Writer};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::address_text;
 use tokio_util::sync::CancellationToken;
 
-use crate::plan::Patience;
+use crate::endpoints::Sightings;
 
 /// How often a halted chain looks whether an operator lifted the halt.
 const HALT_RECHECK: Duration = Duration::from_secs(2);
@@ -50,24 +57,27 @@ pub fn lease_name(chain_id: u64) -> String {
 /// Follows one chain into its journal.
 pub struct Ingest {
     config: IngestConfig,
-    rpc: Rpc,
+    pool: Pool,
     contracts: Contracts,
     db: Db,
     leases: Leases,
     tail: Tail,
 }
 
-/// One tenure of the chain's lease: the writer, and what was learned of the endpoint.
+/// One tenure of the chain's lease: the writer, and what was learned of the endpoints.
 struct Session<'a> {
     config: &'a IngestConfig,
+    pool: &'a Pool,
+    /// The endpoint that this round is with, and its place in the pool.
     rpc: &'a Rpc,
+    place: usize,
     contracts: &'a Contracts,
     genesis_hash: B256,
     writer: Writer,
-    interval: Interval,
-    patience: Patience,
-    /// Of its own: a lower head on a branch past finality is sighted as both, in turn, and each would make the other begin again.
-    deep_patience: Patience,
+    /// Of each endpoint.
+    intervals: Vec<Interval>,
+    /// Of each endpoint.
+    sightings: Vec<Sightings>,
     rpc_head_noted: Option<tokio::time::Instant>,
 }
 
@@ -75,13 +85,13 @@ impl Ingest {
     /// An ingest of `contracts` and of the configured watched senders.
     pub fn new(
         config: IngestConfig,
-        rpc: Rpc,
+        endpoints: impl Into<Pool>,
         contracts: Contracts,
         db: Db,
         leases: Leases,
         tail: Tail,
     ) -> Self {
-        Self { config, rpc, contracts, db, leases, tail }
+        Self { config, pool: endpoints.into(), contracts, db, leases, tail }
     }
 
     /// Runs until `cancel`, or until an error; [`IngestError::is_fatal`] tells whether it is of any use to run it again.
@@ -117,17 +127,20 @@ impl Ingest {
         Ok(())
     }
 
-    /// The endpoint serves the chain that the configuration names, and the contracts exist there. Returns block 0's hash.
+    /// The endpoints serve the chain that the configuration names, and the contracts exist there. Returns block 0's hash.
     async fn check_chain(&self) -> Result<B256, IngestError> {
         let chain_id = self.config.chain_id;
-        let genesis_hash = genesis_of(&self.rpc, chain_id).await?;
-        let head = self.rpc.head().await?;
+        let genesis_hash = endpoints::genesis_of_all(&self.pool, chain_id).await?;
+        let head = self.pool.ask(None, |rpc| async move { rpc.head().await }).await?;
         let first = self.contracts.start_block();
         if first > head.number {
             tracing::info!(chain_id, first, head = head.number, "the first block of interest lies ahead");
         }
         for contract in self.contracts.iter().filter(|c| c.start_block <= head.number) {
-            match self.rpc.code_at(contract.address, head.hash).await {
+            let address = contract.address;
+            let code =
+                self.pool.ask(Some(head.number), |rpc| async move { rpc.code_at(address, head.hash).await });
+            match code.await {
                 Ok(code) if code.is_empty() => {
                     return Err(IngestError::NoCode {
                         chain_id,
@@ -156,65 +169,37 @@ impl Ingest {
             let writer = Writer::open(&self.db, lease.clone(), self.tail.clone(), identity).await?;
             if let Some(why) = writer.halted() {
                 tracing::error!(chain_id = self.config.chain_id, %why, "the chain is halted");
-                metrics::gauge!("chain_halted", "chain_id" => self.config.chain_id.to_string()).set(1);
+                metrics::halted(self.config.chain_id, true);
                 pause(HALT_RECHECK, lease, cancel).await;
                 if cancel.is_cancelled() || lease.lost().is_cancelled() {
                     return Ok(());
                 }
                 continue;
             }
-            metrics::gauge!("chain_halted", "chain_id" => self.config.chain_id.to_string()).set(0);
+            metrics::halted(self.config.chain_id, false);
+            let endpoints = self.pool.endpoints();
             let mut session = Session {
                 config: &self.config,
-                rpc: &self.rpc,
+                pool: &self.pool,
+                rpc: &endpoints[0],
+                place: 0,
                 contracts: &self.contracts,
                 genesis_hash: identity.genesis_hash,
                 writer,
-                interval: Interval::new(self.config.range),
-                patience: Patience::default(),
-                deep_patience: Patience::default(),
+                intervals: endpoints.iter().map(|_| Interval::new(self.config.range)).collect(),
+                sightings: endpoints.iter().map(|_| Sightings::default()).collect(),
                 rpc_head_noted: None,
             };
             match session.follow(lease, cancel).await {
                 Err(IngestError::DeepReorg(evidence)) => {
                     tracing::error!(chain_id = self.config.chain_id, evidence = %evidence, "reorg past finality: the chain halts");
-                    metrics::counter!("deep_reorg_total", "chain_id" => self.config.chain_id.to_string())
-                        .increment(1);
+                    metrics::deep_reorg(self.config.chain_id);
                     session.writer.halt(evidence.to_json()).await?;
                 }
                 other => return other,
             }
         }
     }
-}
-
-impl Session<'_> {
-    /// The endpoint still serves the chain that it served at first: what is behind its address may have been replaced.
-    async fn check_chain(&self) -> Result<(), IngestError> {
-        let chain_id = self.config.chain_id;
-        let given = genesis_of(self.rpc, chain_id).await?;
-        if given != self.genesis_hash {
-            let known = self.genesis_hash.to_string();
-            return Err(WriteError::DifferentGenesis { chain_id, given, known }.into());
-        }
-        Ok(())
-    }
-}
-
-/// Block 0's hash, from an endpoint that serves this chain.
-async fn genesis_of(rpc: &Rpc, chain_id: u64) -> Result<B256, IngestError> {
-    let (found, genesis) = match rpc.identity().await {
-        Ok(identity) => identity,
-        // A node of another chain is told apart whatever else it cannot answer.
-        Err(error) => match rpc.chain_id().await {
-            Ok(found) if found != chain_id => (found, None),
-            _ => return Err(error.into()),
-        },
-    };
-    if found != chain_id {
-        return Err(IngestError::WrongChain { expected: chain_id, found });
-    }
-    genesis.map(|genesis| genesis.hash).ok_or(IngestError::NoGenesis { chain_id })
 }
 
 async fn pause(duration: Duration, lease: &Lease, cancel: &CancellationToken) {

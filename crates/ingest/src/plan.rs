@@ -107,6 +107,44 @@ impl Patience {
     }
 }
 
+/// What an endpoint says of the block with which a new branch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vote {
+    /// It has this very block on its canonical chain.
+    For,
+    /// It has another block at that height.
+    Against,
+    /// It has none that high, or did not answer.
+    Abstains,
+}
+
+/// Whether a branch that takes blocks of the journal back may do so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the chain.
+    Believed,
+    /// Nobody contradicts, and too few are there to say so: it is believed when it stays.
+    IfItStays,
+    /// The endpoint is on a fork of its own, as far as can be told: nothing is taken back.
+    Refused,
+}
+
+impl Verdict {
+    /// The verdict of all configured endpoints, the one that showed the branch among them. The majority of all decides; as long as there is none,
+    /// one that contradicts is enough to wait, for what is taken back wrongly has been acted on by then.
+    #[must_use]
+    pub fn of(votes: &[Vote]) -> Self {
+        let count = |vote| votes.iter().filter(|v| **v == vote).count();
+        if 2 * count(Vote::For) > votes.len() {
+            Self::Believed
+        } else if count(Vote::Against) == 0 && count(Vote::For) > 0 {
+            Self::IfItStays
+        } else {
+            Self::Refused
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +218,29 @@ mod tests {
         assert!(!patience.sighted(a) && !patience.sighted(a) && patience.sighted(a));
         patience.reset();
         assert!(!patience.sighted(a));
+    }
+
+    #[test]
+    fn the_majority_of_all_endpoints_takes_blocks_back_and_one_that_contradicts_stops_fewer() {
+        use Verdict::{Believed, IfItStays, Refused};
+        use Vote::{Abstains as A, Against as N, For as Y};
+        let cases: [(&[Vote], Verdict); 13] = [
+            (&[Y], Believed),
+            (&[N], Refused),
+            (&[A], Refused),
+            (&[Y, Y], Believed),
+            (&[Y, A], IfItStays),
+            (&[Y, N], Refused),
+            (&[Y, A, A], IfItStays),
+            (&[Y, Y, N], Believed),
+            (&[Y, N, N], Refused),
+            (&[Y, N, A], Refused),
+            (&[Y, Y, A, A], IfItStays),
+            (&[Y, Y, N, A], Refused),
+            (&[Y, Y, Y, N, N], Believed),
+        ];
+        for (votes, verdict) in cases {
+            assert_eq!(Verdict::of(votes), verdict, "{votes:?}");
+        }
     }
 }

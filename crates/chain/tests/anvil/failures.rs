@@ -25,7 +25,6 @@ fn faulty(config: &EndpointConfig) -> (Rpc, FaultHandle) {
 #[tokio::test]
 async fn only_what_may_pass_is_asked_again_and_only_so_often() {
     let anvil = Anvil::start().await;
-    let (rpc, faults) = faulty(&anvil.http());
     let limited = ErrorClass::RateLimited { retry_after: Some(Duration::ZERO) };
     let cases = [
         (ErrorClass::Transient, 2, 3, true),
@@ -39,15 +38,28 @@ async fn only_what_may_pass_is_asked_again_and_only_so_often() {
         (ErrorClass::Rejected, 1, 1, false),
     ];
     for (class, failures, attempts, succeeds) in cases {
-        let before = faults.requests("eth_chainId");
+        let (rpc, faults) = faulty(&anvil.http());
         faults.next("eth_chainId", failures, Fault::Fail(class));
         match rpc.chain_id().await {
             Ok(id) => assert!(succeeds && id == 31_337, "{class}"),
             Err(error) => assert!(!succeeds && error.class() == class, "{class}: {error}"),
         }
-        assert_eq!(faults.requests("eth_chainId") - before, attempts, "{class}");
-        faults.clear();
+        assert_eq!(faults.requests("eth_chainId"), attempts, "{class}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_asks_to_be_left_alone_is_left_alone() {
+    let anvil = Anvil::start().await;
+    let (rpc, faults) = faulty(&anvil.http());
+    let limited = ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(3_600)) };
+    faults.next("eth_chainId", 1, Fault::Fail(limited));
+    rpc.chain_id().await.unwrap_err();
+    let error = rpc.head().await.unwrap_err();
+    assert!(matches!(error.class(), ErrorClass::RateLimited { retry_after: Some(_) }), "{error}");
+    assert!(error.to_string().contains("asked to be left alone"), "{error}");
+    assert_eq!(faults.requests("eth_getBlockByNumber"), 0, "it is not asked");
+    assert!(rpc.standing().rest > Duration::from_secs(3_500));
 }
 
 #[tokio::test]
@@ -272,14 +284,14 @@ async fn http_statuses_broken_bodies_and_refused_connections_have_their_class() 
             max_retries: 0,
             ..EndpointConfig::new(format!("http://user:pw@127.0.0.1:{port}/key"))
         };
-        let error = Rpc::connect(&config).await.err().expect(status);
+        let error = Rpc::connect(&config).await.expect_err(status);
         assert_eq!(error.class(), class, "{error}");
         let text = format!("{error} {error:?}");
         assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
         assert!(!text.contains("pw@") && !text.contains("/key"), "{text}");
 
         // The listener is gone with its only connection.
-        let error = Rpc::connect(&config).await.err().expect("nobody listens");
+        let error = Rpc::connect(&config).await.expect_err("nobody listens");
         assert_eq!(error.class(), ErrorClass::Transient, "{error}");
         assert!(!error.to_string().contains("/key"), "{error}");
     }
@@ -288,7 +300,7 @@ async fn http_statuses_broken_bodies_and_refused_connections_have_their_class() 
 #[tokio::test]
 async fn an_unusable_url_is_refused_without_being_shown() {
     for url in ["ftp://host/s3cret", "s3cret", ""] {
-        let error = Rpc::connect(&EndpointConfig::new(url)).await.err().expect(url);
+        let error = Rpc::connect(&EndpointConfig::new(url)).await.expect_err(url);
         assert_eq!(error.class(), ErrorClass::Rejected, "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }

@@ -94,7 +94,7 @@ pub enum Orphans {
     Forgotten,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct State {
     chain_id: u64,
     blocks: HashMap<B256, Arc<ModelBlock>>,
@@ -193,6 +193,18 @@ impl ModelChain {
             failures: 0,
             max_range_blocks: None,
         })))
+    }
+
+    /// Another node of the same chain: it knows what this one knows now, and goes its own way from here.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.state().clone())))
+    }
+
+    /// Learns the blocks that the other node knows. What is canonical does not change.
+    pub fn learn(&self, other: &Self) {
+        let blocks = other.state().blocks.clone();
+        self.state().blocks.extend(blocks);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -58,7 +58,7 @@ fn is_told(error: &IngestError, pretends: bool) -> bool {
                 && told.contains("another chain with the same id")
         } else {
             matches!(error, IngestError::WrongChain { .. })
-                && told.contains("correct `chain_id` or the endpoint's URL")
+                && told.contains("correct `chain_id` or the URL of model-0")
         }
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod ending;
+mod endpoints;
 mod foreign;
 mod lagging;
 mod reorgs;

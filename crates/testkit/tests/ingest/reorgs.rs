@@ -6,7 +6,7 @@ use crate::support::follower::Follower;
 use crate::support::world::World;
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 
-async fn retractions(db: &Db, chain_id: u64) -> i64 {
+pub(crate) async fn retractions(db: &Db, chain_id: u64) -> i64 {
     integers(db, "SELECT count(*) FROM journal WHERE chain_id = $1 AND kind = 'retract'", chain_id).await
 }
 

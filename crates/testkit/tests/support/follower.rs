@@ -13,7 +13,7 @@ use alloy_primitives::{Address, B256};
 use alloy_transport::{BoxTransport, Transport};
 use futures::future::select_all;
 use plimsoll_chain::interval::IntervalPolicy;
-use plimsoll_chain::{EndpointConfig, Rpc};
+use plimsoll_chain::{EndpointConfig, Pool, Rpc};
 use plimsoll_ingest::{Ingest, IngestConfig};
 use plimsoll_journal::{Fold, FoldError, FoldRunner, Record, StepOptions, Tail, Undone, step};
 use plimsoll_store::{Db, Leases, Partitions};
@@ -132,7 +132,7 @@ pub struct Follower {
     pub db: Db,
     pub chain_id: u64,
     pub settings: Settings,
-    transport: BoxTransport,
+    transports: Vec<BoxTransport>,
     leases: Leases,
     tail: Tail,
     committed: watch::Sender<()>,
@@ -156,7 +156,7 @@ impl Follower {
             db: db.clone(),
             chain_id,
             settings,
-            transport: chain.clone().boxed(),
+            transports: vec![chain.clone().boxed()],
             leases: leases.clone(),
             tail: Tail::default(),
             committed: watch::Sender::new(()),
@@ -167,20 +167,31 @@ impl Follower {
 
     /// Its requests go to either of two nodes, of which one is so many blocks behind.
     pub fn behind_two_nodes(mut self, chain: &ModelChain, lag_blocks: u64) -> Self {
-        self.transport = TwoNodes::new(chain, lag_blocks, self.chain_id).boxed();
+        self.transports = vec![TwoNodes::new(chain, lag_blocks, self.chain_id).boxed()];
         self
     }
 
     /// What is behind its address answers so many more requests, and then another is there.
     pub fn replaced_after(&mut self, requests: u64, first: &ModelChain, then: &ModelChain) {
-        self.transport = Replaced::new(requests, first, then).boxed();
+        self.transports = vec![Replaced::new(requests, first, then).boxed()];
+    }
+
+    /// It has these endpoints, named `model-0` and so on.
+    pub fn with_endpoints(mut self, endpoints: Vec<BoxTransport>) -> Self {
+        self.transports = endpoints;
+        self
     }
 
     /// An ingest as it would be started now.
     pub fn ingest(&self) -> Ingest {
         // What fails is not tried again within a request: the ingest ends and is started anew, which is the harder case.
-        let endpoint = EndpointConfig { max_retries: 0, ..EndpointConfig::new("http://model") };
-        let rpc = Rpc::over(self.transport.clone(), &endpoint);
+        let rpc = |(place, transport): (usize, &BoxTransport)| {
+            let name = Some(format!("model-{place}"));
+            let endpoint = EndpointConfig { max_retries: 0, name, ..EndpointConfig::new("http://model") };
+            Rpc::over(transport.clone(), &endpoint)
+        };
+        let pool =
+            Pool::new(self.transports.iter().enumerate().map(rpc).collect()).expect("it has an endpoint");
         let Settings { start_block, confirmations, finality_depth, ranges_in_flight, range_blocks, .. } =
             self.settings;
         let config = IngestConfig {
@@ -200,7 +211,7 @@ impl Follower {
         };
         let contracts = contracts(start_block);
         let (db, leases, tail) = (self.db.clone(), self.leases.clone(), self.tail.clone());
-        Ingest::new(config, rpc, contracts, db, leases, tail)
+        Ingest::new(config, pool, contracts, db, leases, tail)
     }
 
     pub fn start_ingest(&mut self) {

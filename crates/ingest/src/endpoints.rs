@@ -1,0 +1,160 @@
+//! What the endpoints are to one another: of the same chain, of one mind about a branch, or excused.
+
+use alloy_primitives::B256;
+use futures::future::join_all;
+use plimsoll_chain::{Header, Pool, Reason, Rpc};
+use plimsoll_journal::WriteError;
+
+use crate::error::IngestError;
+use crate::plan::{Patience, Verdict, Vote};
+use crate::{Session, metrics};
+
+/// What one endpoint showed that would be drastic to believe at once.
+#[derive(Debug, Default)]
+pub(crate) struct Sightings {
+    /// A branch that takes blocks back.
+    pub(crate) branch: Patience,
+    /// A branch past finality. Of its own: a lower head on such a branch is sighted as both, in turn, and each would make the other begin
+    /// again.
+    pub(crate) deep: Patience,
+}
+
+impl Sightings {
+    /// It shows the journal's own chain.
+    pub(crate) fn reset(&mut self) {
+        self.branch.reset();
+        self.deep.reset();
+    }
+}
+
+/// Block 0's hash, the same from all endpoints that answer. One that does not answer now is checked when it does: nothing is taken from an endpoint
+/// whose head is not linked to the journal before that.
+pub(crate) async fn genesis_of_all(pool: &Pool, chain_id: u64) -> Result<B256, IngestError> {
+    let answers = join_all(pool.endpoints().iter().map(|rpc| genesis_of(rpc, chain_id))).await;
+    let mut genesis: Option<B256> = None;
+    let mut silent = None;
+    for (rpc, answer) in pool.endpoints().iter().zip(answers) {
+        match (answer, genesis) {
+            (Ok(given), Some(known)) if given != known => {
+                let known = format!("{known} (of {})", pool.endpoints()[0].endpoint());
+                return Err(WriteError::DifferentGenesis { chain_id, given, known }.into());
+            }
+            (Ok(given), _) => genesis = Some(given),
+            (Err(error @ IngestError::Rpc(_)), _) => {
+                if pool.endpoints().len() > 1 {
+                    tracing::warn!(chain_id, endpoint = rpc.endpoint(), %error, "an endpoint does not answer");
+                }
+                silent.get_or_insert(error);
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    match (genesis, silent) {
+        (Some(genesis), _) => Ok(genesis),
+        (None, Some(error)) => Err(error),
+        (None, None) => unreachable!("a pool has an endpoint"),
+    }
+}
+
+/// Block 0's hash, from an endpoint that serves this chain.
+async fn genesis_of(rpc: &Rpc, chain_id: u64) -> Result<B256, IngestError> {
+    let (found, genesis) = match rpc.identity().await {
+        Ok(identity) => identity,
+        // A node of another chain is told apart whatever else it cannot answer.
+        Err(error) => match rpc.chain_id().await {
+            Ok(found) if found != chain_id => (found, None),
+            _ => return Err(error.into()),
+        },
+    };
+    let endpoint = || rpc.endpoint().to_owned();
+    if found != chain_id {
+        return Err(IngestError::WrongChain { endpoint: endpoint(), expected: chain_id, found });
+    }
+    genesis
+        .map(|genesis| genesis.hash)
+        .ok_or_else(|| IngestError::NoGenesis { endpoint: endpoint(), chain_id })
+}
+
+impl Session<'_> {
+    /// From here on the round is with this endpoint.
+    pub(crate) fn turn_to(&mut self, place: usize) {
+        self.place = place;
+        self.rpc = &self.pool.endpoints()[place];
+    }
+
+    /// What the endpoint of this round showed.
+    pub(crate) fn sightings(&mut self) -> &mut Sightings {
+        &mut self.sightings[self.place]
+    }
+
+    /// The endpoint still serves the chain that it served at first: what is behind its address may have been replaced.
+    pub(crate) async fn check_chain(&self) -> Result<(), IngestError> {
+        let chain_id = self.config.chain_id;
+        let given = genesis_of(self.rpc, chain_id).await?;
+        if given != self.genesis_hash {
+            let known = self.genesis_hash.to_string();
+            return Err(WriteError::DifferentGenesis { chain_id, given, known }.into());
+        }
+        Ok(())
+    }
+
+    /// The answers of this round's endpoint do not fit together.
+    pub(crate) fn inconsistent(&self, what: String) -> IngestError {
+        let endpoint = self.rpc.endpoint().to_owned();
+        IngestError::Inconsistent { endpoint, chain_id: self.config.chain_id, what }
+    }
+
+    /// Whether the chain is what this block says, by all endpoints. It is asked of each now, of the one that showed it too.
+    pub(crate) async fn judge(&mut self, number: u64, hash: B256) -> Result<Verdict, IngestError> {
+        let votes = join_all(self.pool.endpoints().iter().map(|rpc| vote(rpc, number, hash))).await;
+        let chain_id = self.config.chain_id;
+        if votes[self.place] == Vote::Against {
+            return Err(
+                self.inconsistent(format!("its chain had block {number} as {hash}, and now has it no more"))
+            );
+        }
+        let verdict = Verdict::of(&votes);
+        for (rpc, vote) in self.pool.endpoints().iter().zip(&votes) {
+            let is_alone = match verdict {
+                Verdict::Believed => *vote == Vote::Against,
+                Verdict::IfItStays => false,
+                Verdict::Refused => *vote == Vote::For,
+            };
+            metrics::on_other_fork(chain_id, rpc.endpoint(), is_alone);
+        }
+        if verdict == Verdict::Refused {
+            tracing::warn!(chain_id, endpoint = self.rpc.endpoint(), number, %hash, ?votes, "the endpoint is on another fork; nothing is taken back");
+        }
+        Ok(verdict)
+    }
+
+    /// What went wrong in a round is this endpoint's affair, as long as another can be asked.
+    pub(crate) fn excuse(&self, error: IngestError) -> Result<(), IngestError> {
+        let is_other_chain = matches!(
+            error,
+            IngestError::WrongChain { .. } | IngestError::Journal(WriteError::DifferentGenesis { .. })
+        );
+        if is_other_chain && self.pool.endpoints().len() > 1 {
+            self.rpc.bench(Reason::WrongChain);
+        }
+        if error.is_of_endpoint() && self.pool.has_another_than(self.place) {
+            tracing::warn!(chain_id = self.config.chain_id, endpoint = self.rpc.endpoint(), %error, "going on with another endpoint");
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// How far this endpoint is behind what the journal has.
+    pub(crate) fn note_behind(&self, head: &Header) {
+        let tip = self.writer.head().map_or(0, |(number, _)| number);
+        metrics::behind(self.config.chain_id, self.rpc.endpoint(), tip.saturating_sub(head.number));
+    }
+}
+
+async fn vote(rpc: &Rpc, number: u64, hash: B256) -> Vote {
+    match rpc.header_by_number(number).await {
+        Ok(Some(header)) if header.hash == hash => Vote::For,
+        Ok(Some(_)) => Vote::Against,
+        Ok(None) | Err(_) => Vote::Abstains,
+    }
+}
