@@ -12,7 +12,7 @@ use plimsoll_chain::abi::Contracts;
 use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Tail};
-use plimsoll_store::idempotency::{KeyOptions, Keys};
+use plimsoll_store::idempotency::Keys;
 use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency, set_retention};
 use plimsoll_views::ViewFold;
 use plimsoll_views::verify::{Verifier, VerifierOptions, VerifyError};
@@ -116,7 +116,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let services = Services {
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
-            keys: Keys::new(db.clone(), holder, KeyOptions::default()),
+            keys: Keys::new(db.clone(), holder, config.idempotency),
             db: db.clone(),
             prometheus,
             roles: board,

@@ -3,6 +3,7 @@
 mod api;
 mod chain;
 mod database;
+mod idempotency;
 mod identity;
 
 use std::collections::HashMap;
@@ -52,6 +53,10 @@ pub(crate) fn check(
     }
     let api = root.group("api").and_then(|group| check.api(group));
     let identity = root.group("identity").and_then(|group| check.identity(group, &tenants));
+    let idempotency = root
+        .group("idempotency")
+        .zip(root.group("api"))
+        .and_then(|(group, api)| check.idempotency(group, api));
     let logging = root.group("logging").and_then(|group| check.logging(group));
     let verify_rows_per_second = root.group("verify").and_then(|g| narrow(g.integer("rows_per_second")));
     let audit_retention_days = root.group("audit").and_then(|g| narrow(g.integer("retention_days")));
@@ -64,6 +69,7 @@ pub(crate) fn check(
             chains,
             api: api?,
             identity: identity?,
+            idempotency: idempotency?,
             logging: logging?,
             verify_rows_per_second: verify_rows_per_second?,
             audit_retention_days: audit_retention_days?,

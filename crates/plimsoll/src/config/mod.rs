@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
+use plimsoll_store::idempotency::KeyOptions;
 use uuid::Uuid;
 
 pub(crate) use load::{Environment, Loaded, load};
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) chains: Vec<Chain>,
     pub(crate) api: Api,
     pub(crate) identity: Identity,
+    pub(crate) idempotency: KeyOptions,
     pub(crate) logging: Logging,
     pub(crate) verify_rows_per_second: u32,
     pub(crate) audit_retention_days: u32,

@@ -25,6 +25,7 @@ pub(crate) const ROOT: Section = Section {
         data::CHAIN,
         gateway::API,
         identity::IDENTITY,
+        upkeep::IDEMPOTENCY,
         upkeep::LOGGING,
         upkeep::VERIFY,
         upkeep::AUDIT,

@@ -1,4 +1,4 @@
-//! How the process keeps itself: what it logs, what it verifies, how long it keeps things and holds leases.
+//! How the process keeps itself: what it logs, what it verifies, how long it keeps things and holds leases and idempotency keys.
 
 use super::{integer, key};
 use crate::config::schema::{Absent, Kind, Section};
@@ -33,6 +33,35 @@ pub(super) const VERIFY: Section = Section {
         20,
         "How many mirror rows the role `verify` compares with the chain each second.",
     )],
+    sections: &[],
+};
+
+pub(super) const IDEMPOTENCY: Section = Section {
+    name: "idempotency",
+    repeated: false,
+    keys: &[
+        integer(
+            "ttl_hours",
+            1,
+            8_760,
+            24,
+            "For how long the answer to a write is given again to who sends the write again under the same key, in hours from the first request on.",
+        ),
+        integer(
+            "wait_ms",
+            0,
+            600_000,
+            10_000,
+            "How long a duplicate waits for the answer to a request that is being worked on, in milliseconds, before it is told to come back. Below `api.request_timeout_ms`.",
+        ),
+        integer(
+            "claim_term_ms",
+            1_000,
+            600_000,
+            30_000,
+            "After how long another may take over a request whose process is frozen or cut off, in milliseconds; from a process that is gone it is taken at once. Above `api.request_timeout_ms`.",
+        ),
+    ],
     sections: &[],
 };
 

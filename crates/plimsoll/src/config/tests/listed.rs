@@ -41,6 +41,8 @@ fn every_setting_can_be_given_by_its_variable() {
             ("logging.level", _) => "debug".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
             ("chain[0].finality_depth" | "chain[0].backfill_max_blocks", _) => "500".into(),
+            ("api.request_timeout_ms", _) => "12000".into(),
+            ("idempotency.claim_term_ms", _) => "20000".into(),
             (_, Kind::Integer { min, .. }) => (min + 3).to_string(),
             (_, Kind::Texts) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
             (_, Kind::Text | Kind::Url | Kind::Path) => "changed".to_owned(),

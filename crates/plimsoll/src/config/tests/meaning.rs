@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use plimsoll_api::Clients;
+use plimsoll_store::idempotency::KeyOptions;
 
 use super::{CHAIN, contract, directory, load_text};
 use crate::config::load::Environment;
@@ -51,6 +52,20 @@ fn a_limit_is_what_was_written_and_nothing_where_it_is_zero() {
     assert_eq!((usual.sign_in.interval, usual.sign_in.burst), (Duration::from_secs(3), 10));
     let none = limits("user_requests_per_second = 0\ntenant_burst = 7");
     assert_eq!((none.user.interval, none.tenant.burst), (Duration::ZERO, 7));
+}
+
+#[test]
+fn idempotency_is_as_it_was_written() {
+    let dir = directory();
+    let text = format!("[idempotency]\nttl_hours = 48\nwait_ms = 0\nclaim_term_ms = 15001\n{CHAIN}");
+    let environment = [("PLIMSOLL_IDEMPOTENCY__WAIT_MS", "250")];
+    let options = load_text(dir.path(), &text, &environment).config.unwrap().idempotency;
+    assert_eq!(
+        (options.ttl.as_secs(), options.wait.as_millis(), options.claim_term.as_millis()),
+        (172_800, 250, 15_001)
+    );
+    let options = load_text(dir.path(), CHAIN, &[]).config.unwrap().idempotency;
+    assert_eq!(options, KeyOptions::default());
 }
 
 #[test]
