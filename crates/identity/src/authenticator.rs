@@ -2,7 +2,7 @@
 //! memory asked; the database only when the memory is older than [`CACHE_TERM`].
 //!
 //! The memory bounds how long a revocation takes elsewhere, and nothing else: what this process revokes itself it forgets at once
-//! ([`Authenticator::forget_session`], [`Authenticator::forget_key`], after the commit). Refusals are not remembered, so that nobody waits for
+//! ([`Authenticator::forget_session`], [`Authenticator::forget_key`], [`Authenticator::forget_user`], [`Authenticator::forget_tenant`], after the commit). Refusals are not remembered, so that nobody waits for
 //! what was just allowed, with one exception: a second factor given through another process counts here within [`CACHE_TERM`].
 
 use std::sync::Arc;
@@ -203,6 +203,21 @@ impl Authenticator {
     /// Forgets a key that was revoked or rotated. Call it after the commit.
     pub fn forget_key(&self, key_id: &str) {
         self.keys.forget(key_id);
+    }
+
+    /// Forgets the sessions and keys of a user whose status, roles or sessions changed. Call it after the commit.
+    pub fn forget_user(&self, tenant_id: Uuid, user_id: Uuid) {
+        self.forget_where(|principal| (principal.tenant_id, principal.user_id) == (tenant_id, user_id));
+    }
+
+    /// Forgets the sessions and keys of a tenant, one of whose roles changed. Call it after the commit.
+    pub fn forget_tenant(&self, tenant_id: Uuid) {
+        self.forget_where(|principal| principal.tenant_id == tenant_id);
+    }
+
+    fn forget_where(&self, is_so: impl Fn(&Principal) -> bool) {
+        self.sessions.forget_where(|principal| is_so(principal));
+        self.keys.forget_where(|key| is_so(&key.alone));
     }
 }
 

@@ -47,6 +47,11 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         self.lock().remove(key);
     }
 
+    /// Forgets whatever is so. Looks at every entry.
+    pub(crate) fn forget_where(&self, is_so: impl Fn(&V) -> bool) {
+        self.lock().retain(|_, (_, value)| !is_so(value));
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<K, (Instant, V)>> {
         // Nothing panics while it is held; were it so, an entry is whole or not there.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,6 +75,10 @@ mod tests {
         assert_eq!(cache.get("a", asked + TERM), Some(2));
         cache.forget("a");
         assert_eq!(cache.get("a", asked + TERM), None);
+        cache.put("a", 2, asked + TERM, asked + TERM);
+        cache.put("b", 3, asked + TERM, asked + TERM);
+        cache.forget_where(|value| *value == 2);
+        assert_eq!(["a", "b"].map(|key| cache.get(key, asked + TERM)), [None, Some(3)]);
     }
 
     #[test]

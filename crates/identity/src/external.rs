@@ -1,6 +1,8 @@
 //! Who a user is elsewhere: the subject of an OpenID Connect issuer (`oidc`). Like an address, it belongs to one user of a tenant at a
-//! time. An administrator links it: nothing that a provider says of a person (an e-mail address least of all, which is given to another
-//! when somebody leaves) makes them a user whom we knew before.
+//! time. An administrator links it, or the user by going there ([`oidc::begin_link`](crate::oidc::begin_link)): nothing that a provider says of a person (an e-mail
+//! address least of all, which is given to another when somebody leaves) makes them a user whom we knew before.
+//!
+//! What one links or unlinks oneself is a way in: who has a second factor gives it before, and the only way in stays.
 //!
 //! Run these on a transaction of the app role that is confined to the tenant, as the rest of the `directory`.
 
@@ -9,7 +11,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::directory::{self, DirectoryError, User};
+use crate::listing;
+use crate::principal::{Credential, Principal};
 use crate::repo::external as repo;
+use crate::second_factor;
 
 /// OpenID Connect Core 1.0 §2: a subject has at most 255 ASCII characters.
 pub const MAX_SUBJECT_CHARS: usize = 255;
@@ -43,6 +48,15 @@ pub enum ExternalError {
         /// Its subject.
         subject: String,
     },
+    /// It is one's own, and asked for with an API key.
+    #[error("one's own identities are changed in a session: sign in first")]
+    NoSession,
+    /// The user has a second factor, and has not given it lately.
+    #[error("this user has a second factor: give it before changing how they sign in")]
+    SecondFactor,
+    /// It is the only way in.
+    #[error("the user has no other way to sign in: link another before, or ask an administrator")]
+    OnlyWay,
     /// There is no such user.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -89,6 +103,39 @@ pub async fn unlink(
     subject: &str,
 ) -> Result<bool, ExternalError> {
     Ok(repo::remove(conn, tenant_id, user_id, issuer, subject).await?)
+}
+
+/// Takes one of the principal's own away. Returns whether they had it.
+///
+/// # Errors
+/// [`ExternalError`]; nothing was changed then.
+pub async fn unlink_own(
+    conn: &mut PgConnection,
+    principal: &Principal,
+    issuer: &str,
+    subject: &str,
+) -> Result<bool, ExternalError> {
+    let Principal { tenant_id, user_id, .. } = *principal;
+    require_own(conn, principal).await?;
+    listing::lock_user(conn, tenant_id, user_id).await?;
+    let identities = list(conn, tenant_id, user_id).await?;
+    let is_only = matches!(&identities[..], [only] if only.issuer == issuer && only.subject == subject);
+    if is_only && directory::addresses(conn, tenant_id, user_id).await?.is_empty() {
+        return Err(ExternalError::OnlyWay);
+    }
+    unlink(conn, tenant_id, user_id, issuer, subject).await
+}
+
+/// The principal's session, in which they have proved as much as they can.
+pub(crate) async fn require_own(
+    conn: &mut PgConnection,
+    principal: &Principal,
+) -> Result<Uuid, ExternalError> {
+    let Credential::Session(session_id) = principal.credential else { return Err(ExternalError::NoSession) };
+    if !second_factor::is_given_if_any(conn, principal).await? {
+        return Err(ExternalError::SecondFactor);
+    }
+    Ok(session_id)
 }
 
 /// Whose it is, in this tenant.

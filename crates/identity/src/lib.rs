@@ -26,7 +26,8 @@
 //! # Two halves, two roles
 //! The directory and the approvals belong to a tenant: run those functions on `Db::tenant_tx`. What *proves* an identity (keys, nonces, sessions,
 //! second factors, links) is looked at before anyone knows whose tenant it is: run those on `Db::begin_worker`. The app's role lists and
-//! revokes its tenant's keys and sessions and issues keys, as a route's effect and its answer are one transaction; it reads no hash, and has no privilege on the
+//! revokes its tenant's keys and sessions, issues keys, and lists and takes away second factors, as a route's effect and its answer are one transaction; it reads no hash,
+//! no seed and no public key, can make no session and say of none that a second factor was given, and has no privilege on the
 //! other tables: a fault in a request handler reads nothing that opens anything.
 //!
 //! # Traps

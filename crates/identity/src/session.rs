@@ -204,7 +204,7 @@ pub async fn revoke_all(
     user_id: Uuid,
     reason: RevokeReason,
 ) -> Result<Vec<Uuid>, SessionError> {
-    Ok(repo::revoke_all(conn, tenant_id, user_id, reason).await?)
+    Ok(repo::revoke_all(conn, tenant_id, user_id, None, reason).await?)
 }
 
 /// Notes that the session's user gave a second factor now. Returns whether the session is in force.

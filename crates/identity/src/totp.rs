@@ -147,16 +147,8 @@ pub async fn verify(
     judge(conn, sealer, tenant_id, user_id, code, now, true).await
 }
 
-/// Takes a user's second factor away. Returns whether there was one.
-///
-/// # Errors
-/// The database's.
-pub async fn remove(conn: &mut PgConnection, tenant_id: Uuid, user_id: Uuid) -> Result<bool, TotpError> {
-    Ok(repo::remove(conn, tenant_id, user_id).await?)
-}
-
 async fn require_may_enrol(conn: &mut PgConnection, principal: &Principal) -> Result<(), TotpError> {
-    if second_factor::may_enrol(conn, principal).await? { Ok(()) } else { Err(TotpError::SecondFactor) }
+    if second_factor::is_given_if_any(conn, principal).await? { Ok(()) } else { Err(TotpError::SecondFactor) }
 }
 
 async fn judge(

@@ -56,6 +56,15 @@ pub enum OidcError {
         /// Its subject.
         subject: String,
     },
+    /// The provider is another tenant's. Told to the caller as "not found".
+    #[error("this identity provider is another tenant's")]
+    OtherTenant,
+    /// It was begun to link, and is used to sign in; or the other way round.
+    #[error("this was begun for another purpose: begin again")]
+    OtherPurpose,
+    /// The session in which a link was begun has ended.
+    #[error("the session in which this was begun is over: sign in, and begin again")]
+    SessionOver,
     /// The user is suspended.
     #[error("this user is suspended")]
     Suspended,

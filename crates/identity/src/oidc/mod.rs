@@ -6,6 +6,9 @@
 //! 3. [`Provider::exchange`], outside of any transaction: the code becomes an ID token, which is checked whole.
 //! 4. [`sign_in`], in one transaction of the worker: the user is found, the session opened.
 //!
+//! Who has signed in already links the provider's subject to themselves in the same way: [`begin_link`] in the place of [`begin`], [`link`] in the place of
+//! [`sign_in`].
+//!
 //! # Why nobody else gets in
 //! - **A code is good in the browser that asked for it, and nowhere else.** The PKCE verifier follows from the browser's secret, which is not
 //!   stored: whoever has the code, or the state, or a copy of the database, cannot redeem it. And who sends a victim the link of their own
@@ -14,8 +17,10 @@
 //!   after it, the user begins anew.
 //! - **A token is for this sign-in**: issuer, audience, nonce, time and signature, by the provider's own keys and by an algorithm of ours
 //!   ([`id_token`]). That it came from the token endpoint over TLS would do for OpenID; we do not lean on it.
-//! - **A user is one whom an administrator linked** ([`crate::external`]), unless the configuration says that the provider's people are the tenant's.
-//!   An e-mail address makes nobody anyone.
+//! - **A user is one whom an administrator linked, or who linked themselves** ([`crate::external`]), unless the configuration says that the provider's people
+//!   are the tenant's. An e-mail address makes nobody anyone.
+//! - **Who links is who asked for it**: the purpose and the session stand with the state, which is good in the browser that has the cookie. Nobody's subject is
+//!   linked by following a link of somebody else's, and nothing that was begun to link opens a session.
 //! - **A provider that does not answer is neither yes nor no**: [`OidcError::is_unavailable`] says "try again".
 //!
 //! # Why this and no library
@@ -37,7 +42,7 @@ use uuid::Uuid;
 
 pub use error::OidcError;
 pub use provider::{Authorization, Identity, Provider};
-pub use sign_in::{Callback, Pending, begin, resume, sign_in};
+pub use sign_in::{Callback, Linked, Pending, begin, begin_link, link, resume, sign_in};
 
 use crate::principal::UserStatus;
 

@@ -54,7 +54,7 @@ pub struct Authorization {
     pub(super) nonce_hash: [u8; 32],
 }
 
-/// Who the provider says it is, checked. Good for [`super::sign_in`].
+/// Who the provider says it is, checked. Good for [`super::sign_in`], or for [`super::link`] where that was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub(super) tenant_id: Uuid,
@@ -62,11 +62,18 @@ pub struct Identity {
     pub(super) subject: String,
     pub(super) name: String,
     pub(super) second_factor_at: Option<OffsetDateTime>,
+    pub(super) session_id: Option<Uuid>,
     acr: Option<String>,
     amr: Vec<String>,
 }
 
 impl Identity {
+    /// Whether it is to be linked to the user who asked for that, and nobody signs in.
+    #[must_use]
+    pub fn is_to_link(&self) -> bool {
+        self.session_id.is_some()
+    }
+
     /// What the provider calls the person.
     #[must_use]
     pub fn subject(&self) -> &str {
@@ -198,6 +205,7 @@ impl Provider {
             name: name.unwrap_or(&claims.sub).chars().take(200).collect(),
             second_factor_at: claims.second_factor_at(&config.second_factor, now),
             subject: claims.sub,
+            session_id: pending.session_id,
             acr: claims.acr,
             amr: claims.amr.unwrap_or_default(),
         })

@@ -1,15 +1,18 @@
-//! The half of a sign-in that is in the database: begun, resumed once, and ended with a session.
+//! The half of a sign-in that is in the database: begun, resumed once, and ended with a session; or, where somebody who has one began it,
+//! with a subject that is theirs from then on.
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::provider::{BROWSER_PREFIX, shown};
 use super::{Authorization, Identity, OidcError, Provider, Provisioning, REQUEST_TERM};
 use crate::directory::{self, User};
-use crate::external;
-use crate::principal::{UserKind, UserStatus};
+use crate::external::{self, ExternalIdentity};
+use crate::listing::{self, SessionInfo};
+use crate::principal::{Principal, UserKind, UserStatus};
 use crate::repo::{hash, oidc as repo, sessions};
 use crate::secret::{self, Secret};
 use crate::session::{self, Method, SessionError, TokenPair};
@@ -38,6 +41,7 @@ pub struct Pending {
     pub(super) answer: Result<SecretString, String>,
     pub(super) browser: Secret,
     pub(super) nonce_hash: [u8; 32],
+    pub(super) session_id: Option<Uuid>,
 }
 
 /// Notes that a sign-in is under way, for [`REQUEST_TERM`].
@@ -45,8 +49,34 @@ pub struct Pending {
 /// # Errors
 /// The database's; a tenant that is not there among them.
 pub async fn begin(conn: &mut PgConnection, authorization: &Authorization) -> Result<(), OidcError> {
+    note(conn, authorization, None).await
+}
+
+/// Notes that the principal goes there to link what the provider calls them, for [`REQUEST_TERM`]. Who has a second factor gives it before, as before
+/// adding another: whoever has stolen a session would have a way in of their own.
+///
+/// # Errors
+/// [`ExternalError::NoSession`], [`ExternalError::SecondFactor`], [`OidcError::OtherTenant`], or the database's.
+pub async fn begin_link(
+    conn: &mut PgConnection,
+    authorization: &Authorization,
+    principal: &Principal,
+) -> Result<(), OidcError> {
+    let session_id = external::require_own(conn, principal).await?;
+    if authorization.tenant_id != principal.tenant_id {
+        return Err(OidcError::OtherTenant);
+    }
+    note(conn, authorization, Some(session_id)).await
+}
+
+async fn note(
+    conn: &mut PgConnection,
+    authorization: &Authorization,
+    session_id: Option<Uuid>,
+) -> Result<(), OidcError> {
     let Authorization { tenant_id, issuer, state_hash, browser_hash, nonce_hash, .. } = authorization;
-    Ok(repo::insert(conn, state_hash, *tenant_id, issuer, browser_hash, nonce_hash, REQUEST_TERM).await?)
+    let (tenant_id, term) = (*tenant_id, REQUEST_TERM);
+    Ok(repo::insert(conn, state_hash, tenant_id, issuer, browser_hash, nonce_hash, session_id, term).await?)
 }
 
 /// Uses the state up, whatever the provider's answer was. **Commit before [`Provider::exchange`]**, which says what it was.
@@ -64,7 +94,7 @@ pub async fn resume(
     let browser = browser.ok_or(OidcError::OtherBrowser)?;
     let state_hash = secret::sha256(callback.state.expose_secret().as_bytes());
     let browser_hash = secret::sha256(browser.as_slice());
-    let Some(nonce_hash) = repo::consume(conn, &state_hash, tenant_id, &issuer, &browser_hash).await? else {
+    let Some(begun) = repo::consume(conn, &state_hash, tenant_id, &issuer, &browser_hash).await? else {
         return Err(match repo::standing(conn, &state_hash, tenant_id, &issuer, &browser_hash).await? {
             None => OidcError::StateUnknown,
             Some(standing) if !standing.is_browsers => OidcError::OtherBrowser,
@@ -74,25 +104,28 @@ pub async fn resume(
             Some(_) => OidcError::StateUsed,
         });
     };
-    let nonce_hash = hash(&nonce_hash)?;
+    let (nonce_hash, session_id) = (hash(&begun.nonce_hash)?, begun.session_id);
     let answer = match callback.error {
         Some(error) => Err(shown(&error)),
         None => callback.code.ok_or_else(|| "no code".to_owned()),
     };
-    Ok(Pending { tenant_id, issuer, named_issuer: callback.iss, answer, browser, nonce_hash })
+    Ok(Pending { tenant_id, issuer, named_issuer: callback.iss, answer, browser, nonce_hash, session_id })
 }
 
 /// Finds or makes the user, and opens the session; with a second factor given, where the provider's counts.
 ///
 /// # Errors
-/// [`OidcError`]; the transaction is to be rolled back then.
+/// [`OidcError`]; the transaction is to be rolled back then. [`OidcError::OtherPurpose`] where it was begun by [`begin_link`].
 pub async fn sign_in(
     conn: &mut PgConnection,
     provider: &Provider,
     tokens: &Tokens,
     identity: &Identity,
 ) -> Result<(User, TokenPair), OidcError> {
-    let Identity { tenant_id, issuer, subject, .. } = identity;
+    let Identity { tenant_id, issuer, subject, session_id, .. } = identity;
+    if session_id.is_some() {
+        return Err(OidcError::OtherPurpose);
+    }
     let user = match external::owner_of(conn, *tenant_id, issuer, subject).await? {
         Some(user) => user,
         None => create(conn, &provider.config().provisioning, identity).await?,
@@ -107,6 +140,37 @@ pub async fn sign_in(
             .map_err(SessionError::from)?;
     }
     Ok((user, pair))
+}
+
+/// A user who has linked a subject to themselves.
+#[derive(Debug)]
+pub struct Linked {
+    /// The user.
+    pub user: User,
+    /// What they were elsewhere before.
+    pub before: Vec<ExternalIdentity>,
+}
+
+/// Links the subject to the user in whose session it was asked for ([`begin_link`]).
+///
+/// # Errors
+/// [`OidcError`]; the transaction is to be rolled back then. [`OidcError::SessionOver`] where the session has ended meanwhile,
+/// [`OidcError::OtherPurpose`] where it was begun by [`begin`].
+pub async fn link(conn: &mut PgConnection, identity: &Identity) -> Result<Linked, OidcError> {
+    let Identity { tenant_id, issuer, subject, .. } = identity;
+    let session_id = identity.session_id.ok_or(OidcError::OtherPurpose)?;
+    let session = listing::lock_session(conn, *tenant_id, session_id).await?;
+    let is_in_force = |session: &SessionInfo| {
+        session.revoked_at.is_none() && session.expires_at > OffsetDateTime::now_utc()
+    };
+    let session = session.filter(is_in_force).ok_or(OidcError::SessionOver)?;
+    let user = listing::lock_user(conn, *tenant_id, session.user_id).await?;
+    if user.status == UserStatus::Suspended {
+        return Err(OidcError::Suspended);
+    }
+    let before = external::list(conn, *tenant_id, user.user_id).await?;
+    external::link(conn, *tenant_id, user.user_id, issuer, subject).await?;
+    Ok(Linked { user, before })
 }
 
 async fn create(

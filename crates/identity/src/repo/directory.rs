@@ -34,6 +34,16 @@ impl TryFrom<UserRow> for User {
     }
 }
 
+/// The user of a row, where there is one.
+pub(crate) fn one(row: Option<UserRow>) -> Result<Option<User>, sqlx::Error> {
+    row.map(User::try_from).transpose()
+}
+
+/// The users of rows.
+pub(crate) fn each(rows: Vec<UserRow>) -> Result<Vec<User>, sqlx::Error> {
+    rows.into_iter().map(User::try_from).collect()
+}
+
 pub(crate) async fn insert_user(
     conn: &mut PgConnection,
     tenant_id: Uuid,
@@ -69,9 +79,8 @@ pub(crate) async fn user(
         user_id,
     )
     .fetch_optional(conn)
-    .await?
-    .map(User::try_from)
-    .transpose()
+    .await
+    .and_then(one)
 }
 
 pub(crate) async fn set_status(
@@ -147,9 +156,8 @@ pub(crate) async fn owner_of(
         format!("{address:#x}"),
     )
     .fetch_optional(conn)
-    .await?
-    .map(User::try_from)
-    .transpose()
+    .await
+    .and_then(one)
 }
 
 pub(crate) async fn addresses(

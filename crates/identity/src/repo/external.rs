@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::directory::User;
 use crate::external::ExternalIdentity;
 use crate::repo::changed_one;
-use crate::repo::directory::UserRow;
+use crate::repo::directory::{UserRow, one};
 
 /// Whether it was free. A rival's uncommitted claim is waited for.
 pub(crate) async fn insert(
@@ -64,9 +64,8 @@ pub(crate) async fn owner_of(
         subject,
     )
     .fetch_optional(conn)
-    .await?
-    .map(User::try_from)
-    .transpose()
+    .await
+    .and_then(one)
 }
 
 pub(crate) async fn list(

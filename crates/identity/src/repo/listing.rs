@@ -8,31 +8,8 @@ use crate::api_key::ApiKeyInfo;
 use crate::directory::User;
 use crate::listing::SessionInfo;
 use crate::permission::PermissionSet;
-use crate::principal::{UserKind, UserStatus};
-
-pub(crate) struct ListedUser {
-    pub(crate) tenant_id: Uuid,
-    pub(crate) user_id: Uuid,
-    pub(crate) kind: String,
-    pub(crate) status: String,
-    pub(crate) display_name: String,
-    pub(crate) created_at: OffsetDateTime,
-}
-
-impl TryFrom<ListedUser> for User {
-    type Error = sqlx::Error;
-
-    fn try_from(row: ListedUser) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            tenant_id: row.tenant_id,
-            user_id: row.user_id,
-            kind: UserKind::stored(&row.kind)?,
-            status: UserStatus::stored(&row.status)?,
-            display_name: row.display_name,
-            created_at: row.created_at,
-        })
-    }
-}
+use crate::principal::UserStatus;
+use crate::repo::directory::{UserRow, each, one};
 
 struct ListedKey {
     key_id: String,
@@ -69,8 +46,8 @@ pub(crate) async fn users(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<User>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        ListedUser,
+    sqlx::query_as!(
+        UserRow,
         "SELECT tenant_id, user_id, kind, status, display_name, created_at FROM users
          WHERE tenant_id = $1 AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR user_id > $3) ORDER BY user_id LIMIT $4",
         tenant_id,
@@ -79,8 +56,8 @@ pub(crate) async fn users(
         limit,
     )
     .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(User::try_from).collect()
+    .await
+    .and_then(each)
 }
 
 /// Foreign keys to the user do not wait for this lock.
@@ -90,16 +67,15 @@ pub(crate) async fn lock_user(
     user_id: Uuid,
 ) -> Result<Option<User>, sqlx::Error> {
     sqlx::query_as!(
-        ListedUser,
+        UserRow,
         "SELECT tenant_id, user_id, kind, status, display_name, created_at FROM users
          WHERE tenant_id = $1 AND user_id = $2 FOR NO KEY UPDATE",
         tenant_id,
         user_id,
     )
     .fetch_optional(conn)
-    .await?
-    .map(User::try_from)
-    .transpose()
+    .await
+    .and_then(one)
 }
 
 pub(crate) async fn sessions(

@@ -14,6 +14,13 @@ pub(crate) struct Standing {
     pub(crate) is_browsers: bool,
 }
 
+/// One that was gone on with: it is used up.
+pub(crate) struct Begun {
+    pub(crate) nonce_hash: Vec<u8>,
+    /// In which session somebody links; none where they sign in.
+    pub(crate) session_id: Option<Uuid>,
+}
+
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     state_hash: &[u8; 32],
@@ -21,15 +28,18 @@ pub(crate) async fn insert(
     issuer: &str,
     browser_hash: &[u8; 32],
     nonce_hash: &[u8; 32],
+    session_id: Option<Uuid>,
     term: Duration,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO oidc_requests (state_hash, tenant_id, issuer, browser_hash, nonce_hash, expires_at) VALUES ($1, $2, $3, $4, $5, now() + $6)",
+        "INSERT INTO oidc_requests (state_hash, tenant_id, issuer, browser_hash, nonce_hash, session_id, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, now() + $7)",
         state_hash.as_slice(),
         tenant_id,
         issuer,
         browser_hash.as_slice(),
         nonce_hash.as_slice(),
+        session_id,
         interval(term)?,
     )
     .execute(conn)
@@ -45,11 +55,12 @@ pub(crate) async fn consume(
     tenant_id: Uuid,
     issuer: &str,
     browser_hash: &[u8; 32],
-) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Option<Begun>, sqlx::Error> {
+    sqlx::query_as!(
+        Begun,
         "UPDATE oidc_requests SET used_at = now()
          WHERE state_hash = $1 AND tenant_id = $2 AND issuer = $3 AND browser_hash = $4 AND used_at IS NULL AND expires_at > now()
-         RETURNING nonce_hash",
+         RETURNING nonce_hash, session_id",
         state_hash.as_slice(),
         tenant_id,
         issuer,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::directory::User;
 use crate::permission::{Permission, PermissionSet};
-use crate::repo::listing::ListedUser;
+use crate::repo::directory::{UserRow, each};
 use crate::role::Role;
 
 /// All of them, or the one of that name.
@@ -42,8 +42,8 @@ pub(crate) async fn holders(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<User>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        ListedUser,
+    sqlx::query_as!(
+        UserRow,
         "SELECT u.tenant_id, u.user_id, u.kind, u.status, u.display_name, u.created_at
          FROM role_assignments a JOIN users u USING (tenant_id, user_id)
          WHERE a.tenant_id = $1 AND a.role = $2 AND ($3::uuid IS NULL OR a.user_id > $3) ORDER BY a.user_id LIMIT $4",
@@ -53,8 +53,8 @@ pub(crate) async fn holders(
         limit,
     )
     .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(User::try_from).collect()
+    .await
+    .and_then(each)
 }
 
 pub(crate) async fn grant(

@@ -169,18 +169,22 @@ pub(crate) async fn revoke(
     .map(changed_one)
 }
 
+/// All of a user's, but for the one that is `kept`.
 pub(crate) async fn revoke_all(
     conn: &mut PgConnection,
     tenant_id: Uuid,
     user_id: Uuid,
+    kept: Option<Uuid>,
     reason: RevokeReason,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         "UPDATE sessions SET revoked_at = now(), revoke_reason = $3
-         WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now() RETURNING session_id",
+         WHERE tenant_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now() AND session_id IS DISTINCT FROM $4::uuid
+         RETURNING session_id",
         tenant_id,
         user_id,
         reason.as_str(),
+        kept,
     )
     .fetch_all(conn)
     .await

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::repo::changed_one;
+use crate::second_factor::{FactorId, FactorInfo};
 
 /// A second factor, locked until the transaction ends: two codes at once are judged one after the other.
 pub(crate) struct Factor {
@@ -58,7 +59,7 @@ pub(crate) async fn accept(
     step: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE totp_secrets SET last_step = $3, failures = 0, locked_until = NULL, confirmed_at = COALESCE(confirmed_at, now())
+        "UPDATE totp_secrets SET last_step = $3, failures = 0, locked_until = NULL, confirmed_at = COALESCE(confirmed_at, now()), last_used_at = now()
          WHERE tenant_id = $1 AND user_id = $2",
         tenant_id,
         user_id,
@@ -88,13 +89,40 @@ pub(crate) async fn count_failure(
     .map(drop)
 }
 
+/// The one that is in force.
+pub(crate) async fn confirmed(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<Option<FactorInfo>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT created_at, last_used_at FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NOT NULL",
+        tenant_id,
+        user_id,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| FactorInfo {
+        id: FactorId::Totp,
+        label: None,
+        created_at: row.created_at,
+        last_used_at: row.last_used_at,
+        cloned_at: None,
+    }))
+}
+
+/// One that was never confirmed is none, and its lock stays.
 pub(crate) async fn remove(
     conn: &mut PgConnection,
     tenant_id: Uuid,
     user_id: Uuid,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query!("DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2", tenant_id, user_id)
-        .execute(conn)
-        .await
-        .map(changed_one)
+    sqlx::query!(
+        "DELETE FROM totp_secrets WHERE tenant_id = $1 AND user_id = $2 AND confirmed_at IS NOT NULL",
+        tenant_id,
+        user_id,
+    )
+    .execute(conn)
+    .await
+    .map(changed_one)
 }

@@ -6,7 +6,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::repo::{changed_one, hash, interval};
-use crate::webauthn::{Algorithm, Ceremony, CredentialInfo, MAX_CREDENTIALS, PublicKey};
+use crate::second_factor::{FactorId, FactorInfo};
+use crate::webauthn::{Algorithm, Ceremony, MAX_CREDENTIALS, PublicKey};
 
 /// A credential, locked until the transaction ends: of two uses at once the second sees the first's counter.
 pub(crate) struct Credential {
@@ -148,20 +149,42 @@ pub(crate) async fn mark_cloned(
     .map(drop)
 }
 
+/// What a user's authenticators call their keys.
+pub(crate) async fn ids(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    user_id: Uuid,
+) -> Result<Vec<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT credential_id FROM webauthn_credentials WHERE tenant_id = $1 AND user_id = $2 ORDER BY credential_id",
+        tenant_id,
+        user_id,
+    )
+    .fetch_all(conn)
+    .await
+}
+
 pub(crate) async fn list(
     conn: &mut PgConnection,
     tenant_id: Uuid,
     user_id: Uuid,
-) -> Result<Vec<CredentialInfo>, sqlx::Error> {
-    sqlx::query_as!(
-        CredentialInfo,
+) -> Result<Vec<FactorInfo>, sqlx::Error> {
+    let rows = sqlx::query!(
         "SELECT credential_id, label, created_at, last_used_at, cloned_at FROM webauthn_credentials
          WHERE tenant_id = $1 AND user_id = $2 ORDER BY label, credential_id",
         tenant_id,
         user_id,
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let factors = rows.into_iter().map(|row| FactorInfo {
+        id: FactorId::Webauthn(row.credential_id),
+        label: Some(row.label),
+        created_at: row.created_at,
+        last_used_at: row.last_used_at,
+        cloned_at: row.cloned_at,
+    });
+    Ok(factors.collect())
 }
 
 pub(crate) async fn remove(

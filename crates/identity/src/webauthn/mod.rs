@@ -25,7 +25,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::data::{AuthenticatorData, ClientData, attested_data};
@@ -92,21 +91,6 @@ impl Ceremony {
             Self::Assertion => "webauthn.get",
         }
     }
-}
-
-/// A user's key, for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CredentialInfo {
-    /// What the authenticator calls it.
-    pub credential_id: Vec<u8>,
-    /// What its user calls it.
-    pub label: String,
-    /// When it was registered.
-    pub created_at: OffsetDateTime,
-    /// When it was last given.
-    pub last_used_at: Option<OffsetDateTime>,
-    /// When its counter went back: it is not taken since.
-    pub cloned_at: Option<OffsetDateTime>,
 }
 
 /// What came of a ceremony. Commit the transaction whichever it is.
@@ -303,32 +287,6 @@ pub async fn finish_assertion(
     Ok(Verdict::Accepted)
 }
 
-/// A user's keys.
-///
-/// # Errors
-/// The database's.
-pub async fn list(
-    conn: &mut PgConnection,
-    tenant_id: Uuid,
-    user_id: Uuid,
-) -> Result<Vec<CredentialInfo>, WebauthnError> {
-    Ok(repo::list(conn, tenant_id, user_id).await?)
-}
-
-/// Takes a key away. Returns whether the user had it. Like a removal of `totp`, it asks for a second factor, of the user or an administrator; that is
-/// the caller's to check.
-///
-/// # Errors
-/// The database's.
-pub async fn remove(
-    conn: &mut PgConnection,
-    tenant_id: Uuid,
-    user_id: Uuid,
-    credential_id: &[u8],
-) -> Result<bool, WebauthnError> {
-    Ok(repo::remove(conn, tenant_id, user_id, credential_id).await?)
-}
-
 struct NewCredential<'a> {
     credential_id: &'a [u8],
     key: PublicKey,
@@ -406,10 +364,8 @@ fn judge_authenticator<'a>(party: &RelyingParty, bytes: &'a [u8]) -> Result<Auth
 
 /// The user's keys, as the options of both ceremonies name them.
 async fn known(conn: &mut PgConnection, principal: &Principal) -> Result<Vec<Value>, WebauthnError> {
-    let known = list(conn, principal.tenant_id, principal.user_id).await?.into_iter();
-    Ok(known
-        .map(|key| json!({ "type": "public-key", "id": URL_SAFE_NO_PAD.encode(key.credential_id) }))
-        .collect())
+    let ids = repo::ids(conn, principal.tenant_id, principal.user_id).await?.into_iter();
+    Ok(ids.map(|id| json!({ "type": "public-key", "id": URL_SAFE_NO_PAD.encode(id) })).collect())
 }
 
 async fn open(
@@ -426,7 +382,11 @@ async fn open(
 
 async fn require_may_enrol(conn: &mut PgConnection, principal: &Principal) -> Result<(), WebauthnError> {
     session(principal)?;
-    if second_factor::may_enrol(conn, principal).await? { Ok(()) } else { Err(WebauthnError::SecondFactor) }
+    if second_factor::is_given_if_any(conn, principal).await? {
+        Ok(())
+    } else {
+        Err(WebauthnError::SecondFactor)
+    }
 }
 
 fn session(principal: &Principal) -> Result<Uuid, WebauthnError> {

@@ -213,13 +213,15 @@ async fn another_tenants_directory_does_not_exist_for_the_app() {
 #[tokio::test]
 async fn what_proves_an_identity_is_not_the_apps_to_read() {
     let house = House::new().await;
-    // Of keys and sessions it lists what is no secret; of the others it sees nothing.
+    // Of keys, sessions and second factors it lists what is no secret; of the others it sees nothing.
     for (what, table) in [
         ("secret_hash", "api_keys"),
         ("previous_hash", "api_keys"),
         ("count(*)", "sign_in_nonces"),
         ("count(*)", "refresh_tokens"),
-        ("count(*)", "totp_secrets"),
+        ("sealed", "totp_secrets"),
+        ("last_step", "totp_secrets"),
+        ("public_key", "webauthn_credentials"),
         ("count(*)", "bootstrap_links"),
     ] {
         let mut tx = house.app().await;

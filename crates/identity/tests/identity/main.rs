@@ -10,6 +10,7 @@ mod directory;
 mod listing;
 mod oidc;
 mod provider;
+mod second_factors;
 mod sessions;
 mod sign_in;
 mod totp;

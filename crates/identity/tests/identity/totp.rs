@@ -1,6 +1,7 @@
 //! The second factor: a code is good once, and guessing ends.
 
 use plimsoll_identity::seal::Sealer;
+use plimsoll_identity::second_factor::{self, FactorId, RemovalError};
 use plimsoll_identity::totp::{self, LOCK_TERM, MAX_FAILURES, Refusal, TotpError, Verdict};
 use plimsoll_identity::{Principal, UserKind};
 use secrecy::{ExposeSecret, SecretString};
@@ -100,6 +101,14 @@ fn base32(text: &str) -> Vec<u8> {
 async fn a_second_factor_counts_once_it_was_confirmed() {
     let mut phone = Phone::enrolled().await;
     assert_eq!(phone.verify(&phone.code(NOW), NOW).await, Verdict::Refused(Refusal::NotEnrolled));
+    let mut tx = phone.house.worker().await;
+    assert_eq!(second_factor::list(&mut tx, phone.house.tenant_id, phone.user_id).await.unwrap(), []);
+    let removed = second_factor::remove(&mut tx, phone.house.tenant_id, phone.user_id, &FactorId::Totp).await;
+    assert!(
+        matches!(removed, Err(RemovalError::Unknown(_))),
+        "none in force, and its lock stays: {removed:?}"
+    );
+    drop(tx);
     let former = phone.code(NOW);
     phone.enrol().await.unwrap();
     if former != phone.code(NOW) {
@@ -111,7 +120,9 @@ async fn a_second_factor_counts_once_it_was_confirmed() {
     assert!(matches!(again, Err(TotpError::AlreadyEnrolled)));
     assert_eq!(phone.verify(&phone.code(NOW + STEP), NOW + STEP).await, Verdict::Accepted);
     let mut tx = phone.house.worker().await;
-    assert!(totp::remove(&mut tx, phone.house.tenant_id, phone.user_id).await.unwrap());
+    let listed = second_factor::list(&mut tx, phone.house.tenant_id, phone.user_id).await.unwrap();
+    assert!(listed.len() == 1 && listed[0].last_used_at.unwrap() > listed[0].created_at, "{listed:?}");
+    second_factor::remove(&mut tx, phone.house.tenant_id, phone.user_id, &FactorId::Totp).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(
         phone.verify(&phone.code(NOW + STEP * 2), NOW + STEP * 2).await,

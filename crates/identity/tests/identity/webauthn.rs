@@ -140,6 +140,16 @@ impl Desk {
         Self { house, tokens, access_token, party: party() }
     }
 
+    /// The same user in another session.
+    async fn anew(self, principal: &Principal) -> Self {
+        let Principal { tenant_id, user_id, .. } = *principal;
+        let user = plimsoll_identity::directory::user(&mut *self.house.app().await, tenant_id, user_id)
+            .await
+            .unwrap();
+        let access_token = open(&self.house, &self.tokens, &user).await.access_token;
+        Self { access_token, ..self }
+    }
+
     /// Who sits there, as the next request would find them.
     async fn principal(&self) -> Principal {
         let auth = self.house.authenticator(&self.tokens);
@@ -221,13 +231,15 @@ async fn a_key_that_is_given_is_a_second_factor_with_either_algorithm() {
         assert_eq!(desk.give(&mut key).await, Verdict::Accepted, "and again");
         let principal = desk.principal().await;
         let mut tx = desk.house.worker().await;
-        let listed = webauthn::list(&mut tx, principal.tenant_id, principal.user_id).await.unwrap();
-        assert_eq!((listed.len(), listed[0].label.as_str(), listed[0].cloned_at), (1, "blue key", None));
+        let listed = second_factor::list(&mut tx, principal.tenant_id, principal.user_id).await.unwrap();
+        assert_eq!(
+            (listed.len(), listed[0].label.as_deref(), listed[0].cloned_at),
+            (1, Some("blue key"), None)
+        );
         assert!(listed[0].last_used_at.unwrap() > listed[0].created_at);
-        let id = &listed[0].credential_id;
-        assert!(!webauthn::remove(&mut tx, desk.house.other_tenant_id, principal.user_id, id).await.unwrap());
-        assert!(webauthn::remove(&mut tx, principal.tenant_id, principal.user_id, id).await.unwrap());
+        second_factor::remove(&mut tx, principal.tenant_id, principal.user_id, &listed[0].id).await.unwrap();
         tx.commit().await.unwrap();
+        let desk = desk.anew(&principal).await;
         assert!(matches!(desk.request_options().await, Err(WebauthnError::NotEnrolled)));
     }
 }
@@ -254,14 +266,7 @@ async fn a_challenge_is_answered_once_in_its_session_and_in_time() {
     // Another session of the same user has a challenge of its own.
     let given = key.get(SITE, desk.request_options().await.unwrap()).await;
     let principal = desk.principal().await;
-    let user = plimsoll_identity::directory::user(
-        &mut *desk.house.app().await,
-        principal.tenant_id,
-        principal.user_id,
-    )
-    .await
-    .unwrap();
-    let elsewhere = Desk { access_token: open(&desk.house, &desk.tokens, &user).await.access_token, ..desk };
+    let elsewhere = desk.anew(&principal).await;
     assert_eq!(elsewhere.given(&given).await, refused(Refusal::NoChallenge));
 }
 
@@ -332,7 +337,7 @@ async fn a_counter_that_went_back_marks_a_copy_and_the_key_is_not_taken_again() 
     assert_eq!(desk.give(&mut copy).await, refused(Refusal::Cloned));
     assert_eq!(desk.give(&mut key).await, refused(Refusal::Cloned), "nobody knows which is the copy");
     let principal = desk.principal().await;
-    let listed = webauthn::list(&mut *desk.house.worker().await, principal.tenant_id, principal.user_id)
+    let listed = second_factor::list(&mut *desk.house.worker().await, principal.tenant_id, principal.user_id)
         .await
         .unwrap();
     assert!(listed[0].cloned_at.is_some());
@@ -422,8 +427,12 @@ async fn nothing_that_is_stored_answers_a_challenge_and_the_app_reads_none_of_it
         .await
         .unwrap();
     assert_ne!(stored, URL_SAFE_NO_PAD.decode(challenge).unwrap());
-    for table in ["webauthn_challenges", "webauthn_credentials"] {
-        let read = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT FROM {table}")));
+    for (what, table) in [
+        ("", "webauthn_challenges"),
+        ("public_key", "webauthn_credentials"),
+        ("sign_count", "webauthn_credentials"),
+    ] {
+        let read = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {what} FROM {table}")));
         let denied = read.execute(&mut *desk.house.app().await).await.unwrap_err();
         assert_eq!(denied.as_database_error().unwrap().code().as_deref(), Some("42501"), "{table}");
     }

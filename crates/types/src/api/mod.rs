@@ -10,6 +10,7 @@ mod event;
 mod identity;
 mod identity_auth;
 mod identity_keys;
+mod identity_proofs;
 mod position;
 mod problem;
 mod ready;
@@ -30,6 +31,10 @@ pub use identity_auth::{
 pub use identity_keys::{
     ApiKey, ApiKeys, IssuedApiKey, NewApiKey, NewTenantConfig, Rotation, Session, Sessions, TenantConfig,
     TenantLimits,
+};
+pub use identity_proofs::{
+    ExternalIdentities, ExternalIdentity, IdentityChange, ProviderOutcome, ProviderRedirect, SecondFactor,
+    SecondFactorKind, SecondFactorRemoval, SecondFactors,
 };
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
