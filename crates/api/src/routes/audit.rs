@@ -24,7 +24,7 @@ use crate::cursor::{AuditKey, Fingerprint, decode, encode};
 use crate::gateway::Access::Needs;
 use crate::gateway::{Caller, Declaration, Listener, Presented, Routes, request_uuid};
 use crate::limits::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, REQUEST_ID_MAX_BYTES};
-use crate::openapi::{DataProblems, PagesProblems};
+use crate::openapi::{DataProblems, ListProblems};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{Fields, NoParameters, Parameters, Query, bigint, shown, whole_number};
 use crate::repo::RepoError;
@@ -255,7 +255,7 @@ async fn of_request(state: &ApiState, tenant_id: Uuid, request_id: Uuid) -> Resu
     path = "/api/v1/audit",
     tag = "audit",
     params(AuditFilter, AuditPageQuery),
-    responses((status = 200, description = "A page of entries", body = AuditPage), PagesProblems)
+    responses((status = 200, description = "A page of entries", body = AuditPage), ListProblems)
 )]
 pub(crate) async fn page(
     State(state): State<ApiState>,

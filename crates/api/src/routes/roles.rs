@@ -93,13 +93,9 @@ async fn create_in(conn: &mut PgConnection, new: &Keyed<api::NewRole>) -> Result
     responses((status = 200, description = "The role", body = api::TenantRole), WriteProblems))]
 pub(crate) async fn grant(
     execution: Execution,
-    (name, asked): (Segment, Keyed<api::PermissionChange>),
+    asked: (State<ApiState>, Segment, Keyed<api::PermissionChange>),
 ) -> Result<Answered, Problem> {
-    let permission = permission(&asked.body.permission)?;
-    within_own(&asked.caller, [permission].into_iter().collect())?;
-    let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, &asked.caller, &name.0, permission, true).await;
-    finish(effect, done).await
+    change(execution, asked, true).await
 }
 
 /// Let a role allow one thing less
@@ -108,12 +104,26 @@ pub(crate) async fn grant(
     responses((status = 200, description = "The role", body = api::TenantRole), WriteProblems))]
 pub(crate) async fn revoke(
     execution: Execution,
-    (name, asked): (Segment, Keyed<api::PermissionChange>),
+    asked: (State<ApiState>, Segment, Keyed<api::PermissionChange>),
+) -> Result<Answered, Problem> {
+    change(execution, asked, false).await
+}
+
+/// This process sees at once what came of it.
+async fn change(
+    execution: Execution,
+    (State(state), name, asked): (State<ApiState>, Segment, Keyed<api::PermissionChange>),
+    is_grant: bool,
 ) -> Result<Answered, Problem> {
     let permission = permission(&asked.body.permission)?;
+    if is_grant {
+        within_own(&asked.caller, [permission].into_iter().collect())?;
+    }
     let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, &asked.caller, &name.0, permission, false).await;
-    finish(effect, done).await
+    let done = changed(&mut effect, &asked.caller, &name.0, permission, is_grant).await;
+    let answered = finish(effect, done).await?;
+    state.authenticator().forget_tenant(asked.caller.tenant_id);
+    Ok(answered)
 }
 
 async fn changed(

@@ -1,6 +1,6 @@
-//! `/auth`: signing in, staying in, signing out, and second factors.
+//! `/auth`: signing in, staying in, signing out, second factors, and who one is elsewhere.
 //!
-//! These routes look at no idempotency key. What they take is good once by itself (a nonce, a refresh token, a code, a link), and what they give is a secret
+//! But for what takes away something of one's own ([`own`]), which is a write like any other, these routes look at no idempotency key. What they take is good once by itself (a nonce, a refresh token, a code, a link), and what they give is a secret
 //! that is never kept: who lost the answer signs in again. So each commits one transaction of its own, the worker's, since what proves an
 //! identity is the worker's alone, with its entry in the audit. A refusal is on record too, in a transaction of its own, as the attempt's was rolled back; where a
 //! wrong code has to be counted or a session to end, the refusal is committed with that.
@@ -8,6 +8,7 @@
 //! A contract wallet is asked before the transaction begins: nothing that waits for a node holds a connection.
 
 mod oidc;
+mod own;
 mod second_factor;
 mod session;
 mod sign_in;
@@ -28,7 +29,11 @@ use uuid::Uuid;
 
 use axum::extract::State;
 
-pub(crate) use self::oidc::{__path_callback, __path_start, callback, start};
+pub(crate) use self::oidc::{__path_callback, __path_link, __path_start, callback, link, start};
+pub(crate) use self::own::{
+    __path_factors, __path_identities, __path_remove_factor, __path_unlink, factors, identities,
+    remove_factor, unlink,
+};
 pub(crate) use self::second_factor::{__path_confirm, __path_enroll, __path_verify, confirm, enroll, verify};
 pub(crate) use self::session::{__path_logout, __path_refresh, __path_who, logout, refresh, who};
 pub(crate) use self::sign_in::{__path_login, __path_nonce, login, nonce};
@@ -48,6 +53,7 @@ const CHALLENGE: &str = "a challenge is good once";
 
 pub(super) fn routes() -> Routes<ApiState> {
     let post = |path, access: Access, why| Declaration::exempt(WriteMethod::Post, path, access, why);
+    let own = |path| Declaration::with_optional_key(WriteMethod::Post, path, SignedIn);
     Routes::default()
         .exempt(post("/auth/nonce", Anybody, "each request wants a nonce of its own"), nonce)
         .exempt(
@@ -76,6 +82,18 @@ pub(super) fn routes() -> Routes<ApiState> {
         )
         .exempt(post("/auth/second-factor/webauthn/assertion/begin", SignedIn, CHALLENGE), begin_assertion)
         .exempt(post("/auth/second-factor/webauthn/assertion/finish", SignedIn, CHALLENGE), finish_assertion)
+        .read(Declaration::read("/auth/second-factor", SignedIn), factors)
+        .write(own("/auth/second-factor/remove"), remove_factor)
+        .read(Declaration::read("/auth/identities", SignedIn), identities)
+        .write(own("/auth/identities/remove"), unlink)
+        .exempt(
+            post(
+                "/auth/oidc/{provider}/link",
+                SignedIn,
+                "each request wants a state of its own, and the cookie is a secret",
+            ),
+            link,
+        )
         .read(Declaration::read("/auth/oidc/{provider}/start", Anybody), start)
         .read(Declaration::read("/auth/oidc/callback", Anybody), callback)
 }

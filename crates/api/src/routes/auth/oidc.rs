@@ -1,8 +1,12 @@
-//! `GET /auth/oidc/{provider}/start`, `GET /auth/oidc/callback`: signing in at an OpenID Connect provider.
+//! `GET /auth/oidc/{provider}/start`, `GET /auth/oidc/callback`: signing in at an OpenID Connect provider. `POST /auth/oidc/{provider}/link`: setting out for the same way in
+//! order to link who one is there, which ends at the same callback.
 //!
-//! Both are GET because a browser is sent from one to the other, and both note something all the same: that a sign-in is under way, and that it came back. The state
+//! The first two are GET because a browser is sent from one to the other, and both note something all the same: that a sign-in is under way, and that it came back. The state
 //! of a sign-in is good once, and good only in the browser that has the cookie, so a link that is followed twice does nothing twice. Its use is committed before
 //! the provider is asked for the code's worth; nothing that waits for a provider holds a connection.
+//!
+//! The third is a POST, since a page asks for it with its token; and it answers with the address in the place of a redirect, since a page is what is to go there. The cookie is
+//! given to whoever has the token and to nobody else: who follows a link of somebody else's links nothing.
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -12,22 +16,24 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use metrics::counter;
 use plimsoll_bus::audit::{self, Entry};
-use plimsoll_identity::external::ExternalError;
-use plimsoll_identity::oidc::{self, Callback, OidcError, Provider, REQUEST_TERM};
-use plimsoll_identity::second_factor;
+use plimsoll_identity::oidc::{self, Authorization, Callback, Identity, OidcError, Provider, REQUEST_TERM};
 use plimsoll_identity::session::Method;
+use plimsoll_identity::{external, second_factor};
 use plimsoll_types::api;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::sign_in::note_refusal;
-use super::{story, tokens};
-use crate::openapi::OidcProblems;
+use super::{session_of, story, tokens};
+use crate::gateway::{Caller, JsonBody};
+use crate::openapi::{OidcLinkProblems, OidcProblems};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{NoParameters, Query, shown};
 use crate::repo::RepoError;
 use crate::routes::paging::Segment;
+use crate::routes::users::identities;
 use crate::state::ApiState;
 
 /// Bound to this host and to https, whatever another host of the domain sets (RFC 6265bis §4.1.3.2).
@@ -49,12 +55,38 @@ pub(crate) async fn start(
     let mut tx = state.db().begin_worker().await.map_err(RepoError::from)?;
     oidc::begin(&mut tx, &authorization).await?;
     tx.commit().await.map_err(RepoError::from)?;
-    let value = format!("{}.{}", name.0, authorization.browser_secret.expose_secret());
+    let cookie = begun(&name.0, &authorization)?;
     let location = HeaderValue::try_from(authorization.url).map_err(|error| {
         tracing::error!(%error, provider = name.0, "the provider's address is no header");
         Problem::new(ProblemKind::NotConfigured, "the provider's address cannot be used")
     })?;
-    Ok((StatusCode::SEE_OTHER, [(LOCATION, location), (SET_COOKIE, cookie(&value, REQUEST_TERM.as_secs())?)]))
+    Ok((StatusCode::SEE_OTHER, [(LOCATION, location), (SET_COOKIE, cookie)]))
+}
+
+/// Set out to link who I am at a provider
+///
+/// Send the browser to the address of the answer, in which the cookie of the answer must be: it comes back to `/auth/oidc/callback`, and whoever it is there signs in as
+/// the caller from then on. Who has a second factor gives it before.
+#[utoipa::path(post, operation_id = "link_oidc", path = "/auth/oidc/{provider}/link", tag = "identity", request_body = api::Nothing,
+    params(("provider" = String, Path, description = "The provider's name here", example = "acme")),
+    responses((status = 200, description = "Where to send the browser", body = api::ProviderRedirect), OidcLinkProblems))]
+pub(crate) async fn link(
+    State(state): State<ApiState>,
+    caller: Caller,
+    name: Segment,
+    JsonBody(api::Nothing {}): JsonBody<api::Nothing>,
+) -> Result<impl IntoResponse, Problem> {
+    session_of(&caller)?;
+    let provider = provider(&state, &name.0)?;
+    if provider.config().tenant_id != caller.tenant_id {
+        return Err(OidcError::OtherTenant.into());
+    }
+    let authorization = provider.authorize().await?;
+    let mut tx = state.db().begin_worker().await.map_err(RepoError::from)?;
+    oidc::begin_link(&mut tx, &authorization, &caller).await?;
+    tx.commit().await.map_err(RepoError::from)?;
+    let cookie = begun(&name.0, &authorization)?;
+    Ok(([(SET_COOKIE, cookie)], Json(api::ProviderRedirect { url: api::Secret(authorization.url) })))
 }
 
 /// Come back from a provider
@@ -67,7 +99,7 @@ pub(crate) async fn start(
         ("error" = Option<String>, Query, description = "Why it gave none"),
         ("iss" = Option<String>, Query, description = "Who answers (RFC 9207)"),
     ),
-    responses((status = 200, description = "The session's tokens, this once", body = api::Tokens), OidcProblems))]
+    responses((status = 200, description = "The session's tokens, this once; or, after setting out to link, what the user is at providers now", body = api::ProviderOutcome), OidcProblems))]
 pub(crate) async fn callback(
     State(state): State<ApiState>,
     headers: HeaderMap,
@@ -78,10 +110,12 @@ pub(crate) async fn callback(
     })?;
     let provider = provider(&state, &name)?;
     let method = Method::Oidc.as_str();
-    match signed_in(&state, provider, returned, &browser).await {
-        Ok(tokens) => {
-            counter!("sign_ins_total", "method" => method, "outcome" => "accepted").increment(1);
-            Ok(([(SET_COOKIE, cookie("", 0)?)], Json(tokens)))
+    match came_back(&state, provider, returned, &browser).await {
+        Ok(outcome) => {
+            let outcome_label =
+                if matches!(outcome, api::ProviderOutcome::Linked(_)) { "linked" } else { "accepted" };
+            counter!("sign_ins_total", "method" => method, "outcome" => outcome_label).increment(1);
+            Ok(([(SET_COOKIE, cookie("", 0)?)], Json(outcome)))
         }
         Err(problem) => {
             let is_refusal = problem.kind.status().is_client_error();
@@ -95,30 +129,60 @@ pub(crate) async fn callback(
     }
 }
 
-async fn signed_in(
+async fn came_back(
     state: &ApiState,
     provider: &Provider,
     returned: Callback,
     browser: &SecretString,
-) -> Result<api::Tokens, Problem> {
+) -> Result<api::ProviderOutcome, Problem> {
     let mut tx = state.db().begin_worker().await.map_err(RepoError::from)?;
     let pending = oidc::resume(&mut tx, provider, returned, browser).await?;
     tx.commit().await.map_err(RepoError::from)?;
     let identity = provider.exchange(pending, OffsetDateTime::now_utc()).await?;
     let mut tx = state.db().begin_worker().await.map_err(RepoError::from)?;
+    let outcome = if identity.is_to_link() {
+        api::ProviderOutcome::Linked(linked(&mut tx, &identity).await?)
+    } else {
+        api::ProviderOutcome::SignedIn(signed_in(&mut tx, state, provider, &identity).await?)
+    };
+    tx.commit().await.map_err(RepoError::from)?;
+    Ok(outcome)
+}
+
+async fn signed_in(
+    conn: &mut PgConnection,
+    state: &ApiState,
+    provider: &Provider,
+    identity: &Identity,
+) -> Result<api::Tokens, Problem> {
     let issued = state.authenticator().tokens();
-    let (user, pair) = oidc::sign_in(&mut tx, provider, issued, &identity).await?;
+    let (user, pair) = oidc::sign_in(conn, provider, issued, identity).await?;
     let is_enrolled =
-        second_factor::is_enrolled(&mut tx, user.tenant_id, user.user_id).await.map_err(RepoError::from)?;
+        second_factor::is_enrolled(conn, user.tenant_id, user.user_id).await.map_err(RepoError::from)?;
     let by = json!({
         "issuer": provider.config().issuer, "subject": identity.subject(), "acr": identity.acr(), "amr": identity.amr(),
     });
     let entry = Entry::new("identity.sign_in", "session", pair.session_id.to_string())
         .with_change(None, Some(json!({ "method": Method::Oidc.as_str(), "by": by })))
         .in_context(story(user.tenant_id, Some(user.user_id))?);
-    audit::record(&mut tx, entry).await?;
-    tx.commit().await.map_err(RepoError::from)?;
+    audit::record(conn, entry).await?;
     Ok(tokens(&pair, is_enrolled && identity.second_factor_at().is_none()))
+}
+
+async fn linked(conn: &mut PgConnection, identity: &Identity) -> Result<api::ExternalIdentities, Problem> {
+    let linked = oidc::link(conn, identity).await?;
+    let (user, before) = (linked.user, linked.before);
+    let after = external::list(conn, user.tenant_id, user.user_id).await?;
+    let entry = Entry::new("identity.external.link", "user", user.user_id.to_string())
+        .with_change(Some(identities::state_of(&before)), Some(identities::state_of(&after)))
+        .in_context(story(user.tenant_id, Some(user.user_id))?);
+    audit::record(conn, entry).await?;
+    Ok(identities::model(after))
+}
+
+/// The cookie of what begins at the provider of this name.
+fn begun(name: &str, authorization: &Authorization) -> Result<HeaderValue, Problem> {
+    cookie(&format!("{name}.{}", authorization.browser_secret.expose_secret()), REQUEST_TERM.as_secs())
 }
 
 fn provider<'a>(state: &'a ApiState, name: &str) -> Result<&'a Provider, Problem> {
@@ -182,20 +246,22 @@ impl From<OidcError> for Problem {
             OidcError::Db(error) => return RepoError::from(error).into(),
             OidcError::Session(error) => return error.into(),
             OidcError::Directory(error) => return error.into(),
-            OidcError::External(ExternalError::Db(error)) => return RepoError::from(error).into(),
-            OidcError::External(_) => ProblemKind::Conflict,
+            OidcError::External(error) => return error.into(),
             OidcError::Unavailable { .. } => ProblemKind::ProviderUnavailable,
             OidcError::Configuration { .. } => {
                 tracing::error!(%error, "an identity provider does not fit its configuration");
                 ProblemKind::NotConfigured
             }
             OidcError::NotLinked { .. } => ProblemKind::NoSuchUser,
+            OidcError::OtherTenant => ProblemKind::NotFound,
+            OidcError::SessionOver => ProblemKind::SessionOver,
             OidcError::Suspended => ProblemKind::Suspended,
             OidcError::StateUnknown
             | OidcError::StateUsed
             | OidcError::StateExpired
             | OidcError::OtherBrowser
             | OidcError::OtherIssuer
+            | OidcError::OtherPurpose
             | OidcError::Declined(_)
             | OidcError::CodeRefused
             | OidcError::IdToken(_) => ProblemKind::ProviderSignInRefused,

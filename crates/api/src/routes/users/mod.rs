@@ -1,4 +1,7 @@
-//! `/api/v1/users`: the tenant's people, machines and agents, their addresses and their roles.
+//! `/api/v1/users`: the tenant's people, machines and agents, their addresses and their roles; and below them by what they are known.
+
+pub(crate) mod identities;
+pub(crate) mod second_factors;
 
 use axum::Json;
 use axum::extract::State;
@@ -36,6 +39,8 @@ pub(super) fn routes() -> Routes<ApiState> {
         .write(post("/api/v1/users/{user_id}/addresses/remove", UsersWrite), unlink)
         .write(post("/api/v1/users/{user_id}/roles", RolesWrite), assign)
         .write(post("/api/v1/users/{user_id}/roles/remove", RolesWrite), withdraw)
+        .merge(second_factors::routes())
+        .merge(identities::routes())
 }
 
 /// Which users.
@@ -138,35 +143,15 @@ async fn create_in(conn: &mut PgConnection, new: &Keyed<api::NewUser>) -> Result
 #[utoipa::path(post, operation_id = "suspend_user", path = "/api/v1/users/{user_id}/suspend", tag = "identity", request_body = api::Plain,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
-pub(crate) async fn suspend(
-    execution: Execution,
-    (State(state), user_id, asked): (State<ApiState>, Segment, Keyed<api::Plain>),
-) -> Result<Answered, Problem> {
-    let user_id = user_id.id()?;
-    let mut effect = asked.begin(execution).await?;
-    let mut ended = Vec::new();
-    let done = suspend_in(&mut effect, &asked.caller, user_id, &mut ended).await;
-    let answered = finish(effect, done).await?;
-    for session_id in ended {
-        state.authenticator().forget_session(session_id);
-    }
-    Ok(answered)
-}
-
-async fn suspend_in(
-    conn: &mut PgConnection,
-    caller: &Caller,
-    user_id: Uuid,
-    ended: &mut Vec<Uuid>,
-) -> Result<Done, Problem> {
-    let tenant_id = caller.tenant_id;
-    if user_id == caller.user_id {
-        return Err(Problem::new(ProblemKind::Conflict, "nobody suspends themselves")
-            .with_remedy("another administrator can"));
-    }
-    changed(conn, "identity.user.suspend", tenant_id, user_id, async |conn| {
+pub(crate) async fn suspend(execution: Execution, asked: Asked<api::Plain>) -> Result<Answered, Problem> {
+    let by = asked.2.caller.user_id;
+    change(execution, asked, "identity.user.suspend", async |conn, Target { tenant_id, user_id }| {
+        if user_id == by {
+            return Err(Problem::new(ProblemKind::Conflict, "nobody suspends themselves")
+                .with_remedy("another administrator can"));
+        }
         directory::set_status(conn, tenant_id, user_id, UserStatus::Suspended).await?;
-        *ended = session::revoke_all(conn, tenant_id, user_id, RevokeReason::Suspended).await?;
+        session::revoke_all(conn, tenant_id, user_id, RevokeReason::Suspended).await?;
         Ok(())
     })
     .await
@@ -178,17 +163,11 @@ async fn suspend_in(
 #[utoipa::path(post, operation_id = "activate_user", path = "/api/v1/users/{user_id}/activate", tag = "identity", request_body = api::Plain,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
-pub(crate) async fn activate(
-    execution: Execution,
-    (user_id, asked): (Segment, Keyed<api::Plain>),
-) -> Result<Answered, Problem> {
-    let (tenant_id, user_id) = (asked.caller.tenant_id, user_id.id()?);
-    let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, "identity.user.activate", tenant_id, user_id, async |conn| {
+pub(crate) async fn activate(execution: Execution, asked: Asked<api::Plain>) -> Result<Answered, Problem> {
+    change(execution, asked, "identity.user.activate", async |conn, Target { tenant_id, user_id }| {
         Ok(directory::set_status(conn, tenant_id, user_id, UserStatus::Active).await?)
     })
-    .await;
-    finish(effect, done).await
+    .await
 }
 
 /// Give a user an address
@@ -199,16 +178,13 @@ pub(crate) async fn activate(
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn link(
     execution: Execution,
-    (user_id, asked): (Segment, Keyed<api::AddressChange>),
+    asked: Asked<api::AddressChange>,
 ) -> Result<Answered, Problem> {
-    let (tenant_id, user_id, chain_id) = (asked.caller.tenant_id, user_id.id()?, asked.body.chain_id);
-    let address = address(&asked.body.address)?;
-    let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, "identity.address.link", tenant_id, user_id, async |conn| {
+    let (chain_id, address) = (asked.2.body.chain_id, address(&asked.2.body.address)?);
+    change(execution, asked, "identity.address.link", async |conn, Target { tenant_id, user_id }| {
         Ok(directory::link_address(conn, tenant_id, user_id, chain_id, address).await?)
     })
-    .await;
-    finish(effect, done).await
+    .await
 }
 
 /// Take an address from a user
@@ -217,20 +193,17 @@ pub(crate) async fn link(
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn unlink(
     execution: Execution,
-    (user_id, asked): (Segment, Keyed<api::AddressChange>),
+    asked: Asked<api::AddressChange>,
 ) -> Result<Answered, Problem> {
-    let (tenant_id, user_id, chain_id) = (asked.caller.tenant_id, user_id.id()?, asked.body.chain_id);
-    let address = address(&asked.body.address)?;
-    let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, "identity.address.unlink", tenant_id, user_id, async |conn| {
+    let (chain_id, address) = (asked.2.body.chain_id, address(&asked.2.body.address)?);
+    change(execution, asked, "identity.address.unlink", async |conn, Target { tenant_id, user_id }| {
         if directory::remove_address(conn, tenant_id, user_id, chain_id, address).await? {
             return Ok(());
         }
         let detail = format!("the user has no address {} on chain {chain_id}", address_text(&address));
         Err(Problem::new(ProblemKind::Conflict, detail))
     })
-    .await;
-    finish(effect, done).await
+    .await
 }
 
 /// Give a user a role
@@ -239,17 +212,12 @@ pub(crate) async fn unlink(
 #[utoipa::path(post, operation_id = "assign_role", path = "/api/v1/users/{user_id}/roles", tag = "identity", request_body = api::RoleChange,
     params(("user_id" = Uuid, Path, description = "The user's id")),
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
-pub(crate) async fn assign(
-    execution: Execution,
-    (user_id, asked): (Segment, Keyed<api::RoleChange>),
-) -> Result<Answered, Problem> {
-    let (tenant_id, user_id) = (asked.caller.tenant_id, user_id.id()?);
-    let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, "identity.role.assign", tenant_id, user_id, async |conn| {
-        give(conn, &asked.caller, user_id, &asked.body.role).await
+pub(crate) async fn assign(execution: Execution, asked: Asked<api::RoleChange>) -> Result<Answered, Problem> {
+    let (caller, role) = (asked.2.caller.clone(), asked.2.body.role.clone());
+    change(execution, asked, "identity.role.assign", async |conn, target| {
+        give(conn, &caller, target.user_id, &role).await
     })
-    .await;
-    finish(effect, done).await
+    .await
 }
 
 /// Take a role from a user
@@ -258,31 +226,56 @@ pub(crate) async fn assign(
     responses((status = 200, description = "The user", body = api::UserDetail), WriteProblems))]
 pub(crate) async fn withdraw(
     execution: Execution,
-    (user_id, asked): (Segment, Keyed<api::RoleChange>),
+    asked: Asked<api::RoleChange>,
 ) -> Result<Answered, Problem> {
-    let (tenant_id, user_id, name) = (asked.caller.tenant_id, user_id.id()?, &asked.body.role);
-    let mut effect = asked.begin(execution).await?;
-    let done = changed(&mut effect, "identity.role.unassign", tenant_id, user_id, async |conn| {
-        if directory::withdraw_role(conn, tenant_id, user_id, name).await? {
+    let role = asked.2.body.role.clone();
+    change(execution, asked, "identity.role.unassign", async |conn, Target { tenant_id, user_id }| {
+        if directory::withdraw_role(conn, tenant_id, user_id, &role).await? {
             return Ok(());
         }
-        Err(Problem::new(ProblemKind::Conflict, format!("the user does not have the role `{}`", shown(name))))
+        Err(Problem::new(
+            ProblemKind::Conflict,
+            format!("the user does not have the role `{}`", shown(&role)),
+        ))
     })
-    .await;
-    finish(effect, done).await
+    .await
 }
 
-/// A change of one user, whose row is locked meanwhile: of two the second's `before` is the first's `after`.
+/// What a change of one user is told: the user's id, and the body.
+type Asked<T> = (State<ApiState>, Segment, Keyed<T>);
+
+/// Whom a change is about.
+#[derive(Clone, Copy)]
+struct Target {
+    tenant_id: Uuid,
+    user_id: Uuid,
+}
+
+/// A change of one user, whose row is locked meanwhile: of two the second's `before` is the first's `after`. This process sees at once what came of it.
+async fn change<T: api::Keyed>(
+    execution: Execution,
+    (State(state), user_id, asked): Asked<T>,
+    action: &str,
+    change: impl AsyncFnOnce(&mut PgConnection, Target) -> Result<(), Problem>,
+) -> Result<Answered, Problem> {
+    let target = Target { tenant_id: asked.caller.tenant_id, user_id: user_id.id()? };
+    let mut effect = asked.begin(execution).await?;
+    let done = changed(&mut effect, action, target, change).await;
+    let answered = finish(effect, done).await?;
+    state.authenticator().forget_user(target.tenant_id, target.user_id);
+    Ok(answered)
+}
+
 async fn changed(
     conn: &mut PgConnection,
     action: &str,
-    tenant_id: Uuid,
-    user_id: Uuid,
-    change: impl AsyncFnOnce(&mut PgConnection) -> Result<(), Problem>,
+    target: Target,
+    change: impl AsyncFnOnce(&mut PgConnection, Target) -> Result<(), Problem>,
 ) -> Result<Done, Problem> {
+    let Target { tenant_id, user_id } = target;
     listing::lock_user(conn, tenant_id, user_id).await?;
     let before = detail(conn, tenant_id, user_id).await?;
-    change(conn).await?;
+    change(conn, target).await?;
     let after = detail(conn, tenant_id, user_id).await?;
     let entry = Entry::new(action, "user", user_id.to_string())
         .with_change(Some(state_of(&before)?), Some(state_of(&after)?));
