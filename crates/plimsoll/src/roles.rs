@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use plimsoll_api::{ApiState, Listeners, Roles, Services};
 use plimsoll_bus::EVENTS;
 use plimsoll_bus::audit::{AUDIT_LOG, Watch};
-use plimsoll_chain::Rpc;
+use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
@@ -58,11 +58,11 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         });
     }
     for chain in &config.chains {
-        let rpc = wiring::rpc(loaded, chain)?;
+        let pool = wiring::pool(loaded, chain)?;
         let contracts = wiring::contracts(chain);
         let on_chain = OnChain {
             chain_id: chain.chain_id,
-            rpc,
+            pool,
             contracts,
             db: db.clone(),
             leases: leases.clone(),
@@ -75,8 +75,8 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             supervisor.spawn_leased("ingest", Some(chain.chain_id), lease, move |cancel| {
                 let (on_chain, options, place) = (on_chain.clone(), options.clone(), place.clone());
                 async move {
-                    let OnChain { rpc, contracts, db, leases, tail, .. } = on_chain;
-                    let mut ingest = Ingest::new(options, rpc, contracts, db, leases, tail);
+                    let OnChain { pool, contracts, db, leases, tail, .. } = on_chain;
+                    let mut ingest = Ingest::new(options, pool, contracts, db, leases, tail);
                     ingest.run(&cancel).await.map_err(|error| of_ingest(&error, &place))
                 }
             });
@@ -141,7 +141,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
 #[derive(Clone)]
 struct OnChain {
     chain_id: u64,
-    rpc: Rpc,
+    pool: Pool,
     contracts: Contracts,
     db: Db,
     leases: Leases,
@@ -161,7 +161,7 @@ impl OnChain {
 
     async fn verify(self, options: VerifierOptions, cancel: CancellationToken) -> Result<(), End> {
         let mut verifier =
-            Verifier::new(self.db, self.rpc, self.leases, self.chain_id, &self.contracts, options);
+            Verifier::new(self.db, self.pool, self.leases, self.chain_id, &self.contracts, options);
         match verifier.run(&cancel).await {
             Err(VerifyError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
             other => other.map_err(|error| may_pass(&error)),

@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, Bytes};
-use plimsoll_chain::{CallError, Rpc};
+use plimsoll_chain::{CallError, Pool, Rpc};
 use plimsoll_identity::siwe::{CallOutcome, WalletCalls, WalletUnavailable};
 
 /// The nodes of the chains, by chain id.
 #[derive(Clone)]
 pub(crate) struct ContractWallets {
-    nodes: HashMap<u64, Rpc>,
+    nodes: HashMap<u64, Pool>,
 }
 
 impl ContractWallets {
     /// Over these nodes.
-    pub(crate) fn new(nodes: HashMap<u64, Rpc>) -> Self {
+    pub(crate) fn new(nodes: HashMap<u64, Pool>) -> Self {
         Self { nodes }
     }
 }
@@ -24,15 +24,23 @@ impl ContractWallets {
 impl WalletCalls for ContractWallets {
     async fn call(&self, chain_id: u64, to: Address, data: Bytes) -> Result<CallOutcome, WalletUnavailable> {
         let unavailable = |error: &dyn std::fmt::Display| WalletUnavailable(error.to_string());
-        let rpc = self
+        let pool = self
             .nodes
             .get(&chain_id)
             .ok_or_else(|| WalletUnavailable(format!("no node of chain {chain_id} is configured")))?;
-        let block = rpc.head().await.map_err(|error| unavailable(&error))?.hash;
-        if rpc.code_at(to, block).await.map_err(|error| unavailable(&error))?.is_empty() {
+        let ask_all = |rpc: Rpc| {
+            let data = data.clone();
+            async move {
+                let block = rpc.head().await?.hash;
+                if rpc.code_at(to, block).await?.is_empty() {
+                    return Ok(None);
+                }
+                rpc.call_many_at(block, &[(to, data)]).await.map(Some)
+            }
+        };
+        let Some(answers) = pool.ask(None, ask_all).await.map_err(|error| unavailable(&error))? else {
             return Ok(CallOutcome::NoCode);
-        }
-        let answers = rpc.call_many_at(block, &[(to, data)]).await.map_err(|error| unavailable(&error))?;
+        };
         match answers.into_iter().next() {
             Some(Ok(returned)) => Ok(CallOutcome::Returned(returned)),
             Some(Err(CallError::Reverted { .. })) => Ok(CallOutcome::Reverted),
@@ -66,7 +74,7 @@ mod tests {
     fn wallets(url: &str, chain_id: u64) -> ContractWallets {
         let endpoint = EndpointConfig::new(url);
         let rpc = Rpc::over(transport::open(&endpoint).unwrap(), &endpoint);
-        ContractWallets::new([(chain_id, rpc)].into())
+        ContractWallets::new([(chain_id, rpc.into())].into())
     }
 
     /// Whether the wallet at `account` accepts what `key` signs.

@@ -13,7 +13,7 @@ use plimsoll_api::{
 };
 use plimsoll_chain::abi::{self, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
-use plimsoll_chain::{EndpointConfig, Rpc, transport};
+use plimsoll_chain::{EndpointConfig, Pool, Rpc, transport};
 use plimsoll_identity::keys::{KeyDirectory, Keys, SIGNING_FILE, generate_pem};
 use plimsoll_identity::oidc::{self, ProviderConfig, Provisioning, SecondFactorPolicy};
 use plimsoll_identity::password::PasswordFile;
@@ -26,7 +26,7 @@ use plimsoll_ingest::IngestConfig;
 use plimsoll_store::Db;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{self, Chain, Config, DatabaseSource, Identity, Loaded};
+use crate::config::{self, Chain, Config, DatabaseSource, Endpoint, Identity, Loaded};
 use crate::failure::{Failure, chain_of};
 use crate::repo;
 use crate::wallet::ContractWallets;
@@ -34,16 +34,33 @@ use crate::wallet::ContractWallets;
 /// Requests in flight when the process ends get this long.
 const API_DRAIN: Duration = Duration::from_millis(1_500);
 
-/// The chain's node. Nothing is asked yet: a node that is away is waited for by whoever needs it.
-pub(crate) fn rpc(loaded: &Loaded, chain: &Chain) -> Result<Rpc, Failure> {
-    let endpoint = EndpointConfig {
+/// With another endpoint to go to, one is asked again only so often.
+const RETRIES_BESIDE_ANOTHER: u32 = 1;
+
+/// The chain's nodes. Nothing is asked yet: a node that is away is waited for by whoever needs it.
+pub(crate) fn pool(loaded: &Loaded, chain: &Chain) -> Result<Pool, Failure> {
+    let endpoints = chain.endpoints.iter().map(|endpoint| rpc(loaded, chain, endpoint));
+    let pool = Pool::new(endpoints.collect::<Result<_, _>>()?);
+    pool.ok_or_else(|| {
+        Failure::usage(format!("chain {} has no node", chain.chain_id)).at(loaded, &chain.origin)
+    })
+}
+
+/// One of the chain's nodes.
+pub(crate) fn rpc(loaded: &Loaded, chain: &Chain, endpoint: &Endpoint) -> Result<Rpc, Failure> {
+    let mut config = EndpointConfig {
+        name: endpoint.name.clone(),
         request_timeout: chain.request_timeout,
         max_concurrent: chain.max_concurrent_requests,
-        ..EndpointConfig::new(chain.rpc.expose())
+        requests_per_second: endpoint.requests_per_second.map(f64::from),
+        ..EndpointConfig::new(endpoint.rpc.expose())
     };
-    let transport = transport::open(&endpoint)
-        .map_err(|error| Failure::usage(chain_of(&error)).at(loaded, &chain.rpc_origin))?;
-    Ok(Rpc::over(transport, &endpoint))
+    if chain.endpoints.len() > 1 {
+        config.max_retries = RETRIES_BESIDE_ANOTHER;
+    }
+    let transport = transport::open(&config)
+        .map_err(|error| Failure::usage(chain_of(&error)).at(loaded, &endpoint.origin))?;
+    Ok(Rpc::over(transport, &config))
 }
 
 /// The chain's contracts, their ABIs prepared.
@@ -166,7 +183,7 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
 pub(crate) fn sign_in(loaded: &Loaded, config: &Config) -> Result<SignInOptions, Failure> {
     let Config { identity, api, chains, .. } = config;
     let (scheme, domain) = api.public_url.split_once("://").unwrap_or(("https", &api.public_url));
-    let nodes = chains.iter().map(|chain| Ok((chain.chain_id, rpc(loaded, chain)?)));
+    let nodes = chains.iter().map(|chain| Ok((chain.chain_id, pool(loaded, chain)?)));
     let passwords = match &identity.password_file {
         None => None,
         Some((path, origin)) => {

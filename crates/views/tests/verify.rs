@@ -143,7 +143,7 @@ impl Stage {
 
     async fn verify(&self, contracts: &Contracts) -> Result<VerifyReport, VerifyError> {
         let options = VerifyOptions { page_rows: 3, ..VerifyOptions::default() };
-        verify(&self.db, &self.rpc, self.deployment.chain_id, contracts, options, |_| {}).await
+        verify(&self.db, &self.rpc.clone().into(), self.deployment.chain_id, contracts, options, |_| {}).await
     }
 
     async fn spoil(&self) {
@@ -223,9 +223,10 @@ async fn a_node_that_contradicts_itself_proves_no_difference() {
     let told = AtomicU8::new(0);
     let other = move |text| lie(text, told.fetch_add(1, Ordering::Relaxed) % 15 + 1);
     faults.next("eth_call", 1_000, Fault::Rewrite(Arc::new(other)));
+    let pool = stage.rpc.clone().into();
     let report = verify(
         &stage.db,
-        &stage.rpc,
+        &pool,
         stage.deployment.chain_id,
         &stage.contracts,
         VerifyOptions::default(),
@@ -292,7 +293,9 @@ async fn a_limited_verification_checks_the_first_rows_by_key_and_claims_nothing_
     let limited = async |max_rows| {
         let options = VerifyOptions { page_rows: 3, max_rows: Some(max_rows) };
         let chain_id = stage.deployment.chain_id;
-        verify(&stage.db, &stage.rpc, chain_id, &stage.contracts, options, |_| {}).await.unwrap()
+        verify(&stage.db, &stage.rpc.clone().into(), chain_id, &stage.contracts, options, |_| {})
+            .await
+            .unwrap()
     };
     for (max_rows, rows, unchecked) in [(0, 0, 9), (1, 1, 8), (4, 4, 5), (9, 9, 0), (10, 9, 0)] {
         let report = limited(max_rows).await;
@@ -312,7 +315,7 @@ async fn a_node_that_is_gone_ends_the_verification() {
     let Stage { anvil, rpc, db, contracts, deployment, .. } = stage;
     anvil.stop().await.unwrap();
     let options = VerifyOptions { page_rows: 2, ..VerifyOptions::default() };
-    let error = verify(&db, &rpc, deployment.chain_id, &contracts, options, |_| {}).await.unwrap_err();
+    let error = verify(&db, &rpc.into(), deployment.chain_id, &contracts, options, |_| {}).await.unwrap_err();
     assert!(matches!(error, VerifyError::Rpc(_)), "{error}");
 }
 

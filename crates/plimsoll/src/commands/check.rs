@@ -4,7 +4,7 @@ use plimsoll_chain::{ErrorClass, RpcError};
 use plimsoll_types::address_text;
 
 use super::{configured, print};
-use crate::config::{Chain, Config, Loaded, Problems};
+use crate::config::{Chain, Config, Endpoint, Loaded, Problems};
 use crate::database::{named, reachable};
 use crate::failure::{Failure, chain_of};
 use crate::wiring;
@@ -52,15 +52,21 @@ async fn check_online(loaded: &Loaded, config: &Config, problems: &mut Problems)
 }
 
 async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
-    let rpc = match wiring::rpc(loaded, chain) {
+    for endpoint in &chain.endpoints {
+        check_endpoint(loaded, chain, endpoint, problems).await;
+    }
+}
+
+async fn check_endpoint(loaded: &Loaded, chain: &Chain, endpoint: &Endpoint, problems: &mut Problems) {
+    let rpc = match wiring::rpc(loaded, chain, endpoint) {
         Ok(rpc) => rpc,
-        Err(failure) => return problems.add(chain.rpc_origin.clone(), failure.what(), "correct the URL"),
+        Err(failure) => return problems.add(endpoint.origin.clone(), failure.what(), "correct the URL"),
     };
     let found = match rpc.chain_id().await {
         Ok(found) => found,
         Err(error) => {
             let (what, remedy) = of_node(&error);
-            return problems.add(chain.rpc_origin.clone(), what, remedy);
+            return problems.add(endpoint.origin.clone(), what, remedy);
         }
     };
     if found != chain.chain_id {
@@ -74,7 +80,7 @@ async fn check_chain(loaded: &Loaded, chain: &Chain, problems: &mut Problems) {
         Ok(head) => head,
         Err(error) => {
             let (what, remedy) = of_node(&error);
-            return problems.add(chain.rpc_origin.clone(), what, remedy);
+            return problems.add(endpoint.origin.clone(), what, remedy);
         }
     };
     for contract in &chain.contracts {

@@ -20,17 +20,19 @@ pub(crate) async fn views(
     let options = VerifyOptions { max_rows: asked.limit, ..VerifyOptions::default() };
     let mut reports: Vec<VerifyReport> = Vec::new();
     for chain in chosen(config, asked.chain)? {
-        let rpc = wiring::rpc(loaded, chain)?;
-        let found =
-            rpc.chain_id().await.map_err(|error| Failure::from(error).at(loaded, &chain.rpc_origin))?;
-        if found != chain.chain_id {
-            return Err(Failure::usage(format!(
-                "the node at {} serves chain {found}, not {}",
-                rpc.endpoint(),
-                chain.chain_id
-            ))
-            .at(loaded, &chain.origin)
-            .remedy("correct `chain_id`, or the node's URL"));
+        let pool = wiring::pool(loaded, chain)?;
+        for (rpc, endpoint) in pool.endpoints().iter().zip(&chain.endpoints) {
+            let found =
+                rpc.chain_id().await.map_err(|error| Failure::from(error).at(loaded, &endpoint.origin))?;
+            if found != chain.chain_id {
+                return Err(Failure::usage(format!(
+                    "the node at {} serves chain {found}, not {}",
+                    rpc.endpoint(),
+                    chain.chain_id
+                ))
+                .at(loaded, &chain.origin)
+                .remedy("correct `chain_id`, or the node's URL"));
+            }
         }
         let contracts = wiring::contracts(chain);
         let mut line = Progress::new();
@@ -42,7 +44,7 @@ pub(crate) async fn views(
                 )
             });
         };
-        let report = verify(db, &rpc, chain.chain_id, &contracts, options, progress).await?;
+        let report = verify(db, &pool, chain.chain_id, &contracts, options, progress).await?;
         drop(line);
         if !asked.json {
             print(&format!("{report}\n"))?;

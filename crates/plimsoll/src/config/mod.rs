@@ -87,8 +87,8 @@ pub(crate) struct Tenant {
 pub(crate) struct Chain {
     pub(crate) chain_id: u64,
     pub(crate) name: String,
-    pub(crate) rpc: Secret,
-    pub(crate) rpc_origin: Origin,
+    /// At least one.
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) confirmations: u64,
     pub(crate) finality_depth: u64,
     pub(crate) poll_interval: Duration,
@@ -103,6 +103,17 @@ pub(crate) struct Chain {
     pub(crate) watched_senders: Vec<Address>,
     pub(crate) contracts: Vec<Contract>,
     /// Where `chain_id` stands, for problems that only the node can show.
+    pub(crate) origin: Origin,
+}
+
+/// A node of a chain.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// `None`: host and port.
+    pub(crate) name: Option<String>,
+    pub(crate) rpc: Secret,
+    pub(crate) requests_per_second: Option<u32>,
+    /// Where the URL stands.
     pub(crate) origin: Origin,
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, Bytes};
 use plimsoll_chain::abi::Contracts;
-use plimsoll_chain::{CallError, ErrorClass, Rpc, RpcError};
+use plimsoll_chain::{CallError, ErrorClass, Pool, RpcError};
 use plimsoll_store::Db;
 use plimsoll_types::{address_text, hash_text};
 
@@ -88,7 +88,7 @@ pub enum VerifyError {
 /// When the database fails or the node stops answering. Rows that cannot be compared are no error: the report has them.
 pub async fn verify(
     db: &Db,
-    rpc: &Rpc,
+    pool: &Pool,
     chain_id: u64,
     contracts: &Contracts,
     options: VerifyOptions,
@@ -96,7 +96,7 @@ pub async fn verify(
 ) -> Result<VerifyReport, VerifyError> {
     let all_rows = read::count(db.app(), chain_id).await?;
     let max_rows = options.max_rows.unwrap_or(u64::MAX);
-    let mut walk = Walk::new(db.clone(), rpc.clone(), chain_id, contracts);
+    let mut walk = Walk::new(db.clone(), pool.clone(), chain_id, contracts);
     let mut report = VerifyReport { chain_id, ..VerifyReport::default() };
     let mut more = true;
     // Ends: a page either compares a row, of which `max_rows` are left at most, or moves the walk towards its last place.
@@ -121,7 +121,7 @@ pub async fn verify(
 /// A walk through the mirrors, page by page.
 struct Walk {
     db: Db,
-    rpc: Rpc,
+    pool: Pool,
     chain_id: u64,
     contracts: Contracts,
     getters: Arc<Getters>,
@@ -130,11 +130,11 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(db: Db, rpc: Rpc, chain_id: u64, contracts: &Contracts) -> Self {
+    fn new(db: Db, pool: Pool, chain_id: u64, contracts: &Contracts) -> Self {
         let getters = Arc::new(Getters::new(contracts, DECLARATIONS));
         Self {
             db,
-            rpc,
+            pool,
             chain_id,
             contracts: contracts.clone(),
             getters,
@@ -251,7 +251,10 @@ impl Walk {
         calls: &[(Address, Bytes)],
         last_attempt: bool,
     ) -> Result<Answered, VerifyError> {
-        match self.rpc.call_many_at(watermark.block_hash, calls).await {
+        let Watermark { block_number, block_hash, .. } = watermark;
+        let asked =
+            self.pool.ask(Some(block_number), |rpc| async move { rpc.call_many_at(block_hash, calls).await });
+        match asked.await {
             Ok(answers) => {
                 self.unanswered_pages = 0;
                 Ok(Answered::All(answers))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plimsoll_chain::Rpc;
+use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use serde_json::json;
@@ -55,13 +55,13 @@ impl Verifier {
     #[must_use]
     pub fn new(
         db: Db,
-        rpc: Rpc,
+        endpoints: impl Into<Pool>,
         leases: Leases,
         chain_id: u64,
         contracts: &Contracts,
         options: VerifierOptions,
     ) -> Self {
-        Self { walk: Walk::new(db, rpc, chain_id, contracts), leases, options }
+        Self { walk: Walk::new(db, endpoints.into(), chain_id, contracts), leases, options }
     }
 
     /// Runs until `cancel`.

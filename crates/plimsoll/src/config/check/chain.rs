@@ -10,7 +10,7 @@ use super::{Check, duration, narrow};
 use crate::config::read::Group;
 use crate::config::schema::did_you_mean;
 use crate::config::source::shorten;
-use crate::config::{Chain, Contract, Origin, Secret, Tenant, abi};
+use crate::config::{Chain, Contract, Endpoint, Origin, Secret, Tenant, abi};
 
 impl Check<'_> {
     pub(super) fn chains(&mut self, groups: &[Group], tenants: &[Tenant]) -> Vec<Chain> {
@@ -20,7 +20,7 @@ impl Check<'_> {
     }
 
     fn chain(&mut self, group: &Group, tenants: &[Tenant]) -> Option<Chain> {
-        let rpc = self.rpc(group);
+        let endpoints = self.endpoints(group);
         if let (Some(confirmations), Some(finality_depth)) =
             (group.integer("confirmations"), group.integer("finality_depth"))
             && confirmations > finality_depth
@@ -55,12 +55,10 @@ impl Check<'_> {
             watched_senders.extend(self.address(text, origin, &format!("{}.watched_senders", group.path)));
         }
         let contracts = self.contracts(group, tenants);
-        let (rpc, rpc_origin) = rpc?;
         Some(Chain {
             chain_id: group.integer("chain_id")?,
             name: group.text("name")?.to_owned(),
-            rpc,
-            rpc_origin,
+            endpoints: endpoints?,
             confirmations: group.integer("confirmations")?,
             finality_depth: group.integer("finality_depth")?,
             poll_interval: duration(group, "poll_interval_ms")?,
@@ -76,6 +74,28 @@ impl Check<'_> {
             contracts,
             origin: group.origin_of("chain_id"),
         })
+    }
+
+    /// The chain's nodes: its own `rpc`, and each `[[chain.endpoint]]`.
+    fn endpoints(&mut self, chain: &Group) -> Option<Vec<Endpoint>> {
+        let groups = chain.groups("endpoint");
+        self.unique(groups, "name");
+        let mut endpoints = Vec::new();
+        if groups.is_empty() || chain.given("rpc") || chain.given("rpc_file") {
+            endpoints.push(self.endpoint(chain, None));
+        }
+        for group in groups {
+            let name = group.text("name").map(str::to_owned);
+            endpoints.push(self.endpoint(group, name));
+        }
+        endpoints.into_iter().collect()
+    }
+
+    fn endpoint(&mut self, group: &Group, name: Option<String>) -> Option<Endpoint> {
+        let (rpc, origin) = self.rpc(group)?;
+        // At most a million.
+        let requests_per_second = group.integer("requests_per_second").and_then(|n| u32::try_from(n).ok());
+        Some(Endpoint { name, rpc, requests_per_second, origin })
     }
 
     fn rpc(&mut self, group: &Group) -> Option<(Secret, Origin)> {

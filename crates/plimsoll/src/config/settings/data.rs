@@ -72,7 +72,7 @@ pub(super) const CHAIN: Section = Section {
             "rpc",
             Kind::Url,
             Absent::Optional,
-            "The node's JSON-RPC: `http://`, `https://`, `ws://` or `wss://`. This or `rpc_file`.",
+            "The node's JSON-RPC: `http://`, `https://`, `ws://` or `wss://`. This or `rpc_file`; further nodes as [[chain.endpoint]].",
         ),
         key(
             "rpc_file",
@@ -158,36 +158,70 @@ pub(super) const CHAIN: Section = Section {
             "Addresses whose every transaction is recorded, also one that emits no log.",
         ),
     ],
-    sections: &[Section {
-        name: "contract",
-        repeated: true,
-        keys: &[
-            key(
-                "name",
-                Kind::Text,
-                Absent::Required,
-                "The contract's name, unique on its chain, as `PositionView`.",
-            ),
-            key(
-                "address",
-                Kind::Text,
-                Absent::Required,
-                "Its address, in lower case or with a correct EIP-55 checksum.",
-            ),
-            key(
-                "abi",
-                Kind::Path,
-                Absent::Required,
-                "Its ABI: a JSON file that is the ABI's array, or a compiler's artifact with the array under `abi`.",
-            ),
-            key(
-                "start_block",
-                Kind::Integer { min: 0, max: MAX_SAFE_INTEGER },
-                Absent::Required,
-                "The block in which it was deployed: nothing before it is read.",
-            ),
-            key("tenant", Kind::Text, Absent::Required, "Whose it is: a tenant's name, or a UUID."),
-        ],
-        sections: &[],
-    }],
+    sections: &[ENDPOINT, CONTRACT],
+};
+
+const ENDPOINT: Section = Section {
+    name: "endpoint",
+    repeated: true,
+    keys: &[
+        key(
+            "name",
+            Kind::Text,
+            Absent::Optional,
+            "What the node is called in messages and metrics; its host and port where it has no name.",
+        ),
+        key(
+            "rpc",
+            Kind::Url,
+            Absent::Optional,
+            "A further node of the chain: what one fails to answer or shows alone, the others make good. This or `rpc_file`.",
+        ),
+        key(
+            "rpc_file",
+            Kind::SecretPath,
+            Absent::Optional,
+            "A file that holds the URL, for one with a key in it.",
+        ),
+        key(
+            "requests_per_second",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            Absent::Optional,
+            "How many requests the node may be sent in a second; without it the node's own refusals teach a limit.",
+        ),
+    ],
+    sections: &[],
+};
+
+const CONTRACT: Section = Section {
+    name: "contract",
+    repeated: true,
+    keys: &[
+        key(
+            "name",
+            Kind::Text,
+            Absent::Required,
+            "The contract's name, unique on its chain, as `PositionView`.",
+        ),
+        key(
+            "address",
+            Kind::Text,
+            Absent::Required,
+            "Its address, in lower case or with a correct EIP-55 checksum.",
+        ),
+        key(
+            "abi",
+            Kind::Path,
+            Absent::Required,
+            "Its ABI: a JSON file that is the ABI's array, or a compiler's artifact with the array under `abi`.",
+        ),
+        key(
+            "start_block",
+            Kind::Integer { min: 0, max: MAX_SAFE_INTEGER },
+            Absent::Required,
+            "The block in which it was deployed: nothing before it is read.",
+        ),
+        key("tenant", Kind::Text, Absent::Required, "Whose it is: a tenant's name, or a UUID."),
+    ],
+    sections: &[],
 };

@@ -28,7 +28,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("database.url", _) => "postgres://localhost/x".into(),
             (_, Kind::Secret) => "hunter2".into(),
             (_, Kind::SecretPath) => "secret".into(),
-            ("chain[0].rpc", _) => "ws://localhost".into(),
+            ("chain[0].rpc" | "chain[0].endpoint[0].rpc", _) => "ws://localhost".into(),
             ("chain[0].contract[0].abi", _) => "artifact.json".into(),
             ("chain[0].contract[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
             ("chain[0].contract[0].tenant" | "identity.provider[0].tenant" | "tenant[0].id", _) => {
@@ -51,6 +51,9 @@ fn every_setting_can_be_given_by_its_variable() {
         let mut environment = vec![(name.as_str(), value.as_str())];
         if path == "tenant[0].name" {
             environment.push(("PLIMSOLL_CHAIN__0__CONTRACT__0__TENANT", "changed"));
+        }
+        if path.starts_with("chain[0].endpoint[0]") && !path.contains("rpc") {
+            environment.push(("PLIMSOLL_CHAIN__0__ENDPOINT__0__RPC", "ws://localhost"));
         }
         if path.starts_with("api.tls_") || path.starts_with("api.client_") {
             let together = [
@@ -77,7 +80,10 @@ fn every_setting_can_be_given_by_its_variable() {
         let problems = loaded.problems.to_string();
         assert_eq!(
             problems.is_empty(),
-            !matches!(path.as_str(), "database.url_file" | "chain[0].rpc_file"),
+            !matches!(
+                path.as_str(),
+                "database.url_file" | "chain[0].rpc_file" | "chain[0].endpoint[0].rpc_file"
+            ),
             "{name}: {problems}"
         );
     }
@@ -100,7 +106,7 @@ fn keys_of_example() -> BTreeSet<String> {
     for line in EXAMPLE.lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = bare.strip_prefix("[[").and_then(|l| l.strip_suffix("]]")) {
-            table = header.replace("chain.contract", "chain[].contract") + "[]";
+            table = header.replace("chain.", "chain[].") + "[]";
         } else if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
             header.clone_into(&mut table);
         } else if let Some((name, _)) = bare.split_once(" = ")

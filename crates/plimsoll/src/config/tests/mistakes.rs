@@ -33,6 +33,13 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
         ("confirmed after final", CHAIN.to_owned() + "confirmations = 65\n", vec![]),
         ("a first span above the largest", CHAIN.to_owned() + "backfill_max_blocks = 50\n", vec![]),
         ("one chain id twice", format!("{CHAIN}\n{CHAIN}"), vec![]),
+        ("an endpoint without RPC", CHAIN.to_owned() + "[[chain.endpoint]]\nname = \"a\"\n", vec![]),
+        (
+            "two endpoints of one name, one with a limit of nothing",
+            CHAIN.to_owned()
+                + "[[chain.endpoint]]\nname = \"a\"\nrpc = \"http://a\"\n[[chain.endpoint]]\nname = \"a\"\nrpc = \"b\"\nrequests_per_second = 0\n",
+            vec![],
+        ),
         ("no RPC", CHAIN.replace("rpc = \"http://localhost:8545\"\n", ""), vec![]),
         ("an RPC of another kind", CHAIN.replace("http://", "ftp://user:hunter2@"), vec![]),
         ("an RPC's port out of range", CHAIN.replace("localhost:8545", "user:hunter2@localhost:85450/hunter2"), vec![]),
