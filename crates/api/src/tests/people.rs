@@ -148,6 +148,16 @@ impl Api {
         user
     }
 
+    /// The user of that id.
+    pub(super) async fn user_named(&self, tenant_id: Uuid, user_id: Uuid) -> User {
+        directory::user(&mut *self.db.begin_worker().await.unwrap(), tenant_id, user_id).await.unwrap()
+    }
+
+    /// The user who somebody is.
+    pub(super) async fn user_of(&self, who: &Person) -> User {
+        self.user_named(who.tenant_id, who.user_id).await
+    }
+
     /// A session of the user, with or without a second factor.
     pub(super) async fn session(&self, user: &User, second_factor: bool) -> Person {
         let mut tx = self.db.begin_worker().await.unwrap();

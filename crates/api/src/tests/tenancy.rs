@@ -16,7 +16,7 @@ use plimsoll_identity::api_key::{self, NewApiKey};
 use plimsoll_identity::approval::Guard;
 use plimsoll_identity::directory::{self, NewRole, User};
 use plimsoll_identity::session::{self, Method};
-use plimsoll_identity::{Permission, UserKind, UserStatus};
+use plimsoll_identity::{Permission, UserKind, UserStatus, external};
 use plimsoll_store::idempotency::{Asked, Entered, Fingerprint, Key, Response, Scope};
 use plimsoll_store::{DEFAULT_TERM, Leases, Sequencer, idempotency};
 use secrecy::ExposeSecret;
@@ -55,6 +55,20 @@ async fn tenant(api: &Api, name: &str) -> Tenant {
     directory::assign_role(&mut tx, id, user.user_id, directory::builtin::ADMIN).await.unwrap();
     let address = Address::left_padding_from(id.as_bytes());
     directory::link_address(&mut tx, id, user.user_id, 31_337, address).await.unwrap();
+    let issuer = format!("https://login-{name}.example.com");
+    external::link(&mut tx, id, user.user_id, &issuer, &format!("subject-{name}")).await.unwrap();
+    sqlx::query(
+        "INSERT INTO webauthn_credentials (tenant_id, user_id, credential_id, algorithm, public_key, sign_count, label)
+         VALUES ($1, $2, $3, -8, $4, 0, $5)",
+    )
+    .bind(id)
+    .bind(user.user_id)
+    .bind(id.as_bytes().as_slice())
+    .bind([7_u8; 32].as_slice())
+    .bind(format!("security key of {name}"))
+    .execute(&mut *tx)
+    .await
+    .unwrap();
     let scopes = directory::permissions_of(&mut tx, id, user.user_id).await.unwrap();
     let label = format!("key of {name}");
     let key = NewApiKey {

@@ -25,7 +25,10 @@ pub struct SecondFactor {
     /// By what it is taken away: `totp`, or `webauthn:` and the key's id in base64url.
     #[cfg_attr(
         feature = "openapi",
-        schema(pattern = "^(totp|webauthn:[A-Za-z0-9_-]+)$", example = "webauthn:kFb1ZcNLrDYe7xYV6Wc5Xg")
+        schema(
+            pattern = "^(totp|webauthn:([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{4}|[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]))$",
+            example = "webauthn:kFb1ZcNLrDYe7xYV6Wc5Xg"
+        )
     )]
     pub factor_id: String,
     /// What it is.
@@ -58,7 +61,7 @@ keyed! {
     /// A second factor to be taken away.
     pub struct SecondFactorRemoval {
         /// Which, as it is listed.
-        #[cfg_attr(feature = "openapi", schema(pattern = "^(totp|webauthn:[A-Za-z0-9_-]+)$", max_length = 1_400, example = "totp"))]
+        #[cfg_attr(feature = "openapi", schema(pattern = "^(totp|webauthn:([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{4}|[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048]))$", max_length = 1_373, example = "totp"))]
         pub factor_id: String,
     }
 }

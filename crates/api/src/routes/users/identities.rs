@@ -61,17 +61,16 @@ pub(crate) async fn link(
     let (user_id, tenant_id) = (user_id.id()?, asked.caller.tenant_id);
     let api::IdentityChange { issuer, subject, .. } = &asked.body;
     let mut effect = asked.begin(execution).await?;
-    let done = if is_configured(&state, tenant_id, issuer) {
-        changed(&mut effect, "identity.external.link", tenant_id, user_id, async |conn| {
-            Ok(external::link(conn, tenant_id, user_id, issuer, subject).await?)
-        })
-        .await
-    } else {
-        let detail = format!("no provider of this tenant has the issuer `{}`", shown(issuer));
-        Err(Problem::new(ProblemKind::Conflict, detail).with_remedy(
-            "give the issuer of a provider that is configured here for the tenant, to the letter",
-        ))
-    };
+    let done = changed(&mut effect, "identity.external.link", tenant_id, user_id, async |conn| {
+        if !is_configured(&state, tenant_id, issuer) {
+            let detail = format!("no provider of this tenant has the issuer `{}`", shown(issuer));
+            return Err(Problem::new(ProblemKind::Conflict, detail).with_remedy(
+                "give the issuer of a provider that is configured here for the tenant, to the letter",
+            ));
+        }
+        Ok(external::link(conn, tenant_id, user_id, issuer, subject).await?)
+    })
+    .await;
     finish(effect, done).await
 }
 

@@ -4,8 +4,10 @@ mod agents;
 mod approvals;
 mod bodies;
 mod directory;
+mod factors;
 mod keys;
 mod oidc;
+mod oidc_link;
 #[path = "../../../../identity/tests/identity/provider.rs"]
 #[allow(dead_code, reason = "these tests let the provider have no faults")]
 mod provider;

@@ -18,14 +18,14 @@ use crate::SignInOptions;
 const COOKIE: &str = "__Host-plimsoll-sign-in=";
 
 /// An API whose tenant `acme` signs in at a provider, with a user whom its subject `ada` is.
-struct Site {
-    api: Api,
-    there: TestProvider,
-    tenant_id: Uuid,
-    user_id: Uuid,
+pub(super) struct Site {
+    pub(super) api: Api,
+    pub(super) there: TestProvider,
+    pub(super) tenant_id: Uuid,
+    pub(super) user_id: Uuid,
 }
 
-async fn site() -> Site {
+pub(super) async fn site() -> Site {
     let (db, there, tenant_id) = (testing::db().await, TestProvider::start().await, Uuid::now_v7());
     let provider = Provider::new(there.config(tenant_id)).unwrap();
     let options = SignInOptions { providers: [("acme".to_owned(), provider)].into(), ..sign_in() };
@@ -42,18 +42,19 @@ async fn site() -> Site {
 
 impl Site {
     /// Where the browser is sent, and the cookie that it is given.
-    async fn start(&self) -> (String, String) {
+    pub(super) async fn start(&self) -> (String, String) {
         let answer = self.api.get("/auth/oidc/acme/start").await;
         assert_eq!(answer.status.as_u16(), 303, "{}", answer.body);
-        let cookie = answer.headers["set-cookie"].to_str().unwrap().to_owned();
-        for word in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
-            assert!(cookie.starts_with(COOKIE) && cookie.contains(word), "{word} in {cookie}");
-        }
-        let cookie = cookie.split(';').next().unwrap().to_owned();
-        (answer.headers["location"].to_str().unwrap().to_owned(), cookie)
+        (answer.headers["location"].to_str().unwrap().to_owned(), cookie(&answer))
     }
 
-    async fn come_back(&self, query: &HashMap<String, String>, cookie: &str) -> Answer {
+    /// Who signs in there as `login` comes back with these tokens.
+    pub(super) async fn sign_in(&self, login: &str) -> Answer {
+        let (url, cookie) = self.start().await;
+        self.come_back(&sign_in_there(&url, login).await, &cookie).await
+    }
+
+    pub(super) async fn come_back(&self, query: &HashMap<String, String>, cookie: &str) -> Answer {
         let query: String = query
             .iter()
             .map(|(name, value)| {
@@ -64,6 +65,15 @@ impl Site {
         let request = Request::get(format!("/auth/oidc/callback?{query}")).header("cookie", cookie);
         self.api.send(request.body(Body::empty()).unwrap()).await
     }
+}
+
+/// The one that an answer gives the browser to keep.
+pub(super) fn cookie(answer: &Answer) -> String {
+    let cookie = answer.headers["set-cookie"].to_str().unwrap().to_owned();
+    for word in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+        assert!(cookie.starts_with(COOKIE) && cookie.contains(word), "{word} in {cookie}");
+    }
+    cookie.split(';').next().unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::super::{Answer, Api};
 use crate::SignInOptions;
 
 /// The code that an app shows for a seed, so many steps from now.
-fn code(seed: &Value, steps: i64) -> String {
+pub(super) fn code(seed: &Value, steps: i64) -> String {
     let mut bits = String::new();
     for letter in seed.as_str().unwrap().bytes() {
         let value = if letter.is_ascii_uppercase() { letter - b'A' } else { letter - b'2' + 26 };
@@ -31,12 +31,12 @@ fn code(seed: &Value, steps: i64) -> String {
     format!("{:06}", number % (1 << 31) % 1_000_000)
 }
 
-async fn give(api: &Api, who: &Person, step: &str, code: &str) -> Answer {
+pub(super) async fn give(api: &Api, who: &Person, step: &str, code: &str) -> Answer {
     let path = format!("/auth/second-factor/totp/{step}");
     api.ask(Some(&who.token), Method::POST, &path, Some(&json!({ "code": code }))).await
 }
 
-async fn enroll(api: &Api, who: &Person) -> Answer {
+pub(super) async fn enroll(api: &Api, who: &Person) -> Answer {
     api.ask(Some(&who.token), Method::POST, "/auth/second-factor/totp/enroll", Some(&json!({}))).await
 }
 

@@ -59,6 +59,10 @@ fn fields(path: &str) -> Value {
         }
         Some("/roles" | "/roles/remove") => json!({ "role": "viewer" }),
         Some("/permissions" | "/permissions/remove") => json!({ "permission": "ledger:read" }),
+        Some("/second-factors/remove") => json!({ "factor_id": "totp" }),
+        Some("/identities" | "/identities/remove") => {
+            json!({ "issuer": "https://login.example.com", "subject": "somebody" })
+        }
         Some("/rotate") => json!({ "grace_seconds": 0 }),
         Some("/config") => json!({ "theme": {} }),
         _ => json!({}),

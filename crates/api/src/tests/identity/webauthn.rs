@@ -46,7 +46,8 @@ fn encoded(bytes: &[u8]) -> String {
 }
 
 /// An authenticator that holds one credential, and the browser in front of it.
-struct Key(Option<Passkey>);
+#[derive(Default)]
+pub(super) struct Key(Option<Passkey>);
 
 impl Key {
     fn authenticator(&self) -> Authenticator<Option<Passkey>, Finger, RustCryptoBackend> {
@@ -85,6 +86,22 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Registers it in the name of whoever may.
+    pub(super) async fn register(&mut self, api: &Api, who: &Person, label: &str) {
+        let options = step(api, who, "registration/begin", json!({})).await.expect(200);
+        let made = json!({ "label": label, "credential": self.create(options).await });
+        step(api, who, "registration/finish", made).await.expect(200);
+    }
+
+    /// Gives it.
+    pub(super) async fn give(&mut self, api: &Api, who: &Person) {
+        let options = step(api, who, "assertion/begin", json!({})).await.expect(200);
+        let given = json!({ "credential": self.get(options).await });
+        step(api, who, "assertion/finish", given).await.expect(200);
+    }
+}
+
 async fn step(api: &Api, who: &Person, step: &str, body: Value) -> Answer {
     let path = format!("/auth/second-factor/webauthn/{step}");
     api.ask(Some(&who.token), Method::POST, &path, Some(&body)).await
@@ -98,7 +115,7 @@ async fn a_security_key_opens_what_is_sensitive_and_its_answer_is_good_once() {
     let person = api.session(&user, false).await;
     step(&api, &person, "assertion/begin", json!({})).await.refused(409, "conflict");
 
-    let mut key = Key(None);
+    let mut key = Key::default();
     let options = step(&api, &person, "registration/begin", json!({})).await.expect(200);
     let made = json!({ "label": "the blue one", "credential": key.create(options).await });
     step(&api, &person, "registration/finish", made.clone()).await.expect(200);
