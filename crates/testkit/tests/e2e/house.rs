@@ -14,6 +14,7 @@ use plimsoll_testkit::projection::{JournalCheck, Projection, live_truth};
 use plimsoll_testkit::truth;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -161,6 +162,26 @@ impl House {
         self.process.take().expect("it does not run").kill().unwrap();
     }
 
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.as_ref().expect("it does not run").pid();
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).expect("a process id");
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// It stands still, its connections open, until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// How its database is reached as its owner.
+    pub(crate) fn owner(&self) -> &PgConnectOptions {
+        &self.shared.as_ref().expect("a database on the tests' own server").owner
+    }
+
     /// kill -9 of the private server.
     pub(crate) fn kill_postgres(&self) {
         let file = std::fs::read_to_string(self.path("plimsoll-data/postgres/postmaster.pid")).unwrap();
@@ -196,16 +217,13 @@ impl House {
             if let Some(found) = check(self).await {
                 return found;
             }
-            if let Some(process) = &mut self.process {
-                if let Err(error) = process.check() {
-                    panic!("waiting for {what}: {error:#}");
-                }
-                assert!(
-                    Instant::now() < deadline,
-                    "waiting for {what}; its log ends:\n{}",
-                    process.log_tail()
-                );
+            if let Some(process) = &mut self.process
+                && let Err(error) = process.check()
+            {
+                panic!("waiting for {what}: {error:#}");
             }
+            let log = || self.process.as_ref().map_or_else(String::new, Plimsoll::log_tail);
+            assert!(Instant::now() < deadline, "waiting for {what}; its log ends:\n{}", log());
             tokio::time::sleep(POLL).await;
         }
     }

@@ -8,6 +8,7 @@
 
 mod house;
 mod world;
+mod writer;
 
 mod contract;
 mod halts;
@@ -16,4 +17,5 @@ mod outages;
 mod refusals;
 mod reorgs;
 mod standby;
+mod takeovers;
 mod writes;

@@ -1,121 +1,73 @@
-//! Writes over HTTP while Postgres is killed under them.
+//! Writes over HTTP while what they stand on is killed under them: Postgres, or the process itself.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
-
-use crate::house::{House, Settings, Storage, admin};
+use crate::house::{House, Settings, Storage};
 use crate::world::{World, seed};
+use crate::writer::{Clients, Writer, each_is_there_once};
 
 const CLIENTS: usize = 8;
 /// Acknowledged between two kills.
 const WRITES_BETWEEN: u64 = 150;
 /// What may be said of a write that nobody knows about yet: each asks to come back.
 const HONEST: [&str; 4] = ["database-unavailable", "timed-out", "overloaded", "request-in-flight"];
-
-/// What the clients did and were told.
-#[derive(Default)]
-struct Ledger {
-    next: AtomicU64,
-    acknowledged: AtomicU64,
-    /// How often each refusal was given.
-    refusals: Mutex<BTreeMap<String, u64>>,
-}
-
-/// Asks for approvals under keys of their own, each again and again until it is acknowledged.
-async fn client(ledger: Arc<Ledger>, url: String, token: String, keys: Value, stop: CancellationToken) {
-    let http = reqwest::Client::new();
-    while !stop.is_cancelled() {
-        let number = ledger.next.fetch_add(1, Ordering::Relaxed);
-        let mut body = json!({"action": "retry:request", "body": {"number": number}, "term_seconds": 3_600});
-        body.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        body["request_id"] = json!(uuid::Uuid::new_v4());
-        // Ends: Postgres comes back, and then the write is acknowledged; else the test's own limit ends it.
-        loop {
-            let request = http
-                .post(&url)
-                .header("authorization", format!("Bearer {token}"))
-                .header("idempotency-key", format!("write-{number}"))
-                .header("content-type", "application/json")
-                .body(body.to_string());
-            let answer = request.send().await.unwrap();
-            let status = answer.status().as_u16();
-            let text = answer.text().await.unwrap();
-            if status == 201 {
-                ledger.acknowledged.fetch_add(1, Ordering::Relaxed);
-                break;
-            }
-            let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-            let kind = problem["type"].as_str().unwrap_or(&text).trim_start_matches("urn:plimsoll:problem:");
-            *ledger.refusals.lock().await.entry(format!("{status} {kind}")).or_default() += 1;
-            tokio::task::yield_now().await;
-        }
-    }
-}
+/// What a client makes out where there is no process.
+const NOBODY: &str = "nobody answered";
+/// No test is so patient: a write that waits for its predecessor's claim to end is stuck.
+const LONG_CLAIMS: &str = "\n[idempotency]\nclaim_term_ms = 600000\nwait_ms = 2000\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_or_doubled_while_postgres_is_killed_twice() {
     let world = World::new(seed(902), 10).await;
     let mut house = House::new(&world, Settings { storage: Storage::Private, ..Settings::default() }).await;
+    house.edit(|text| text + LONG_CLAIMS);
     house.start();
     house.catches_up(&world).await;
-    let user =
-        admin(&house, &["users", "create", "--name", "writer", "--kind", "machine", "--role", "operator"])
-            .await;
-    let user_id = user["target_id"].as_str().unwrap();
-    let scopes = "approvals:request,retry:request";
-    let issued =
-        admin(&house, &["keys", "issue", "--user", user_id, "--label", "writer", "--scopes", scopes]).await;
-    let token = issued["key"].as_str().unwrap();
-    let tenants = admin(&house, &["tenants", "list"]).await;
-    let keys = json!({"tenant_id": tenants[0]["tenant_id"], "user_id": user_id});
-
-    let (ledger, stop) = (Arc::new(Ledger::default()), CancellationToken::new());
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let url = house.url("/api/v1/approvals");
-            tokio::spawn(client(ledger.clone(), url, token.to_owned(), keys.clone(), stop.clone()))
-        })
-        .collect();
+    let writer = Writer::new(&house).await;
+    let clients = Clients::start(&writer, &[house.url("/api/v1/approvals")], CLIENTS);
     for kill in 0..=2 {
-        let goal = ledger.acknowledged.load(Ordering::Relaxed) + WRITES_BETWEEN;
-        house
-            .until(&format!("{goal} acknowledged writes"), async |_| {
-                (ledger.acknowledged.load(Ordering::Relaxed) >= goal).then_some(())
-            })
-            .await;
+        clients.write(&mut house, WRITES_BETWEEN).await;
         if kill < 2 {
             house.kill_postgres();
         }
     }
-    stop.cancel();
-    for client in clients {
-        client.await.unwrap();
-    }
-
-    let refusals = ledger.refusals.lock().await.clone();
+    let (asked, refusals) = clients.end(&mut house).await;
     for refusal in refusals.keys() {
         assert!(HONEST.iter().any(|kind| refusal.ends_with(kind)), "{refusals:?}\n{}", house.log());
     }
     assert!(!refusals.is_empty(), "no write met a killed Postgres");
-    let mut conn = house.connect().await.unwrap();
-    let kept: Vec<i64> =
-        sqlx::query_scalar("SELECT (body->>'number')::bigint FROM plimsoll.approvals ORDER BY 1")
-            .fetch_all(&mut conn)
-            .await
-            .unwrap();
-    let asked = i64::try_from(ledger.next.load(Ordering::Relaxed)).unwrap();
-    assert_eq!(kept, (0..asked).collect::<Vec<_>>(), "each write once; refusals: {refusals:?}");
-    let recorded: i64 =
-        sqlx::query_scalar("SELECT (SELECT count(*) FROM plimsoll.audit_log WHERE action = 'identity.approval.request')
-                                 + (SELECT count(*) FROM plimsoll.audit_staging WHERE action = 'identity.approval.request')")
-            .fetch_one(&mut conn)
-            .await
-            .unwrap();
-    assert_eq!(recorded, asked, "each write is on record once");
+    each_is_there_once(&mut house.connect().await.unwrap(), asked, &refusals).await;
     house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_write_is_lost_doubled_or_stuck_while_the_processes_that_serve_are_killed_in_turn() {
+    const KILLS: usize = 6;
+    let world = World::new(seed(903), 10).await;
+    let mut first = House::new(&world, Settings::default()).await;
+    first.edit(|text| text + LONG_CLAIMS);
+    first.start();
+    first.catches_up(&world).await;
+    let mut second = first.beside(&world);
+    second.start();
+    second.until("the second process to answer", async |house| house.get("/readyz").await).await;
+    let writer = Writer::new(&first).await;
+    let urls = [first.url("/api/v1/approvals"), second.url("/api/v1/approvals")];
+    let clients = Clients::start(&writer, &urls, CLIENTS);
+    for kill in 0..KILLS {
+        clients.write(&mut first, WRITES_BETWEEN).await;
+        // What was in flight in the one that is killed is asked of the other, and of the next one in its place.
+        let killed = if kill % 2 == 0 { &mut first } else { &mut second };
+        killed.kill();
+        killed.start();
+        killed.until("the killed process to be back", async |house| house.get("/readyz").await).await;
+    }
+    clients.write(&mut first, WRITES_BETWEEN).await;
+    let (asked, refusals) = clients.end(&mut first).await;
+    for refusal in refusals.keys() {
+        let is_honest = refusal == NOBODY || HONEST.iter().any(|kind| refusal.ends_with(kind));
+        assert!(is_honest, "{refusals:?}\n{}\n{}", first.log(), second.log());
+    }
+    assert!(refusals.contains_key(NOBODY), "no write met a killed process: {refusals:?}");
+    each_is_there_once(&mut first.connect().await.unwrap(), asked, &refusals).await;
+    first.stop().await;
+    second.stop().await;
 }
