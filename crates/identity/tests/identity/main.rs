@@ -9,6 +9,7 @@ mod bootstrap;
 mod directory;
 mod listing;
 mod oidc;
+mod oidc_link;
 mod provider;
 mod second_factors;
 mod sessions;

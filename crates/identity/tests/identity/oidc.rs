@@ -19,15 +19,15 @@ use crate::provider::{TestProvider, callback, sign_in_there};
 use crate::{House, tokens};
 
 /// A provider, a house that knows it, and the house's tokens.
-struct Site {
-    house: House,
+pub(crate) struct Site {
+    pub(crate) house: House,
     there: TestProvider,
-    provider: Provider,
-    tokens: Tokens,
+    pub(crate) provider: Provider,
+    pub(crate) tokens: Tokens,
 }
 
 impl Site {
-    async fn new(change: impl FnOnce(&mut ProviderConfig)) -> Self {
+    pub(crate) async fn new(change: impl FnOnce(&mut ProviderConfig)) -> Self {
         let (house, there) = (House::new().await, TestProvider::start().await);
         let mut config = there.config(house.tenant_id);
         change(&mut config);
@@ -54,7 +54,7 @@ impl Site {
     }
 
     /// What a browser with this secret is told when it brings this query.
-    async fn come_back(
+    pub(crate) async fn come_back(
         &self,
         query: &HashMap<String, String>,
         browser_secret: &SecretString,
@@ -65,13 +65,13 @@ impl Site {
         self.provider.exchange(pending?, OffsetDateTime::now_utc()).await
     }
 
-    async fn identity(&self) -> Result<Identity, OidcError> {
+    pub(crate) async fn identity(&self) -> Result<Identity, OidcError> {
         let begun = self.begin().await;
         let query = sign_in_there(&begun.url, "ada").await;
         self.come_back(&query, &begun.browser_secret).await
     }
 
-    async fn enter(&self, identity: &Identity) -> Result<(people::User, TokenPair), OidcError> {
+    pub(crate) async fn enter(&self, identity: &Identity) -> Result<(people::User, TokenPair), OidcError> {
         let mut tx = self.house.worker().await;
         let entered = oidc::sign_in(&mut tx, &self.provider, &self.tokens, identity).await?;
         tx.commit().await.unwrap();
