@@ -7,7 +7,7 @@ mod explain;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -17,6 +17,7 @@ use alloy_json_rpc::{
     ErrorPayload, Id, Request, RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest,
 };
 use alloy_transport::BoxTransport;
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::{sync::Semaphore, time::Instant};
@@ -65,6 +66,7 @@ pub(crate) struct Client {
     /// Requests that are going to be made.
     reserved: AtomicUsize,
     backoff: Backoff,
+    dice: Mutex<SmallRng>,
     health: Health,
 }
 
@@ -83,6 +85,7 @@ impl Client {
             max_concurrent,
             reserved: AtomicUsize::new(0),
             backoff: Backoff::new(config.max_retries),
+            dice: Mutex::new(SmallRng::seed_from_u64(config.seed.unwrap_or_else(rand::random))),
         }
     }
 
@@ -369,7 +372,8 @@ impl Client {
             ErrorClass::Transient => None,
             _ => return None,
         };
-        self.backoff.delay(retry, retry_after, rand::random())
+        let throw = self.dice.lock().unwrap_or_else(PoisonError::into_inner).random();
+        self.backoff.delay(retry, retry_after, throw)
     }
 
     async fn pause(&self, error: &RpcError, delay: Duration) {

@@ -18,6 +18,8 @@ pub struct EndpointConfig {
     pub requests_per_second: Option<f64>,
     /// Further attempts after the first, for errors that pass by themselves.
     pub max_retries: u32,
+    /// What the random part of the pauses between attempts begins with; none: chance. For runs that are to be repeated exactly.
+    pub seed: Option<u64>,
 }
 
 impl EndpointConfig {
@@ -31,6 +33,7 @@ impl EndpointConfig {
             max_concurrent: 16,
             requests_per_second: None,
             max_retries: 5,
+            seed: None,
         }
     }
 

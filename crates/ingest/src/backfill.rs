@@ -10,13 +10,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::book::Book;
 use crate::content::Wanted;
 use crate::error::IngestError;
+use crate::follow::Follower;
 use crate::plan::BlockId;
-use crate::{Session, metrics, new_block};
+use crate::{metrics, new_block};
 
 /// Blocks of a range whose transactions are looked through at a time, when senders are watched.
 const BLOCKS_IN_FLIGHT: usize = 8;
+
+/// Up to so many logs are decoded where they arrive: it takes less than handing them over.
+const DECODED_INLINE: u64 = 64;
 
 /// A range that was fetched and decoded.
 struct Fetched {
@@ -41,7 +46,7 @@ struct Refused {
     error: IngestError,
 }
 
-impl Session<'_> {
+impl<B: Book> Follower<'_, B> {
     /// Brings in every range from `first`, where the journal ends, to the block `on`, which the journal has announced as final. Each comes from a
     /// node that has this very block, so it is of the chain that it ends, whatever has become of the endpoint since.
     pub(crate) async fn backfill(
@@ -115,7 +120,7 @@ impl Session<'_> {
         let chain_id = self.config.chain_id;
         let count = fetched.events.len() as u64;
         let started = Instant::now();
-        self.writer.append_range(fetched.events, fetched.transactions, &fetched.end).await?;
+        self.book.append_range(fetched.events, fetched.transactions, &fetched.end).await?;
         metrics::committed(chain_id, 0, count, started.elapsed());
         metrics::remaining(chain_id, last - fetched.end.number);
         Ok(())
@@ -183,8 +188,12 @@ async fn fetch_from(
     }
     let count = logs.len() as u64;
     let transactions = transactions(rpc, wanted, from, &end).await?;
-    let decoder = wanted.clone();
-    let events = tokio::task::spawn_blocking(move || decoder.events(logs)).await??;
+    let events = if count < DECODED_INLINE {
+        wanted.events(logs)?
+    } else {
+        let decoder = wanted.clone();
+        tokio::task::spawn_blocking(move || decoder.events(logs)).await??
+    };
     Ok(Fetched { place, events, transactions, end: new_block(&end), logs: count, elapsed })
 }
 

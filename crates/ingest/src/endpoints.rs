@@ -5,9 +5,11 @@ use futures::future::join_all;
 use plimsoll_chain::{Header, Pool, Reason, Rpc};
 use plimsoll_journal::WriteError;
 
+use crate::book::Book;
 use crate::error::IngestError;
+use crate::follow::Follower;
+use crate::metrics;
 use crate::plan::{Patience, Verdict, Vote};
-use crate::{Session, metrics};
 
 /// What one endpoint showed that would be drastic to believe at once.
 #[derive(Debug, Default)]
@@ -75,7 +77,7 @@ async fn genesis_of(rpc: &Rpc, chain_id: u64) -> Result<B256, IngestError> {
         .ok_or_else(|| IngestError::NoGenesis { endpoint: endpoint(), chain_id })
 }
 
-impl Session<'_> {
+impl<B: Book> Follower<'_, B> {
     /// From here on the round is with this endpoint.
     pub(crate) fn turn_to(&mut self, place: usize) {
         self.place = place;
@@ -146,7 +148,7 @@ impl Session<'_> {
 
     /// How far this endpoint is behind what the journal has.
     pub(crate) fn note_behind(&self, head: &Header) {
-        let tip = self.writer.head().map_or(0, |(number, _)| number);
+        let tip = self.book.head().map_or(0, |(number, _)| number);
         metrics::behind(self.config.chain_id, self.rpc.endpoint(), tip.saturating_sub(head.number));
     }
 }

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use plimsoll_chain::{ErrorClass, Header, Look};
-use plimsoll_store::{Lease, LeaseError};
+use plimsoll_chain::abi::Contracts;
+use plimsoll_chain::interval::Interval;
+use plimsoll_chain::{ErrorClass, Header, Look, Pool, Rpc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::book::Book;
+use crate::config::IngestConfig;
 use crate::content::Wanted;
+use crate::endpoints::Sightings;
 use crate::error::{DeepReorg, IngestError};
 use crate::plan::{BlockId, CanonicalTail, Relation, Verdict};
-use crate::{Session, metrics, new_block};
+use crate::{metrics, new_block};
 
 /// Blocks of a branch that are fetched at a time.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -41,22 +45,63 @@ struct Branch {
     headers: Vec<Header>,
 }
 
-impl Session<'_> {
-    /// Follows the head until `cancel`.
-    pub(crate) async fn follow(
-        &mut self,
-        lease: &Lease,
-        cancel: &CancellationToken,
-    ) -> Result<(), IngestError> {
+/// Follows one chain into one journal, as long as it has the authority: the journal's writer, and what was learned of the endpoints.
+pub struct Follower<'a, B> {
+    pub(crate) config: &'a IngestConfig,
+    pub(crate) pool: &'a Pool,
+    /// The endpoint that this round is with, and its place in the pool.
+    pub(crate) rpc: &'a Rpc,
+    pub(crate) place: usize,
+    pub(crate) contracts: &'a Contracts,
+    pub(crate) genesis_hash: B256,
+    pub(crate) book: B,
+    /// Of each endpoint.
+    pub(crate) intervals: Vec<Interval>,
+    /// Of each endpoint.
+    pub(crate) sightings: Vec<Sightings>,
+    rpc_head_noted: Option<Instant>,
+}
+
+impl<'a, B: Book> Follower<'a, B> {
+    /// A follower that goes on where the journal stands. `genesis_hash`: block 0's, by which the endpoints are known again.
+    pub fn new(
+        config: &'a IngestConfig,
+        pool: &'a Pool,
+        contracts: &'a Contracts,
+        genesis_hash: B256,
+        book: B,
+    ) -> Self {
+        let endpoints = pool.endpoints();
+        Self {
+            config,
+            pool,
+            rpc: &endpoints[0],
+            place: 0,
+            contracts,
+            genesis_hash,
+            book,
+            intervals: endpoints.iter().map(|_| Interval::new(config.range)).collect(),
+            sightings: endpoints.iter().map(|_| Sightings::default()).collect(),
+            rpc_head_noted: None,
+        }
+    }
+
+    /// The journal, when it is followed no more.
+    pub fn into_book(self) -> B {
+        self.book
+    }
+
+    /// Follows the head until `cancel`, or until an error. Dropped at any point it leaves the journal as its last commit did.
+    ///
+    /// # Errors
+    /// See [`IngestError`]; [`IngestError::DeepReorg`] is for the caller to halt the chain with.
+    pub async fn follow(&mut self, cancel: &CancellationToken) -> Result<(), IngestError> {
         let wanted = Wanted::new(self.config.chain_id, self.contracts, &self.config.watched_senders);
         let mut heads = self.pool.watch_heads(self.config.poll_interval);
         loop {
             let look = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
-                () = lease.lost().cancelled() => {
-                    return Err(LeaseError::Fenced { name: lease.name().to_owned(), token: lease.token() }.into());
-                }
                 look = heads.next_look() => look,
             };
             self.turn_to(look.place);
@@ -101,9 +146,9 @@ impl Session<'_> {
     }
 
     async fn note_head(&mut self, head: &Header) -> Result<(), IngestError> {
-        self.writer.saw_rpc_head(head.number);
+        self.book.saw_rpc_head(head.number);
         if self.rpc_head_noted.is_none_or(|noted| noted.elapsed() >= RPC_HEAD_NOTE_INTERVAL) {
-            self.writer.note_rpc_head().await?;
+            self.book.note_rpc_head().await?;
             self.rpc_head_noted = Some(Instant::now());
         }
         Ok(())
@@ -148,10 +193,7 @@ impl Session<'_> {
     }
 
     fn tail(&self) -> CanonicalTail {
-        CanonicalTail {
-            final_block: self.writer.final_block().map(|f| (f.number, f.hash)),
-            unfinal: self.writer.unfinal(),
-        }
+        CanonicalTail { final_block: self.book.final_block(), unfinal: self.book.unfinal() }
     }
 
     /// Backfills up to a final block, once the journal's tip is known to be on the endpoint's chain.
@@ -171,7 +213,7 @@ impl Session<'_> {
             }
         }
         let end = self.known_header(final_to, head).await?;
-        self.writer.finalize(&new_block(&end)).await?;
+        self.book.finalize(&new_block(&end)).await?;
         self.backfill(wanted, first, (end.number, end.hash), cancel).await?;
         Ok(Round::Again)
     }
@@ -179,10 +221,10 @@ impl Session<'_> {
     /// The final block that the journal has announced, and the first block below it that it does not cover yet: a backfill was
     /// interrupted, by a failure or by the end of the process.
     fn unfinished_backfill(&self) -> Option<(u64, BlockId)> {
-        let last = self.writer.final_block()?;
-        let first = self.writer.head().map_or(0, |(number, _)| number + 1);
+        let last = self.book.final_block()?;
+        let first = self.book.head().map_or(0, |(number, _)| number + 1);
         let first = first.max(self.contracts.start_block());
-        (first <= last.number).then_some((first, (last.number, last.hash)))
+        (first <= last.0).then_some((first, last))
     }
 
     async fn finish_backfill(
@@ -248,7 +290,7 @@ impl Session<'_> {
         let confirm = last.checked_sub(self.config.confirmations);
         let finalize = last.checked_sub(self.config.finality_depth);
         let started = Instant::now();
-        let retracted = self.writer.replace_above(ancestor, contents, confirm, finalize).await?;
+        let retracted = self.book.replace_above(ancestor, contents, confirm, finalize).await?;
         self.report(blocks, events, retracted, ancestor, started);
         Ok(if more { Round::Again } else { Round::Done })
     }

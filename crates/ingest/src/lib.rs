@@ -21,6 +21,7 @@
 //! how to go on, and nothing downstream moves.
 
 mod backfill;
+mod book;
 mod config;
 mod content;
 mod endpoints;
@@ -29,21 +30,20 @@ mod follow;
 mod metrics;
 pub mod plan;
 
+pub use book::Book;
 pub use config::IngestConfig;
 pub use error::IngestError;
+pub use follow::Follower;
 
 use std::time::Duration;
 
 use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
-use plimsoll_chain::interval::Interval;
-use plimsoll_chain::{ErrorClass, Header, Pool, Rpc};
+use plimsoll_chain::{ErrorClass, Header, Pool};
 use plimsoll_journal::{ChainIdentity, NewBlock, Tail, Writer};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::address_text;
 use tokio_util::sync::CancellationToken;
-
-use crate::endpoints::Sightings;
 
 /// How often a halted chain looks whether an operator lifted the halt.
 const HALT_RECHECK: Duration = Duration::from_secs(2);
@@ -62,23 +62,6 @@ pub struct Ingest {
     db: Db,
     leases: Leases,
     tail: Tail,
-}
-
-/// One tenure of the chain's lease: the writer, and what was learned of the endpoints.
-struct Session<'a> {
-    config: &'a IngestConfig,
-    pool: &'a Pool,
-    /// The endpoint that this round is with, and its place in the pool.
-    rpc: &'a Rpc,
-    place: usize,
-    contracts: &'a Contracts,
-    genesis_hash: B256,
-    writer: Writer,
-    /// Of each endpoint.
-    intervals: Vec<Interval>,
-    /// Of each endpoint.
-    sightings: Vec<Sightings>,
-    rpc_head_noted: Option<tokio::time::Instant>,
 }
 
 impl Ingest {
@@ -177,24 +160,20 @@ impl Ingest {
                 continue;
             }
             metrics::halted(self.config.chain_id, false);
-            let endpoints = self.pool.endpoints();
-            let mut session = Session {
-                config: &self.config,
-                pool: &self.pool,
-                rpc: &endpoints[0],
-                place: 0,
-                contracts: &self.contracts,
-                genesis_hash: identity.genesis_hash,
-                writer,
-                intervals: endpoints.iter().map(|_| Interval::new(self.config.range)).collect(),
-                sightings: endpoints.iter().map(|_| Sightings::default()).collect(),
-                rpc_head_noted: None,
+            let mut follower =
+                Follower::new(&self.config, &self.pool, &self.contracts, identity.genesis_hash, writer);
+            let followed = tokio::select! {
+                biased;
+                () = lease.lost().cancelled() => {
+                    Err(LeaseError::Fenced { name: lease.name().to_owned(), token: lease.token() }.into())
+                }
+                followed = follower.follow(cancel) => followed,
             };
-            match session.follow(lease, cancel).await {
+            match followed {
                 Err(IngestError::DeepReorg(evidence)) => {
                     tracing::error!(chain_id = self.config.chain_id, evidence = %evidence, "reorg past finality: the chain halts");
                     metrics::deep_reorg(self.config.chain_id);
-                    session.writer.halt(evidence.to_json()).await?;
+                    follower.into_book().halt(evidence.to_json()).await?;
                 }
                 other => return other,
             }

@@ -1,0 +1,90 @@
+//! What an ingest writes into.
+
+use alloy_primitives::B256;
+use plimsoll_journal::{Content, NewBlock, NewEvent, Transaction, WriteError, Writer};
+
+use crate::plan::BlockId;
+
+/// A chain's journal as its one writer has it: [`Writer`], or a model of it, so that the decisions of an ingest can be run through faults and
+/// crashes in simulated time.
+pub trait Book: Send {
+    /// The last block that the journal covers.
+    fn head(&self) -> Option<BlockId>;
+
+    /// The last final block.
+    fn final_block(&self) -> Option<BlockId>;
+
+    /// The canonical blocks above it, oldest first.
+    fn unfinal(&self) -> Vec<BlockId>;
+
+    /// Notes the node's own head; the next commit writes it down.
+    fn saw_rpc_head(&mut self, number: u64);
+
+    /// Writes the node's own head down now.
+    fn note_rpc_head(&self) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// See [`Writer::finalize`].
+    fn finalize(&mut self, block: &NewBlock) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// See [`Writer::append_range`].
+    fn append_range(
+        &mut self,
+        events: Vec<NewEvent>,
+        transactions: Vec<Transaction>,
+        end: &NewBlock,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// See [`Writer::replace_above`].
+    fn replace_above(
+        &mut self,
+        ancestor: Option<(u64, B256)>,
+        contents: Vec<Content>,
+        confirm: Option<u64>,
+        finalize: Option<u64>,
+    ) -> impl Future<Output = Result<usize, WriteError>> + Send;
+}
+
+impl Book for Writer {
+    fn head(&self) -> Option<BlockId> {
+        self.head()
+    }
+
+    fn final_block(&self) -> Option<BlockId> {
+        self.final_block().map(|block| (block.number, block.hash))
+    }
+
+    fn unfinal(&self) -> Vec<BlockId> {
+        self.unfinal()
+    }
+
+    fn saw_rpc_head(&mut self, number: u64) {
+        self.saw_rpc_head(number);
+    }
+
+    async fn note_rpc_head(&self) -> Result<(), WriteError> {
+        self.note_rpc_head().await
+    }
+
+    async fn finalize(&mut self, block: &NewBlock) -> Result<(), WriteError> {
+        self.finalize(block).await
+    }
+
+    async fn append_range(
+        &mut self,
+        events: Vec<NewEvent>,
+        transactions: Vec<Transaction>,
+        end: &NewBlock,
+    ) -> Result<(), WriteError> {
+        self.append_range(events, transactions, end).await
+    }
+
+    async fn replace_above(
+        &mut self,
+        ancestor: Option<(u64, B256)>,
+        contents: Vec<Content>,
+        confirm: Option<u64>,
+        finalize: Option<u64>,
+    ) -> Result<usize, WriteError> {
+        self.replace_above(ancestor, contents, confirm, finalize).await
+    }
+}
