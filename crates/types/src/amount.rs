@@ -6,7 +6,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Integers up to here survive a JSON number in every reader (RFC 8259 §6, IEEE 754 doubles).
-const MAX_SAFE_JSON_INTEGER: u64 = (1 << 53) - 1;
+pub(crate) const MAX_SAFE_JSON_INTEGER: u64 = (1 << 53) - 1;
 
 /// An unsigned integer quantity of a token's smallest unit, 0 … 2^256-1.
 ///

@@ -7,6 +7,7 @@
 
 mod amount;
 pub mod api;
+mod balance;
 mod context;
 mod envelope;
 mod hex;
@@ -17,6 +18,7 @@ mod request_id;
 
 pub use alloy_primitives::{Address, B256, Bytes, I256, U256};
 pub use amount::{Amount, AmountError};
+pub use balance::{Balance, BalanceError};
 pub use context::Context;
 pub use envelope::{CloudEvent, ContentType, SpecVersion};
 pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
