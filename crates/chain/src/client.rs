@@ -152,6 +152,7 @@ impl Client {
         &self,
         method: &Method,
         params: Vec<Box<RawValue>>,
+        on_timeout: OnTimeout,
     ) -> Result<Vec<Member>, RpcError> {
         debug_assert!(params.len() <= BATCH_REQUESTS, "the caller makes chunks");
         let mut answers: Vec<Option<Member>> = params.iter().map(|_| None).collect();
@@ -174,10 +175,11 @@ impl Client {
                 }
                 Err(error) => (error, true),
             };
+            let give_up = on_timeout == OnTimeout::Return && error.is_timeout();
             match self.delay(error.class(), retry) {
-                Some(delay) => self.pause(&error, delay).await,
-                None if whole => return Err(error.after_attempts(retry + 1)),
-                None => break,
+                Some(delay) if !give_up => self.pause(&error, delay).await,
+                _ if whole => return Err(error.after_attempts(retry + 1)),
+                _ => break,
             }
             retry += 1;
             asked = open.iter().map(|&place| params[place].clone()).collect();

@@ -1,21 +1,21 @@
 //! The questions that Plimsoll asks a node, and the checks that an answer must pass to be believed.
 
 mod logs;
+mod state;
 
 use std::{fmt, sync::Arc};
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_json_rpc::ErrorPayload;
+use alloy_primitives::{B256, U256};
 use alloy_transport::BoxTransport;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    checks::revert_data,
-    classify,
     client::{BATCH_REQUESTS, Client, OnTimeout, Refusal},
     endpoint::EndpointConfig,
-    error::{CallError, Cause, ErrorClass, Method, RpcError},
+    error::{Cause, ErrorClass, Method, RpcError},
     heads::HeadStream,
     health::{Reason, Standing},
     transport,
@@ -27,9 +27,7 @@ const BATCHES_IN_FLIGHT: usize = 4;
 
 const BLOCK_BY_HASH: Method = Method::Borrowed("eth_getBlockByHash");
 const BLOCK_BY_NUMBER: Method = Method::Borrowed("eth_getBlockByNumber");
-const CALL: Method = Method::Borrowed("eth_call");
 const CHAIN_ID: Method = Method::Borrowed("eth_chainId");
-const CODE: Method = Method::Borrowed("eth_getCode");
 const RECEIPT: Method = Method::Borrowed("eth_getTransactionReceipt");
 const BLOCK_RECEIPTS: Method = Method::Borrowed("eth_getBlockReceipts");
 
@@ -43,26 +41,6 @@ impl fmt::Debug for Rpc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Rpc").field(&self.endpoint()).finish()
     }
-}
-
-/// A block by its hash, which must be on the node's canonical chain (EIP-1898).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CanonicalBlock {
-    block_hash: B256,
-    require_canonical: bool,
-}
-
-impl CanonicalBlock {
-    fn new(block_hash: B256) -> Self {
-        Self { block_hash, require_canonical: true }
-    }
-}
-
-#[derive(Serialize)]
-struct CallRequest<'a> {
-    to: &'a Address,
-    data: &'a Bytes,
 }
 
 impl Rpc {
@@ -248,45 +226,6 @@ impl Rpc {
         Ok(receipts)
     }
 
-    /// Calls contracts on the state after a block that must be canonical (EIP-1898), in batches. The results
-    /// are in the order of the calls; one that reverts does not disturb the others.
-    ///
-    /// # Errors
-    /// See [`RpcError::class`]; `BlockUnknown` if the block is not canonical any more, `StateUnavailable` if the
-    /// node has pruned its state. Then no result is given, for none would be of that block.
-    pub async fn call_many_at(
-        &self,
-        block_hash: B256,
-        calls: &[(Address, Bytes)],
-    ) -> Result<Vec<Result<Bytes, CallError>>, RpcError> {
-        let chunks = stream::iter(calls.chunks(BATCH_REQUESTS)).map(|calls| async move {
-            let params = calls
-                .iter()
-                .map(|(to, data)| {
-                    self.client.params(&CALL, &(CallRequest { to, data }, CanonicalBlock::new(block_hash)))
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let mut results = Vec::with_capacity(calls.len());
-            for member in self.client.ask_batch(&CALL, params).await? {
-                results.push(match member {
-                    Ok(raw) => Ok(self.client.decode::<Hex<Bytes>>(&CALL, raw).await?.0),
-                    Err(refusal) => Err(self.call_error(refusal)?),
-                });
-            }
-            Ok(results)
-        });
-        // Boxed: else the compiler cannot prove a caller's task to be `Send`.
-        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().boxed().await
-    }
-
-    /// The code of a contract after a block that must be canonical; empty if there is no contract.
-    ///
-    /// # Errors
-    /// As [`Rpc::call_many_at`].
-    pub async fn code_at(&self, address: Address, block_hash: B256) -> Result<Bytes, RpcError> {
-        self.one::<Hex<Bytes>>(&CODE, &(address, CanonicalBlock::new(block_hash))).await.map(|code| code.0)
-    }
-
     /// Hints that the head may have moved: announced where the endpoint is a WebSocket, by the clock elsewhere.
     #[must_use]
     pub fn heads(&self) -> HeadStream {
@@ -314,25 +253,16 @@ impl Rpc {
         T: for<'de> Deserialize<'de> + Send + 'static,
     {
         let mut all = Vec::with_capacity(params.len());
-        for member in self.client.ask_batch(method, params).await? {
+        for member in self.client.ask_batch(method, params, OnTimeout::Retry).await? {
             let raw = member.map_err(|refusal| self.client.refused(method, &refusal))?;
             all.push(self.client.decode(method, raw).await?);
         }
         Ok(all)
     }
 
-    fn call_error(&self, refusal: Refusal) -> Result<CallError, RpcError> {
-        let Refusal { class, error } = &refusal;
-        if classify::is_revert(error.code, &error.message) {
-            let data = revert_data(error);
-            return Ok(CallError::Reverted { message: refusal.error.message.into_owned(), data });
-        }
-        match class {
-            ErrorClass::Rejected => {
-                Ok(CallError::Failed { code: error.code, message: refusal.error.message.into_owned() })
-            }
-            _ => Err(self.client.refused(&CALL, &refusal)),
-        }
+    fn unknown_block(&self, method: &Method, what: String) -> RpcError {
+        let error = ErrorPayload { code: 0, message: what.into(), data: None };
+        self.client.refused(method, &Refusal { class: ErrorClass::BlockUnknown, error })
     }
 
     fn header_question(&self, number: u64) -> Result<(&'static Method, Box<RawValue>), RpcError> {
@@ -363,16 +293,5 @@ impl Rpc {
             }
             expected => Ok(expected),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_asked_for_by_its_hash_and_must_be_canonical() {
-        let text = serde_json::to_value(CanonicalBlock::new(B256::repeat_byte(7))).unwrap();
-        assert_eq!(text, serde_json::json!({ "blockHash": B256::repeat_byte(7), "requireCanonical": true }));
     }
 }

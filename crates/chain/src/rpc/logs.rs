@@ -6,15 +6,14 @@
 //! **the proof comes first**, for what a node has then it also has when it comes to the logs. The other way round, a node that
 //! learns of the block between the two would prove a list that it made before.
 
-use alloy_json_rpc::ErrorPayload;
 use alloy_primitives::B256;
 use serde_json::value::RawValue;
 
 use super::{BLOCK_BY_HASH, BLOCK_BY_NUMBER, Rpc};
 use crate::{
     checks::checked_logs,
-    client::{OnTimeout, Refusal},
-    error::{ErrorClass, Method, RpcError},
+    client::OnTimeout,
+    error::{Method, RpcError},
     wire::{Header, Log, LogFilter},
 };
 
@@ -85,7 +84,8 @@ impl Rpc {
         let [header, logs] = self.client.ask_together([header, logs], OnTimeout::Retry).await?;
         let header: Option<Header> = self.client.decode(&BLOCK_BY_HASH, header).await?;
         if self.expect_hash(hash, header, |header| header)?.is_none() {
-            return Err(self.unknown_block(hash));
+            let what = format!("the node does not have block {hash}");
+            return Err(self.unknown_block(&LOGS, what));
         }
         self.checked_logs_of(hash, filter, logs).await
     }
@@ -112,12 +112,6 @@ impl Rpc {
         let end: Option<Header> = self.client.decode(&BLOCK_BY_NUMBER, end).await?;
         let is_there = self.expect_number(number, above)?.is_some_and(|above| above.hash == hash);
         Ok(self.expect_number(to, end)?.filter(|_| is_there))
-    }
-
-    fn unknown_block(&self, hash: B256) -> RpcError {
-        let message = format!("the node does not have block {hash}").into();
-        let error = ErrorPayload { code: 0, message, data: None };
-        self.client.refused(&LOGS, &Refusal { class: ErrorClass::BlockUnknown, error })
     }
 }
 
