@@ -38,7 +38,7 @@ impl Rate {
     }
 
     /// How long it takes for all of the burst to come back.
-    pub(super) fn window(self) -> Duration {
+    pub(crate) fn window(self) -> Duration {
         self.interval.saturating_mul(self.burst)
     }
 }

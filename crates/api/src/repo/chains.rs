@@ -14,7 +14,7 @@ struct Row {
     genesis_hash: Vec<u8>,
     start_block: i64,
     confirmations: i64,
-    finality_depth: i64,
+    finality: String,
     next_seq: i64,
     head_number: Option<i64>,
     head_hash: Option<Vec<u8>>,
@@ -51,7 +51,7 @@ pub(crate) async fn standings(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT c.chain_id, c.name, c.genesis_hash, c.start_block, c.confirmations, c.finality_depth, c.next_seq,
+        SELECT c.chain_id, c.name, c.genesis_hash, c.start_block, c.confirmations, c.finality, c.next_seq,
                c.head_number, c.head_hash, c.confirmed_number, c.final_number, c.rpc_head_number, c.rpc_head_at,
                EXTRACT(EPOCH FROM clock_timestamp() - c.rpc_head_at)::float8 AS rpc_head_age_seconds,
                c.state = 'halted' AS "is_halted!", c.halt,
@@ -143,7 +143,7 @@ impl Row {
             genesis_hash: hash("genesis hash", &self.genesis_hash)?,
             start_block: marks.start_block,
             confirmations: unsigned("confirmation depth", self.confirmations)?,
-            finality_depth: unsigned("finality depth", self.finality_depth)?,
+            finality: self.finality,
             state: if marks.halt.is_some() { ChainState::Halted } else { ChainState::Following },
             halt: marks.halt.clone(),
             head: block_ref("head", self.head_number, self.head_hash.as_deref())?,

@@ -13,14 +13,14 @@ use sqlx::PgConnection;
 use super::paging::Segment;
 use super::users::names;
 use crate::gateway::Access::Needs;
-use crate::gateway::{Caller, Declaration, Done, Keyed, Routes, WriteMethod, finish};
+use crate::gateway::{Caller, Declaration, Done, Keyed, Rate, RateLimits, Routes, WriteMethod, finish};
 use crate::idempotency::{Answered, Execution, Reply};
-use crate::limits::{BODY_MAX_BYTES, IDENTITY_PAGE_MAX};
+use crate::limits::{BODY_MAX_BYTES, HEAD_MAX_BYTES, IDENTITY_PAGE_MAX};
 use crate::openapi::{RecordProblems, WriteProblems};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{NoParameters, Query};
 use crate::repo::RepoError;
-use crate::state::ApiState;
+use crate::state::{ApiOptions, ApiState};
 
 const PATH: &str = "/tenants/{tenant_id}/config";
 
@@ -32,7 +32,7 @@ pub(super) fn routes() -> Routes<ApiState> {
 
 /// A tenant's configuration
 ///
-/// Its theme, what the caller may do, and what a request may cost. Another tenant's is not found.
+/// Its theme, what the caller may do, what a request may cost, and how often one may ask. Another tenant's is not found.
 #[utoipa::path(get, operation_id = "show_tenant_config", path = "/tenants/{tenant_id}/config", tag = "identity",
     params(("tenant_id" = uuid::Uuid, Path, description = "The caller's tenant")),
     responses((status = 200, description = "The configuration", body = api::TenantConfig), RecordProblems))]
@@ -87,12 +87,37 @@ async fn config(
         name: chosen.name,
         theme: chosen.theme,
         permissions: names(caller.permissions),
-        limits: api::TenantLimits {
-            body_bytes: BODY_MAX_BYTES as u64,
-            request_timeout_ms: state.options().request_timeout_ms,
-            page_rows: IDENTITY_PAGE_MAX,
-        },
+        limits: limits(state.options()),
     })
+}
+
+/// As the process that answers was configured.
+fn limits(options: &ApiOptions) -> api::TenantLimits {
+    let RateLimits { address, sign_in, user, tenant } = options.rate_limits;
+    let many = |count: usize| count as u64;
+    api::TenantLimits {
+        head_bytes: many(HEAD_MAX_BYTES),
+        body_bytes: many(BODY_MAX_BYTES),
+        body_timeout_ms: options.body_timeout_ms,
+        request_timeout_ms: options.request_timeout_ms,
+        page_rows: IDENTITY_PAGE_MAX,
+        concurrent_requests: many(options.max_concurrent_requests),
+        concurrent_costly_requests: many(options.max_costly_requests),
+        concurrent_streams: many(options.streams.max.min(options.streams.max_per_tenant)),
+        rates: api::RateLimits {
+            address: rate(address),
+            user: rate(user),
+            tenant: rate(tenant),
+            sign_in: rate(sign_in),
+        },
+    }
+}
+
+/// `None`: there is no limit.
+fn rate(rate: Rate) -> Option<api::RateLimit> {
+    let window_ms = rate.window().as_nanos().div_ceil(1_000_000);
+    let window_ms = u64::try_from(window_ms).unwrap_or(u64::MAX);
+    (!rate.interval.is_zero()).then_some(api::RateLimit { requests: rate.burst, window_ms })
 }
 
 impl From<SettingsError> for Problem {

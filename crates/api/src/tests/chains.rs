@@ -17,7 +17,7 @@ async fn a_chain_says_how_far_it_is_followed_and_where_every_fold_stands() {
     assert_eq!(
         chain,
         json!({
-            "chain_id": CHAIN, "name": "test", "genesis_hash": hash_text(&hash_of(0)), "start_block": 0, "confirmations": 5, "finality_depth": 10,
+            "chain_id": CHAIN, "name": "test", "genesis_hash": hash_text(&hash_of(0)), "start_block": 0, "confirmations": 5, "finality": "10 blocks",
             "state": "following", "halt": null, "head": { "number": 100, "hash": hash_text(&hash_of(100)) }, "confirmed_number": 95,
             "final_number": 90, "node_head": { "number": 100, "seen_at": null, "age_seconds": null }, "lag_blocks": 0, "journal_seq": 1000,
             "stale": false, "why": [], "folds": null,

@@ -60,9 +60,9 @@ impl Seed<'_> {
     /// The chain's row: journal sequence = 10 × head, heads seen just now.
     pub(super) async fn chain(&self, head: i64, confirmed: i64, last_final: i64) {
         sqlx::query(
-            "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth, next_seq, head_number, head_hash,
+            "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality, next_seq, head_number, head_hash,
                                  confirmed_number, final_number, rpc_head_number, rpc_head_at)
-             VALUES ($1, 'test', $2, 0, 5, 10, $3 * 10 + 1, $3, $4, $5, $6, $3, now())
+             VALUES ($1, 'test', $2, 0, 5, '10 blocks', $3 * 10 + 1, $3, $4, $5, $6, $3, now())
              ON CONFLICT (chain_id) DO UPDATE SET next_seq = EXCLUDED.next_seq, head_number = EXCLUDED.head_number,
                  head_hash = EXCLUDED.head_hash, confirmed_number = EXCLUDED.confirmed_number, final_number = EXCLUDED.final_number,
                  rpc_head_number = EXCLUDED.rpc_head_number, rpc_head_at = now()",

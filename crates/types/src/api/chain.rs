@@ -92,8 +92,9 @@ pub struct Chain {
     pub start_block: u64,
     /// The depth at which a block counts as confirmed.
     pub confirmations: u64,
-    /// The depth at which a block counts as final, where the chain does not say so itself.
-    pub finality_depth: u64,
+    /// When a block counts as final: so many blocks deep, by the chain's own tag (`finalized`, `safe`), or by age.
+    #[cfg_attr(feature = "openapi", schema(example = "64 blocks"))]
+    pub finality: String,
     /// Whether it is followed.
     pub state: ChainState,
     /// Why it is halted and how to resume; null when it is followed.

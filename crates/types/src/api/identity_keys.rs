@@ -157,19 +157,68 @@ pub struct TenantConfig {
     pub limits: TenantLimits,
 }
 
-/// What a request may cost.
+/// What a request may cost, and how often one may ask. Rates and numbers are those of the process that answers: two processes behind one balancer let through twice as
+/// much.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TenantLimits {
+    /// The largest head of a request, in bytes.
+    #[cfg_attr(feature = "openapi", schema(example = 32_768))]
+    pub head_bytes: u64,
     /// The largest body, in bytes.
     #[cfg_attr(feature = "openapi", schema(example = 65_536))]
     pub body_bytes: u64,
+    /// The longest that a body may take to arrive, in milliseconds.
+    #[cfg_attr(feature = "openapi", schema(example = 10_000))]
+    pub body_timeout_ms: u64,
     /// The longest that a request may take, in milliseconds.
     #[cfg_attr(feature = "openapi", schema(example = 15_000))]
     pub request_timeout_ms: u64,
     /// The most rows on a page of a list.
     #[cfg_attr(feature = "openapi", schema(example = 200))]
     pub page_rows: u32,
+    /// Requests that are worked on at a time, of all tenants together.
+    #[cfg_attr(feature = "openapi", schema(example = 256))]
+    pub concurrent_requests: u64,
+    /// Of these, requests that cost as much as many: exports, and what looks far back.
+    #[cfg_attr(feature = "openapi", schema(example = 8))]
+    pub concurrent_costly_requests: u64,
+    /// Streams of events that the tenant may have open at a time.
+    #[cfg_attr(feature = "openapi", schema(example = 64))]
+    pub concurrent_streams: u64,
+    /// How often who may ask.
+    pub rates: RateLimits,
+}
+
+/// How often who may ask, under the names that `RateLimit` and `RateLimit-Policy` have for it. Null: there is no limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RateLimits {
+    /// A client address; of IPv6, a /64.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub address: Option<RateLimit>,
+    /// A user, whatever credentials are used.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub user: Option<RateLimit>,
+    /// All users of the tenant together.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub tenant: Option<RateLimit>,
+    /// A client address, where people sign in.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub sign_in: Option<RateLimit>,
+}
+
+/// So many requests at once, which come back one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RateLimit {
+    /// Requests at once after a pause.
+    #[cfg_attr(feature = "openapi", schema(example = 100))]
+    pub requests: u32,
+    /// How long it takes for all of these to come back, in milliseconds, rounded up.
+    #[cfg_attr(feature = "openapi", schema(example = 2_000))]
+    pub window_ms: u64,
 }
 
 keyed! {

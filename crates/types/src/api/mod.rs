@@ -29,8 +29,8 @@ pub use identity_auth::{
     SignInMethod, SignOut, SignedOut, Tokens, TotpCode, TotpEnrolment, WhoAmI,
 };
 pub use identity_keys::{
-    ApiKey, ApiKeys, IssuedApiKey, NewApiKey, NewTenantConfig, Rotation, Session, Sessions, TenantConfig,
-    TenantLimits,
+    ApiKey, ApiKeys, IssuedApiKey, NewApiKey, NewTenantConfig, RateLimit, RateLimits, Rotation, Session,
+    Sessions, TenantConfig, TenantLimits,
 };
 pub use identity_proofs::{
     ExternalIdentities, ExternalIdentity, IdentityChange, ProviderOutcome, ProviderRedirect, SecondFactor,

@@ -6,10 +6,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request};
+use plimsoll_identity::UserKind;
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::{Api, bearer};
 use crate::gateway::{Access, Declaration, Peer, Routes, WriteMethod};
+use crate::routes::StreamOptions;
 use crate::{ApiOptions, ApiState, Rate, RateLimits};
 
 /// So slow that nothing comes back while a test runs.
@@ -114,6 +117,47 @@ async fn a_user_and_a_tenant_have_limits_of_their_own() {
     let refused = api.get_with("/api/v1/chains", &[("authorization", &two)]).await;
     assert!(refused.body.contains("a tenant may send"), "{}", refused.body);
     assert_eq!(passed(&api, "192.0.2.3", &[("authorization", &other)]).await, 10);
+}
+
+#[tokio::test]
+async fn the_tenants_configuration_tells_the_limits_that_are_kept() {
+    let options = ApiOptions {
+        request_timeout_ms: 7_000,
+        body_timeout_ms: 3_000,
+        max_concurrent_requests: 11,
+        max_costly_requests: 5,
+        streams: StreamOptions { max: 3, max_per_tenant: 9, ..StreamOptions::default() },
+        rate_limits: RateLimits {
+            user: some(10),
+            tenant: Rate::per(Duration::from_secs(1), 3, 40),
+            sign_in: Rate::per(Duration::from_secs(60), 10, 5),
+            address: Rate::default(),
+        },
+        ..ApiOptions::default()
+    };
+    let api = Api::start_with(options, Router::new()).await;
+    let tenant_id = api.tenant_named("acme").await;
+    let person = api.person(tenant_id, UserKind::Person, &["admin"]).await;
+    let answer = api.read(&person, &format!("/tenants/{tenant_id}/config")).await;
+    let limits = answer.expect(200)["limits"].clone();
+    assert_eq!(
+        limits,
+        json!({
+            "head_bytes": 32_768, "body_bytes": 65_536, "body_timeout_ms": 3_000, "request_timeout_ms": 7_000,
+            "page_rows": 200, "concurrent_requests": 11, "concurrent_costly_requests": 5, "concurrent_streams": 3,
+            "rates": {
+                "address": null,
+                "user": { "requests": 10, "window_ms": 36_000_000 },
+                "tenant": { "requests": 40, "window_ms": 13_334 },
+                "sign-in": { "requests": 5, "window_ms": 30_000 },
+            },
+        })
+    );
+    let policies = ["\"user\";q=10;w=36000", "\"tenant\";q=40;w=14"];
+    assert_eq!(answer.all("ratelimit-policy"), policies, "the headers say the same, in seconds");
+    let authorization = bearer(&person.token);
+    let left = limits["rates"]["user"]["requests"].as_u64().unwrap() - 1;
+    assert_eq!(passed(&api, "192.0.2.1", &[("authorization", &authorization)]).await as u64, left);
 }
 
 #[tokio::test]
