@@ -47,6 +47,7 @@ mod health;
 pub mod interval;
 pub mod metrics;
 mod pool;
+pub mod probe;
 mod rpc;
 pub mod transport;
 mod wire;

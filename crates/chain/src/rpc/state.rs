@@ -127,6 +127,11 @@ impl Rpc {
         Err(self.unknown_block(&BLOCK_BY_NUMBER, what))
     }
 
+    /// The error for a call's answer that cannot be believed.
+    pub(crate) fn disbelieved(&self, what: String) -> RpcError {
+        self.client.malformed(&CALL, what, "")
+    }
+
     fn call_params(&self, at: B256, calls: &[(Address, Bytes)]) -> Result<Vec<Box<RawValue>>, RpcError> {
         let at = CanonicalBlock::new(at);
         calls.iter().map(|(to, data)| self.client.params(&CALL, &(CallRequest { to, data }, &at))).collect()
