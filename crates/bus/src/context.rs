@@ -14,14 +14,13 @@ use std::sync::Arc;
 
 use plimsoll_types::Context;
 use tokio::task::JoinHandle;
-use tracing::field::display;
 use tracing::{Instrument, Span};
 
 tokio::task_local! {
     static CURRENT: Arc<Context>;
 }
 
-/// Runs `future` in `context`, within a span that carries `request_id`, `tenant_id` and `user_id`. A scope within a scope counts alone.
+/// Runs `future` in `context`, within a span that carries its ids of request, story, tenant and user. A scope within a scope counts alone.
 pub async fn scope<F: Future>(context: Context, future: F) -> F::Output {
     let span = span(&context);
     CURRENT.scope(Arc::new(context), future).instrument(span).await
@@ -45,19 +44,13 @@ where
 }
 
 fn span(context: &Context) -> Span {
-    let span = tracing::info_span!(
+    tracing::info_span!(
         "context",
-        request_id = %context.request_id,
-        tenant_id = tracing::field::Empty,
-        user_id = tracing::field::Empty,
-    );
-    if let Some(tenant_id) = context.tenant_id {
-        span.record("tenant_id", display(tenant_id));
-    }
-    if let Some(user_id) = context.user_id {
-        span.record("user_id", display(user_id));
-    }
-    span
+        request_id = display(context.request_id),
+        correlation_id = context.correlation_id,
+        tenant_id = context.tenant_id.map(display),
+        user_id = context.user_id.map(display),
+    )
 }
 
 #[cfg(test)]

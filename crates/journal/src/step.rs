@@ -9,6 +9,7 @@ use plimsoll_store::{Db, Lease};
 use plimsoll_types::JournalKind;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use tracing::{Instrument, Span};
 
 use crate::fold::{Fold, FoldError, Undone};
 use crate::record::{Body, Record};
@@ -111,17 +112,20 @@ async fn attempt<F: Fold>(
     chain_id: u64,
     options: StepOptions<'_>,
 ) -> Result<Step, Failure> {
+    let mut span = Span::none();
     let (taken, ended) = match on {
         StepOn::Pool(db) => {
             let mut tx = db.begin_worker().await?;
-            let taken = take(fold, &mut tx, chain_id, options).await;
-            let ended = if writes(&taken) { tx.commit().await } else { tx.rollback().await };
+            let taken = take(fold, &mut tx, chain_id, options, &mut span).await;
+            let ended = async { if writes(&taken) { tx.commit().await } else { tx.rollback().await } };
+            let ended = ended.instrument(span).await;
             (taken, ended)
         }
         StepOn::Session(conn) => {
             let mut tx = Connection::begin(&mut **conn).await?;
-            let taken = take(fold, &mut tx, chain_id, options).await;
-            let ended = if writes(&taken) { tx.commit().await } else { tx.rollback().await };
+            let taken = take(fold, &mut tx, chain_id, options, &mut span).await;
+            let ended = async { if writes(&taken) { tx.commit().await } else { tx.rollback().await } };
+            let ended = ended.instrument(span).await;
             (taken, ended)
         }
     };
@@ -140,11 +144,13 @@ fn writes(taken: &Result<Step, Failure>) -> bool {
     taken.as_ref().is_ok_and(|step| step.records > 0)
 }
 
+/// What the step does in its transaction. `span` becomes that of the step once there is something to take: looking for records is none.
 async fn take<F: Fold>(
     fold: &mut F,
     tx: &mut PgConnection,
     chain_id: u64,
     options: StepOptions<'_>,
+    span: &mut Span,
 ) -> Result<Step, Failure> {
     let name = fold.name();
     if let Some(lease) = options.lease {
@@ -182,15 +188,19 @@ async fn take<F: Fold>(
     let run =
         records.iter().position(|r| (r.kind == JournalKind::Retract) != retracts).unwrap_or(records.len());
     records.truncate(run);
-    let last = records.last().map_or(cursor.seq, |r| r.seq);
-    if retracts {
-        take_back(fold, tx, chain_id, &mut cursor, records).await?;
-    } else {
-        apply(fold, tx, chain_id, &mut cursor, records).await?;
-    }
-    cursor.seq = last;
-    cursor::advance(tx, name, chain_id, &cursor).await?;
-    Ok(Step { records: run, cursor: last, block_number: cursor.block_number, stopped: false })
+    *span = tracing::info_span!("fold_step", fold = name, chain_id, records = run, retracts);
+    let taken = async {
+        let last = records.last().map_or(cursor.seq, |r| r.seq);
+        if retracts {
+            take_back(fold, tx, chain_id, &mut cursor, records).await?;
+        } else {
+            apply(fold, tx, chain_id, &mut cursor, records).await?;
+        }
+        cursor.seq = last;
+        cursor::advance(tx, name, chain_id, &cursor).await?;
+        Ok(Step { records: run, cursor: last, block_number: cursor.block_number, stopped: false })
+    };
+    taken.instrument(span.clone()).await
 }
 
 /// About `limit` records after `after`, ending where a block ends: a block's records are contiguous and committed together, so only

@@ -164,6 +164,11 @@ impl Writer {
 
     /// Appends a range of a backfill that ends with block `end`, at or below finality: every event and transaction wanted between
     /// the head and it.
+    #[tracing::instrument(
+        name = "ingest_commit",
+        skip_all,
+        fields(chain_id = self.chain_id, block_number = end.number, events = events.len())
+    )]
     pub async fn append_range(
         &mut self,
         events: Vec<NewEvent>,
@@ -205,6 +210,17 @@ impl Writer {
     /// chain's start): takes back what is above `ancestor`, newest first, appends, confirms and finalizes to these numbers, all in one
     /// transaction. Without contents it only takes back: the chain went back below its first block of interest. Returns how many
     /// blocks were taken back.
+    #[tracing::instrument(
+        name = "ingest_commit",
+        skip_all,
+        fields(
+            chain_id = self.chain_id,
+            block_number = contents.last().map(|content| content.block.number),
+            blocks = contents.len(),
+            events = contents.iter().map(|content| content.events.len()).sum::<usize>(),
+            retracted_blocks = tracing::field::Empty
+        )
+    )]
     pub async fn replace_above(
         &mut self,
         ancestor: Option<(u64, B256)>,
@@ -250,6 +266,9 @@ impl Writer {
             mark_final(&mut tx, self.chain_id, &mut plan, &mut next, block).await?;
         }
         self.commit(tx, plan, next).await?;
+        if retracted > 0 {
+            tracing::Span::current().record("retracted_blocks", retracted);
+        }
         Ok(retracted)
     }
 
