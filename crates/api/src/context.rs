@@ -12,7 +12,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::Instrument;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::gateway::{API_VERSION, CURRENT_VERSION, Trace, choose_version, is_credential, redacted, secure};
@@ -36,9 +37,10 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
     let is_head = request.method() == Method::HEAD;
     let route = route_label(request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
     let path = request.uri().path().to_owned();
-    let trace = Trace::of(request.headers());
-    let (trace_id, span_id) = (trace.id(), trace.span_id());
-    let span = tracing::info_span!("request", request_id, %trace_id, %span_id, method, route);
+    let sampling = state.options().sampled_traces_one_in;
+    let trace = Trace::of(request.headers(), sampling);
+    let is_exported = sampling.is_some() && trace.is_sampled();
+    let span = span(&trace, sampling.is_some(), &request_id, method, route);
     request.extensions_mut().insert(RequestId(request_id.clone()));
     request.extensions_mut().insert(trace.clone());
 
@@ -66,7 +68,27 @@ pub(crate) async fn around(State(state): State<ApiState>, mut request: Request, 
     metrics::histogram!("http_request_seconds", "route" => route, "method" => method)
         .record(elapsed.as_secs_f64());
     span.in_scope(|| log(status, elapsed, &path));
+    if is_exported {
+        // Last, so that no log line says it twice.
+        span.record("status", status.as_u16());
+    }
     response
+}
+
+/// The request's span. What only those need who export it is in it only where spans are exported.
+fn span(trace: &Trace, are_exported: bool, request_id: &str, method: &str, route: &str) -> Span {
+    let parent_span_id = trace.parent_id().filter(|_| are_exported).map(display);
+    tracing::info_span!(
+        "request",
+        request_id,
+        trace_id = display(trace.id()),
+        span_id = display(trace.span_id()),
+        parent_span_id,
+        sampled = are_exported.then(|| trace.is_sampled()),
+        method,
+        route,
+        status = Empty,
+    )
 }
 
 fn log(status: StatusCode, elapsed: Duration, path: &str) {

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub struct ApiOptions {
     pub streams: StreamOptions,
     /// Whether public data (what the chain said, and what follows from it) is open to callers without a credential.
     pub open_reads: bool,
+    /// Of how many traces that begin with a request here one is sampled; `None`: spans are not exported. A caller's trace is as sampled as they say.
+    pub sampled_traces_one_in: Option<NonZeroU32>,
     /// How long requests in flight may take to end once shutdown begins, in milliseconds.
     pub drain_ms: u64,
 }
@@ -71,6 +74,7 @@ impl Default for ApiOptions {
             is_https: false,
             streams: StreamOptions::default(),
             open_reads: true,
+            sampled_traces_one_in: None,
             drain_ms: 4_000,
         }
     }

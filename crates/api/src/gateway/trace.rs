@@ -4,6 +4,7 @@
 //! along as it came, and only with a `traceparent` that was taken over (§3.3).
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -26,17 +27,28 @@ const SAMPLED: u8 = 0x01;
 pub(crate) struct Trace {
     id: u128,
     span_id: u64,
+    /// The caller's span, where the trace is one that the caller named.
+    parent_id: Option<u64>,
     flags: u8,
     state: Option<HeaderValue>,
 }
 
 impl Trace {
-    /// A new span: in the caller's trace where the request names one, else in a trace of its own.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        match parent(headers) {
-            Some((id, flags)) => Self { id, flags, span_id: span_id(), state: state(headers) },
-            None => Self { id: rand::random::<u128>().max(1), flags: 0, span_id: span_id(), state: None },
+    /// A new span: in the caller's trace where the request names one, else in a trace of its own. Whether a caller's trace is sampled is the
+    /// caller's to say; of those that begin here one in `sampled_one_in` is, and none without it.
+    pub(crate) fn of(headers: &HeaderMap, sampled_one_in: Option<NonZeroU32>) -> Self {
+        let span_id = span_id();
+        if let Some((id, parent_id, flags)) = parent(headers) {
+            return Self { id, span_id, parent_id: Some(parent_id), flags, state: state(headers) };
         }
+        let id = rand::random::<u128>().max(1);
+        let is_sampled = sampled_one_in.is_some_and(|one_in| id.is_multiple_of(u128::from(one_in.get())));
+        Self { id, span_id, parent_id: None, flags: if is_sampled { SAMPLED } else { 0 }, state: None }
+    }
+
+    /// Whether the trace is kept by whoever collects spans.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
     }
 
     /// The trace's id, 32 hexadecimal digits.
@@ -47,6 +59,11 @@ impl Trace {
     /// This request's span, 16 hexadecimal digits.
     pub(crate) fn span_id(&self) -> impl fmt::Display + use<> {
         Hex::<16>(u128::from(self.span_id))
+    }
+
+    /// The caller's span, 16 hexadecimal digits, where the request named one.
+    pub(crate) fn parent_id(&self) -> Option<impl fmt::Display + use<>> {
+        self.parent_id.map(|id| Hex::<16>(u128::from(id)))
     }
 
     /// Tells whoever is on the other side: as `traceparent` and `tracestate`, and as the `traceresponse` of an answer.
@@ -80,8 +97,8 @@ fn span_id() -> u64 {
     rand::random::<u64>().max(1)
 }
 
-/// The caller's trace and its flags. Of several `traceparent`s none can be believed.
-fn parent(headers: &HeaderMap) -> Option<(u128, u8)> {
+/// The caller's trace, their span in it, and its flags. Of several `traceparent`s none can be believed.
+fn parent(headers: &HeaderMap) -> Option<(u128, u64, u8)> {
     let mut given = headers.get_all(TRACEPARENT).iter();
     let (value, None) = (given.next()?, given.next()) else { return None };
     let bytes = value.as_bytes();
@@ -96,9 +113,9 @@ fn parent(headers: &HeaderMap) -> Option<(u128, u8)> {
     if !is_whole || [2, 35, 52].iter().any(|at| fields[*at] != b'-') {
         return None;
     }
-    let (id, parent_id) = (hex(&fields[3..35])?, hex(&fields[36..52])?);
+    let (id, parent_id) = (hex(&fields[3..35])?, u64::try_from(hex(&fields[36..52])?).ok()?);
     let flags = u8::try_from(hex(&fields[53..])?).ok()?;
-    (id != 0 && parent_id != 0).then_some((id, flags & SAMPLED))
+    (id != 0 && parent_id != 0).then_some((id, parent_id, flags & SAMPLED))
 }
 
 /// Lower case alone (§3.2.2).
@@ -156,7 +173,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        Trace::of(&map)
+        Trace::of(&map, None)
     }
 
     #[test]
@@ -164,6 +181,7 @@ mod tests {
         let trace = trace(&[("traceparent", GIVEN)]);
         assert_eq!((trace.id().to_string().as_str(), trace.flags), (ID, SAMPLED));
         assert_ne!(trace.span_id().to_string(), "00f067aa0ba902b7");
+        assert_eq!(trace.parent_id().map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
         let mut answer = HeaderMap::new();
         let expected = format!("00-{ID}-{}-01", trace.span_id());
         trace.tell(&mut answer);
@@ -200,7 +218,7 @@ mod tests {
         ] {
             let trace = trace(&[("traceparent", broken), ("tracestate", "vendor=1")]);
             assert_ne!(trace.id().to_string(), ID, "{broken}");
-            assert_eq!((trace.flags, &trace.state), (0, &None), "{broken}");
+            assert_eq!((trace.flags, trace.parent_id, &trace.state), (0, None, &None), "{broken}");
         }
         let twice = trace(&[("traceparent", GIVEN), ("traceparent", GIVEN)]);
         assert_ne!(twice.id().to_string(), ID, "two parents are none");
@@ -223,6 +241,23 @@ mod tests {
         for broken in ["", "a", "A=1", "a=", "a=b=c", "=1", &many, &long] {
             assert_eq!(state(&[broken]), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn the_caller_decides_what_of_their_trace_is_sampled_and_the_configuration_what_of_ours_is() {
+        let of = |given: Option<&str>, one_in| {
+            let mut map = HeaderMap::new();
+            map.extend(given.map(|value| (TRACEPARENT, HeaderValue::from_str(value).unwrap())));
+            Trace::of(&map, NonZeroU32::new(one_in)).is_sampled()
+        };
+        let unsampled = GIVEN.replace("-01", "-00");
+        for one_in in [0, 1, u32::MAX] {
+            assert!(of(Some(GIVEN), one_in), "1 in {one_in}");
+            assert!(!of(Some(&unsampled), one_in), "1 in {one_in}");
+        }
+        assert!((0..100).all(|_| of(None, 1) && !of(None, 0)));
+        let sampled = (0..10_000).filter(|_| of(None, 10)).count();
+        assert!((700..1_300).contains(&sampled), "some 1,000 of 10,000 are: {sampled}");
     }
 
     #[test]

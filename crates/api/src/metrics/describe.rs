@@ -19,6 +19,8 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Gauge, "event_streams", Unit::Count, "Streams of events that this process serves, by protocol"),
     (Counter, "event_streams_refused_total", Unit::Count, "Streams that were refused because too many were open"),
     (Counter, "tls_reload_failures_total", Unit::Count, "Certificates or keys that changed and could not be used: the former ones are still served"),
+    (Counter, "telemetry_spans_exported_total", Unit::Count, "Spans that the collector took"),
+    (Counter, "telemetry_spans_lost_total", Unit::Count, "Spans that no collector has, by reason: full, unreachable, refused"),
     // Idempotency.
     (Counter, "idempotency_hits_total", Unit::Count, "Requests that were answered with the first answer to their key, by route"),
     (Counter, "idempotency_conflicts_total", Unit::Count, "Requests that used a key of another request, by route"),
