@@ -1,24 +1,26 @@
-//! Log lines: for people or for machines, on standard error, and panics among them.
+//! Log lines: for people or for machines, on standard error, and panics among them. Beside them, where they are told, spans.
 //!
 //! The three keys (`request_id`, `tenant_id`, `user_id`) are fields of events and spans where they are known; in JSON
 //! they stand at the top of the line, so that one query finds a request across processes.
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
 
 use crate::config::{LogFormat, Logging};
 use crate::failure::Failure;
+use crate::telemetry::Spans;
 
 /// Before the directives of the configuration: libraries speak up only when something is wrong.
 const QUIET_LIBRARIES: &str = "sqlx=warn,hyper=warn,h2=warn,rustls=warn,reqwest=warn,tungstenite=warn";
 
-/// Installs the subscriber and the panic hook. `RUST_LOG` comes before the configured level.
-pub(crate) fn install(logging: &Logging) -> Result<(), Failure> {
-    subscriber(logging, std::env::var("RUST_LOG").ok(), std::io::stderr, std::io::stderr().is_terminal())
-        .try_init()?;
+/// Installs the subscriber and the panic hook. `RUST_LOG` comes before the configured level; spans are told whatever the two say.
+pub(crate) fn install(logging: &Logging, spans: Option<Spans>) -> Result<(), Failure> {
+    let (rust_log, colours) = (std::env::var("RUST_LOG").ok(), std::io::stderr().is_terminal());
+    subscriber(logging, rust_log, std::io::stderr, colours, spans).try_init()?;
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
@@ -42,6 +44,7 @@ fn subscriber<W>(
     rust_log: Option<String>,
     writer: W,
     colours: bool,
+    spans: Option<Spans>,
 ) -> Box<dyn tracing::Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -49,13 +52,18 @@ where
     let directives = rust_log.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| logging.level.clone());
     let filter = EnvFilter::builder().parse_lossy(format!("{QUIET_LIBRARIES},{directives}"));
     // A line that cannot be written (the disk is full) is lost. Saying so on standard error, which is where it was to go, would panic.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(writer);
-    match logging.format {
-        LogFormat::Json => Box::new(
-            builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
-        ),
-        LogFormat::Text => Box::new(builder.with_ansi(colours).finish()),
+    let lines = fmt::layer().log_internal_errors(false).with_writer(writer);
+    let lines = match logging.format {
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        }
+        LogFormat::Text => lines.with_ansi(colours).boxed(),
+    };
+    match spans {
+        None => Box::new(registry().with(lines).with(filter)),
+        Some(spans) => {
+            Box::new(registry().with(lines.with_filter(filter)).with(spans.with_filter(Spans::filter())))
+        }
     }
 }
 
@@ -82,7 +90,8 @@ mod tests {
         let kept = Kept::default();
         let writer = kept.clone();
         let logging = Logging { format, level: level.into() };
-        let subscriber = subscriber(&logging, rust_log.map(str::to_owned), move || writer.clone(), false);
+        let subscriber =
+            subscriber(&logging, rust_log.map(str::to_owned), move || writer.clone(), false, None);
         tracing::subscriber::with_default(subscriber, speak);
         String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
     }

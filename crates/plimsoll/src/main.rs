@@ -17,6 +17,7 @@ mod logging;
 mod repo;
 mod roles;
 mod supervisor;
+mod telemetry;
 mod wallet;
 mod wiring;
 
@@ -64,8 +65,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Run(asked) => {
             let loaded = load();
             let config = configured(&loaded)?;
-            logging::install(&config.logging)?;
-            block_on(commands::run::run(&loaded, config, &asked.roles))
+            let (spans, sender) = telemetry::open(&config.telemetry)?.unzip();
+            logging::install(&config.logging, spans)?;
+            block_on(commands::run::run(&loaded, config, &asked.roles, sender))
         }
         Command::Migrate => {
             log_quietly()?;
@@ -139,7 +141,7 @@ fn open(
 
 /// A command that prints its result logs only what went wrong.
 fn log_quietly() -> Result<(), Failure> {
-    logging::install(&Logging { format: LogFormat::Text, level: "error".into() })
+    logging::install(&Logging { format: LogFormat::Text, level: "error".into() }, None)
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

@@ -123,6 +123,7 @@ pub(crate) fn api(config: &Config) -> ApiOptions {
         cors_origins: config.api.cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect(),
         is_https: config.api.tls.is_some() || config.api.public_url.starts_with("https://"),
         open_reads: config.api.open_reads,
+        sampled_traces_one_in: config.telemetry.collector.as_ref().map(|_| config.telemetry.sample_one_in),
         drain_ms: millis(API_DRAIN),
     }
 }

@@ -15,11 +15,14 @@ use crate::database::{Database, Purpose, named};
 use crate::failure::Failure;
 use crate::roles::{self, Shared};
 use crate::supervisor::{ROLES_LIMIT, SHUTDOWN_LIMIT, Supervisor};
+use crate::telemetry::{Sender, Sending};
 use crate::wiring::{self, Addresses, unavailable};
 
 /// How a shell reports a process that a signal ended: 128 and the signal's number.
 const SIGINT_CODE: i32 = 130;
 const SIGTERM_CODE: i32 = 143;
+/// How long the last spans may take to be sent.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// SIGINT and SIGTERM.
 struct Signals {
@@ -42,8 +45,14 @@ impl Signals {
 }
 
 /// Runs until a signal (then `Ok`) or until a role fails for good.
-pub(crate) async fn run(loaded: &Loaded, config: &Config, roles: &[Role]) -> Result<(), Failure> {
+pub(crate) async fn run(
+    loaded: &Loaded,
+    config: &Config,
+    roles: &[Role],
+    spans: Option<Sender>,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let spans = spans.map(|sender| sender.start(&holder()));
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
@@ -70,7 +79,7 @@ pub(crate) async fn run(loaded: &Loaded, config: &Config, roles: &[Role]) -> Res
         tracing::warn!(signal = name, "a second signal: ending at once");
         std::process::exit(code);
     });
-    end(database, &mut supervisor, leases)
+    end(database, &mut supervisor, leases, spans)
         .await
         .map_or_else(|late| outcome.clone().and(Err(late)), |()| outcome.clone())
 }
@@ -145,13 +154,24 @@ fn holder() -> String {
     format!("{}:{}", host.trim(), std::process::id())
 }
 
-/// Ends the roles, then the sessions, then the private server, within [`SHUTDOWN_LIMIT`].
-async fn end(database: Database, supervisor: &mut Supervisor, leases: Leases) -> Result<(), Failure> {
+/// Ends the roles, then the sessions, then the private server, within [`SHUTDOWN_LIMIT`]; the last spans go out beside that.
+async fn end(
+    database: Database,
+    supervisor: &mut Supervisor,
+    leases: Leases,
+    spans: Option<Sending>,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let outcome = supervisor.end(began + ROLES_LIMIT).await;
     drop(leases);
-    match tokio::time::timeout_at(began + SHUTDOWN_LIMIT - Duration::from_millis(200), database.close()).await
-    {
+    let flush = async {
+        if let Some(spans) = spans {
+            spans.flush(Instant::now() + FLUSH_LIMIT).await;
+        }
+    };
+    let close =
+        tokio::time::timeout_at(began + SHUTDOWN_LIMIT - Duration::from_millis(200), database.close());
+    match tokio::join!(close, flush).0 {
         Ok(closed) => closed?,
         Err(_) => tracing::warn!("the private Postgres still writes out what it has; it ends by itself"),
     }

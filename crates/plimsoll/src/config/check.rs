@@ -5,6 +5,7 @@ mod chain;
 mod database;
 mod idempotency;
 mod identity;
+mod telemetry;
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -58,6 +59,7 @@ pub(crate) fn check(
         .zip(root.group("api"))
         .and_then(|(group, api)| check.idempotency(group, api));
     let logging = root.group("logging").and_then(|group| check.logging(group));
+    let telemetry = root.group("telemetry").and_then(|group| check.telemetry(group));
     let verify_rows_per_second = root.group("verify").and_then(|g| narrow(g.integer("rows_per_second")));
     let audit_retention_days = root.group("audit").and_then(|g| narrow(g.integer("retention_days")));
     let lease_term = root.group("leases").and_then(|g| duration(g, "term_ms"));
@@ -71,6 +73,7 @@ pub(crate) fn check(
             identity: identity?,
             idempotency: idempotency?,
             logging: logging?,
+            telemetry: telemetry?,
             verify_rows_per_second: verify_rows_per_second?,
             audit_retention_days: audit_retention_days?,
             lease_term: lease_term?,

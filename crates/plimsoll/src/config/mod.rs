@@ -19,6 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,11 +31,13 @@ use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
 use plimsoll_store::idempotency::KeyOptions;
+use reqwest::header::HeaderMap;
 use uuid::Uuid;
 
 pub(crate) use load::{Environment, Loaded, load};
 pub(crate) use problem::Problems;
 pub(crate) use schema::did_you_mean;
+pub(crate) use show::redacted_url;
 pub(crate) use source::Origin;
 
 /// The commented example, which `plimsoll config example` prints.
@@ -54,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     pub(crate) idempotency: KeyOptions,
     pub(crate) logging: Logging,
+    pub(crate) telemetry: Telemetry,
     pub(crate) verify_rows_per_second: u32,
     pub(crate) audit_retention_days: u32,
     pub(crate) lease_term: Duration,
@@ -205,6 +209,24 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What is told to an OpenTelemetry collector.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    /// `None`: nothing is.
+    pub(crate) collector: Option<Collector>,
+    /// Of how many traces that begin here one is told.
+    pub(crate) sample_one_in: NonZeroU32,
+    pub(crate) service_name: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Collector {
+    /// Where spans are posted to. It may have a key in it.
+    pub(crate) url: Secret,
+    /// Each marked as sensitive.
+    pub(crate) headers: HeaderMap,
 }
 
 impl Secret {

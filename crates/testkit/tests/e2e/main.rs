@@ -16,6 +16,7 @@ mod kills;
 mod outages;
 mod refusals;
 mod reorgs;
+mod spans;
 mod standby;
 mod takeovers;
 mod writes;

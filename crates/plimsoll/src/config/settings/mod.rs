@@ -6,6 +6,7 @@
 mod data;
 mod gateway;
 mod identity;
+mod telemetry;
 mod upkeep;
 
 use super::schema::{Absent, Key, Kind, Section};
@@ -27,6 +28,7 @@ pub(crate) const ROOT: Section = Section {
         identity::IDENTITY,
         upkeep::IDEMPOTENCY,
         upkeep::LOGGING,
+        telemetry::TELEMETRY,
         upkeep::VERIFY,
         upkeep::AUDIT,
         upkeep::LEASES,

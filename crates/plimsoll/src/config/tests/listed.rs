@@ -26,6 +26,7 @@ fn every_setting_can_be_given_by_its_variable() {
         let path = path.replace("[]", "[0]");
         let value = match (path.as_str(), key.kind) {
             ("database.url", _) => "postgres://localhost/x".into(),
+            ("telemetry.headers", _) => "api-key: hunter2".into(),
             (_, Kind::Secret) => "hunter2".into(),
             (_, Kind::SecretPath) => "secret".into(),
             ("chain[0].rpc" | "chain[0].endpoint[0].rpc", _) => "ws://localhost".into(),
@@ -38,6 +39,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("api.trusted_proxies", _) => "10.0.0.0/8".into(),
             ("api.cors_origins", _) => "https://console.example".into(),
             ("api.public_url", _) => "https://plimsoll.example".into(),
+            ("telemetry.endpoint", _) => "http://localhost:4318".into(),
             ("logging.level", _) => "debug".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
             ("chain[0].finality_depth" | "chain[0].backfill_max_blocks", _) => "500".into(),
@@ -76,13 +78,16 @@ fn every_setting_can_be_given_by_its_variable() {
             Checked::Texts(texts) => texts.iter().map(|(t, _)| t.as_str()).collect::<Vec<_>>().join(","),
         };
         assert_eq!(read, value, "{name}");
-        // `hunter2` in a file is no URL: that one problem is the proof that the file was read.
+        // `hunter2` in a file is no URL and no header: that one problem is the proof that the file was read.
         let problems = loaded.problems.to_string();
         assert_eq!(
             problems.is_empty(),
             !matches!(
                 path.as_str(),
-                "database.url_file" | "chain[0].rpc_file" | "chain[0].endpoint[0].rpc_file"
+                "database.url_file"
+                    | "chain[0].rpc_file"
+                    | "chain[0].endpoint[0].rpc_file"
+                    | "telemetry.headers_file"
             ),
             "{name}: {problems}"
         );

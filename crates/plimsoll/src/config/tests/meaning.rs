@@ -69,6 +69,34 @@ fn idempotency_is_as_it_was_written() {
 }
 
 #[test]
+fn spans_go_to_the_path_for_them_with_the_headers_that_were_given() {
+    let dir = directory();
+    let telemetry = |lines: &str| {
+        let loaded = load_text(dir.path(), &format!("[telemetry]\n{lines}\n{CHAIN}"), &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{lines}");
+        assert!(!loaded.show().contains("hunter2"), "{}", loaded.show());
+        loaded.config.unwrap().telemetry
+    };
+    assert!(telemetry("headers = \"api-key: hunter2\"\nsample_one_in = 5").collector.is_none());
+    for (endpoint, url) in [
+        ("http://localhost:4318", "http://localhost:4318/v1/traces"),
+        ("https://otlp.example/", "https://otlp.example/v1/traces"),
+        ("https://otlp.example/otlp/?key=hunter2", "https://otlp.example/otlp/v1/traces?key=hunter2"),
+        ("https://otlp.example/v1/traces", "https://otlp.example/v1/traces"),
+    ] {
+        let collector = telemetry(&format!("endpoint = \"{endpoint}\"")).collector.unwrap();
+        assert_eq!(collector.url.expose(), url);
+        assert!(collector.headers.is_empty());
+    }
+    let headers = "\"\"\"\nAuthorization: Basic hunter2==\n\nx-org:  7 \n\"\"\"";
+    let told = telemetry(&format!("endpoint = \"http://localhost\"\nheaders = {headers}"));
+    assert_eq!((told.sample_one_in.get(), &*told.service_name), (1, "plimsoll"));
+    let headers = told.collector.unwrap().headers;
+    assert_eq!([&headers["authorization"], &headers["x-org"]], ["Basic hunter2==", "7"]);
+    assert!(headers.values().all(|value| value.is_sensitive()));
+}
+
+#[test]
 fn a_file_that_is_missing_is_an_error_only_when_it_was_named() {
     let dir = directory();
     let file = dir.path().join("none.toml");
