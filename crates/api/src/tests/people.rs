@@ -150,7 +150,7 @@ impl Api {
 
     /// The user of that id.
     pub(super) async fn user_named(&self, tenant_id: Uuid, user_id: Uuid) -> User {
-        directory::user(&mut *self.db.begin_worker().await.unwrap(), tenant_id, user_id).await.unwrap()
+        directory::user(&mut self.db.begin_worker().await.unwrap(), tenant_id, user_id).await.unwrap()
     }
 
     /// The user who somebody is.

@@ -47,11 +47,11 @@ pub struct Authorization {
     pub url: String,
     /// For the browser to keep in a cookie until it comes back: `plo_…`.
     pub browser_secret: SecretString,
-    pub(super) tenant_id: Uuid,
-    pub(super) issuer: String,
-    pub(super) state_hash: [u8; 32],
-    pub(super) browser_hash: [u8; 32],
-    pub(super) nonce_hash: [u8; 32],
+    pub(crate) tenant_id: Uuid,
+    pub(crate) issuer: String,
+    pub(crate) state_hash: [u8; 32],
+    pub(crate) browser_hash: [u8; 32],
+    pub(crate) nonce_hash: [u8; 32],
 }
 
 /// Who the provider says it is, checked. Good for [`super::sign_in`], or for [`super::link`] where that was begun.

@@ -49,7 +49,7 @@ pub struct Pending {
 /// # Errors
 /// The database's; a tenant that is not there among them.
 pub async fn begin(conn: &mut PgConnection, authorization: &Authorization) -> Result<(), OidcError> {
-    note(conn, authorization, None).await
+    Ok(repo::insert(conn, authorization, None, REQUEST_TERM).await?)
 }
 
 /// Notes that the principal goes there to link what the provider calls them, for [`REQUEST_TERM`]. Who has a second factor gives it before, as before
@@ -66,17 +66,7 @@ pub async fn begin_link(
     if authorization.tenant_id != principal.tenant_id {
         return Err(OidcError::OtherTenant);
     }
-    note(conn, authorization, Some(session_id)).await
-}
-
-async fn note(
-    conn: &mut PgConnection,
-    authorization: &Authorization,
-    session_id: Option<Uuid>,
-) -> Result<(), OidcError> {
-    let Authorization { tenant_id, issuer, state_hash, browser_hash, nonce_hash, .. } = authorization;
-    let (tenant_id, term) = (*tenant_id, REQUEST_TERM);
-    Ok(repo::insert(conn, state_hash, tenant_id, issuer, browser_hash, nonce_hash, session_id, term).await?)
+    Ok(repo::insert(conn, authorization, Some(session_id), REQUEST_TERM).await?)
 }
 
 /// Uses the state up, whatever the provider's answer was. **Commit before [`Provider::exchange`]**, which says what it was.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::oidc::Authorization;
 use crate::repo::interval;
 
 /// Where a sign-in stands that cannot be gone on with.
@@ -23,14 +24,11 @@ pub(crate) struct Begun {
 
 pub(crate) async fn insert(
     conn: &mut PgConnection,
-    state_hash: &[u8; 32],
-    tenant_id: Uuid,
-    issuer: &str,
-    browser_hash: &[u8; 32],
-    nonce_hash: &[u8; 32],
+    authorization: &Authorization,
     session_id: Option<Uuid>,
     term: Duration,
 ) -> Result<(), sqlx::Error> {
+    let Authorization { tenant_id, issuer, state_hash, browser_hash, nonce_hash, .. } = authorization;
     sqlx::query!(
         "INSERT INTO oidc_requests (state_hash, tenant_id, issuer, browser_hash, nonce_hash, session_id, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, now() + $7)",

@@ -116,7 +116,8 @@ async fn the_last_one_that_is_taken_stays_with_who_may_do_what_asks_for_one() {
     let mut ended = second_factor::remove(&mut tx, tenant_id, user_id, &key(1)).await.unwrap();
     tx.commit().await.unwrap();
     let mut all = [session(&ada.principal), session(&elsewhere)];
-    (ended.sort_unstable(), all.sort_unstable());
+    ended.sort_unstable();
+    all.sort_unstable();
     assert_eq!((ended, ada.left().await), (all.to_vec(), vec![]), "an administrator takes the last one too");
 }
 

@@ -2,18 +2,18 @@
 
 mod identity;
 mod records;
+mod users;
 mod value;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-pub(crate) use identity::{
-    Holder, IssueKey, Keys, Kind, Link, NewRole, NewUser, Roles, Sessions, Status, Tenants, Users,
-};
+pub(crate) use identity::{Allowance, IssueKey, Keys, NewRole, Roles, Sessions, Tenants};
 pub(crate) use records::{
     Audit, AuditExport, AuditFilter, AuditList, AuditTail, Idempotency, IdempotencyList, KeyState,
 };
+pub(crate) use users::{Factors, Holder, Identities, Kind, Link, NewUser, Status, Subject, Users};
 pub(crate) use value::Bound;
 
 const AFTER_HELP: &str = "\
@@ -48,7 +48,7 @@ Examples:
     /// Tenants: who they are, and what they have
     #[command(subcommand)]
     Tenants(Tenants),
-    /// Users of a tenant, their addresses and roles
+    /// Users of a tenant, their addresses, roles, second factors and identities elsewhere
     #[command(subcommand)]
     Users(Users),
     /// API keys of a tenant's machines

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use plimsoll_bus::audit::Entry;
 use plimsoll_identity::Permission::{UsersRead, UsersWrite};
 use plimsoll_identity::external::{self, ExternalError, ExternalIdentity};
+use plimsoll_identity::oidc::Provider;
 use plimsoll_identity::{directory, listing};
 use plimsoll_types::api;
 use serde_json::{Value, json};
@@ -95,7 +96,7 @@ pub(crate) async fn unlink(
 }
 
 fn is_configured(state: &ApiState, tenant_id: Uuid, issuer: &str) -> bool {
-    let mut providers = state.sign_in().providers.values().map(|provider| provider.config());
+    let mut providers = state.sign_in().providers.values().map(Provider::config);
     providers.any(|config| config.tenant_id == tenant_id && config.issuer == issuer)
 }
 

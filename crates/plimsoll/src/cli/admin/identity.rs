@@ -1,9 +1,8 @@
-//! Tenants, users, keys, roles and sessions.
+//! Tenants, keys, roles and sessions.
 
 use std::time::Duration;
 
-use alloy_primitives::Address;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use plimsoll_identity::Permission;
 use uuid::Uuid;
 
@@ -55,155 +54,6 @@ Example:
         #[command(flatten)]
         change: Change,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Users {
-    /// A tenant's users
-    #[command(after_help = "\
-Examples:
-  plimsoll admin users list --tenant acme --status suspended
-  plimsoll admin users list --tenant acme --role admin --json")]
-    List {
-        #[command(flatten)]
-        whose: Whose,
-        /// Only those who stand so
-        #[arg(long, conflicts_with = "role")]
-        status: Option<Status>,
-        /// Only those who have this role
-        #[arg(long)]
-        role: Option<String>,
-        #[command(flatten)]
-        part: Part,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// One user: roles, what they allow, addresses
-    Show {
-        #[command(flatten)]
-        whose: Whose,
-        /// The user's id
-        user: Uuid,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Make a user
-    #[command(after_help = "\
-Examples:
-  plimsoll admin users create --tenant acme --name 'Ada Lovelace' --role operator --role approver
-  plimsoll admin users create --tenant acme --name settlement-bot --kind machine --role accountant")]
-    Create(NewUser),
-    /// Turn a user away everywhere, and end all of their sessions
-    #[command(after_help = "\
-Their keys stay, and open nothing while the user is suspended. Processes notice within five seconds.
-
-Example:
-  plimsoll admin users suspend --tenant acme 0190… --reason 'left the company'")]
-    Suspend {
-        #[command(flatten)]
-        whose: Whose,
-        /// The user's id
-        user: Uuid,
-        #[command(flatten)]
-        change: Final,
-    },
-    /// Let a user in again, or in at last after a review
-    Activate {
-        #[command(flatten)]
-        whose: Whose,
-        /// The user's id
-        user: Uuid,
-        #[command(flatten)]
-        change: Change,
-    },
-    /// Give a user an address that they have proved to be theirs
-    #[command(after_help = "\
-Whoever holds the address's key can then sign in as this user.
-
-Example:
-  plimsoll admin users link --tenant acme 0190… --chain 42161 --address 0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed")]
-    Link(Link),
-    /// Take an address from a user; who had it stays readable
-    Unlink(Link),
-    /// Give a user a role
-    #[command(after_help = "\
-Example:
-  plimsoll admin users assign --tenant acme 0190… approver --reason 'ticket 42'")]
-    Assign(Holder),
-    /// Take a role from a user
-    Unassign(Holder),
-}
-
-/// A user, as people name it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Kind {
-    /// A human being
-    Person,
-    /// A program of the tenant's
-    Machine,
-    /// The AI layer: it reads, and never writes
-    Agent,
-}
-
-/// Where a user stands.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Status {
-    /// May do what the roles say
-    Active,
-    /// Is turned away
-    Suspended,
-    /// May sign in, and do nothing yet
-    PendingReview,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct NewUser {
-    #[command(flatten)]
-    pub(crate) whose: Whose,
-    /// For people to read
-    #[arg(long)]
-    pub(crate) name: String,
-    /// What the user is
-    #[arg(long, default_value = "person")]
-    pub(crate) kind: Kind,
-    /// May sign in, and do nothing until activated
-    #[arg(long)]
-    pub(crate) pending_review: bool,
-    /// A role to begin with; give it once for each
-    #[arg(long = "role", value_name = "ROLE")]
-    pub(crate) roles: Vec<String>,
-    #[command(flatten)]
-    pub(crate) change: Change,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Link {
-    #[command(flatten)]
-    pub(crate) whose: Whose,
-    /// The user's id
-    pub(crate) user: Uuid,
-    /// On which chain
-    #[arg(long, value_name = "CHAIN_ID")]
-    pub(crate) chain: u64,
-    /// Which address
-    #[arg(long, value_parser = value::address)]
-    pub(crate) address: Address,
-    #[command(flatten)]
-    pub(crate) change: Change,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Holder {
-    #[command(flatten)]
-    pub(crate) whose: Whose,
-    /// The user's id
-    pub(crate) user: Uuid,
-    /// The role
-    pub(crate) role: String,
-    #[command(flatten)]
-    pub(crate) change: Change,
 }
 
 #[derive(Debug, Subcommand)]
@@ -321,29 +171,23 @@ Examples:
   plimsoll admin roles create --tenant acme analyst --agent --permissions positions:read")]
     Create(NewRole),
     /// Let a role of the tenant's own allow one thing more
-    Grant {
-        #[command(flatten)]
-        whose: Whose,
-        /// The role
-        role: String,
-        /// What it is to allow
-        #[arg(value_parser = value::permission(), hide_possible_values = true)]
-        permission: Permission,
-        #[command(flatten)]
-        change: Change,
-    },
+    Grant(Allowance),
     /// Let a role of the tenant's own allow one thing less
-    Revoke {
-        #[command(flatten)]
-        whose: Whose,
-        /// The role
-        role: String,
-        /// What it is to allow no more
-        #[arg(value_parser = value::permission(), hide_possible_values = true)]
-        permission: Permission,
-        #[command(flatten)]
-        change: Change,
-    },
+    Revoke(Allowance),
+}
+
+/// What a role is to allow, or to allow no more.
+#[derive(Debug, Args)]
+pub(crate) struct Allowance {
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    /// The role
+    pub(crate) role: String,
+    /// The permission
+    #[arg(value_parser = value::permission(), hide_possible_values = true)]
+    pub(crate) permission: Permission,
+    #[command(flatten)]
+    pub(crate) change: Change,
 }
 
 #[derive(Debug, Args)]

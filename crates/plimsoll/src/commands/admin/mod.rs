@@ -10,7 +10,9 @@
 mod audit;
 mod change;
 mod export;
+mod factors;
 mod idempotency;
+mod identities;
 mod init;
 mod keys;
 mod operator;

@@ -9,7 +9,7 @@ use super::Admin;
 use super::change::{As, Done};
 use super::sheet::{Sheet, list, show};
 use super::users;
-use crate::cli::{Change, NewRole, Roles};
+use crate::cli::{Allowance, NewRole, Roles};
 use crate::failure::Failure;
 
 impl From<&Role> for Sheet {
@@ -61,12 +61,8 @@ impl Admin<'_> {
                 list(&sheets, &["permission", "writes", "second_factor"], "there is none", *json)
             }
             Roles::Create(new) => self.create_role(new).await,
-            Roles::Grant { whose, role, permission, change } => {
-                self.widen(&self.tenant(whose).await?, role, *permission, change).await
-            }
-            Roles::Revoke { whose, role, permission, change } => {
-                self.narrow(&self.tenant(whose).await?, role, *permission, change).await
-            }
+            Roles::Grant(asked) => self.allow(asked, true).await,
+            Roles::Revoke(asked) => self.allow(asked, false).await,
         }
     }
 
@@ -100,42 +96,25 @@ impl Admin<'_> {
         .await
     }
 
-    async fn widen(
-        &self,
-        tenant: &Tenant,
-        name: &str,
-        permission: Permission,
-        change: &Change,
-    ) -> Result<(), Failure> {
-        self.change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
+    /// One thing more, or one less.
+    async fn allow(&self, asked: &Allowance, is_grant: bool) -> Result<(), Failure> {
+        let Allowance { whose, role: name, permission, change } = asked;
+        let tenant = self.tenant(whose).await?;
+        let tenant_id = tenant.tenant_id;
+        self.change(&change.order(), As::Tenant(tenant_id), async |conn| {
             let before =
-                role::role(conn, tenant.tenant_id, name).await.map_err(|error| explained(error, tenant))?;
-            role::grant(conn, tenant.tenant_id, name, permission)
-                .await
-                .map_err(|error| explained(error, tenant))?;
-            let after = role::role(conn, tenant.tenant_id, name).await?;
-            let order = format!("let the role {name} of {} allow {permission}", tenant.name);
-            Ok(done("identity.role.grant", name, order, Some(&before), &after))
-        })
-        .await
-    }
-
-    async fn narrow(
-        &self,
-        tenant: &Tenant,
-        name: &str,
-        permission: Permission,
-        change: &Change,
-    ) -> Result<(), Failure> {
-        self.change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
-            let before =
-                role::role(conn, tenant.tenant_id, name).await.map_err(|error| explained(error, tenant))?;
-            role::revoke(conn, tenant.tenant_id, name, permission)
-                .await
-                .map_err(|error| explained(error, tenant))?;
-            let after = role::role(conn, tenant.tenant_id, name).await?;
-            let order = format!("let the role {name} of {} allow {permission} no more", tenant.name);
-            Ok(done("identity.role.revoke", name, order, Some(&before), &after))
+                role::role(conn, tenant_id, name).await.map_err(|error| explained(error, &tenant))?;
+            let (action, what, changed) = if is_grant {
+                let changed = role::grant(conn, tenant_id, name, *permission).await;
+                ("identity.role.grant", "", changed)
+            } else {
+                let changed = role::revoke(conn, tenant_id, name, *permission).await;
+                ("identity.role.revoke", " no more", changed)
+            };
+            changed.map_err(|error| explained(error, &tenant))?;
+            let after = role::role(conn, tenant_id, name).await?;
+            let order = format!("let the role {name} of {} allow {permission}{what}", tenant.name);
+            Ok(done(action, name, order, Some(&before), &after))
         })
         .await
     }

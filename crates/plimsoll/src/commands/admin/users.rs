@@ -88,6 +88,8 @@ impl Admin<'_> {
             Users::Unlink(asked) => self.unlink(asked).await,
             Users::Assign(asked) => self.assign(asked).await,
             Users::Unassign(asked) => self.unassign(asked).await,
+            Users::Factors(asked) => self.factors(asked).await,
+            Users::Identities(asked) => self.identities(asked).await,
         }
     }
 
@@ -245,11 +247,17 @@ async fn whole(conn: &mut PgConnection, user: &User) -> Result<Sheet, Failure> {
     Ok(Sheet::from(user).with("roles", roles).with("addresses", addresses))
 }
 
-async fn locked(conn: &mut PgConnection, tenant: &Tenant, user_id: Uuid) -> Result<User, Failure> {
+pub(super) async fn locked(conn: &mut PgConnection, tenant: &Tenant, user_id: Uuid) -> Result<User, Failure> {
     listing::lock_user(conn, tenant.tenant_id, user_id).await.map_err(|error| explained(error, tenant))
 }
 
-fn done(action: &'static str, user: &User, order: String, before: Option<Sheet>, after: Sheet) -> Done {
+pub(super) fn done(
+    action: &'static str,
+    user: &User,
+    order: String,
+    before: Option<Sheet>,
+    after: Sheet,
+) -> Done {
     Done {
         action,
         target_type: "user",

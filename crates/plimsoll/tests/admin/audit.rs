@@ -1,16 +1,12 @@
 //! The audit log on the command line: found by request, listed, followed, and exported, while a process numbers it.
 
-#![allow(clippy::unwrap_used)] // a panic is a failed test
-
-mod admin_house;
-mod common;
-
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use admin_house::{House, REQUEST};
 use serde_json::Value;
+
+use crate::house::{House, REQUEST};
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))

@@ -1,14 +1,12 @@
 //! A database with two tenants and one of everything, and what differs in it afterwards.
 
-#![allow(dead_code, clippy::unwrap_used)] // each test file uses its part; a panic is a failed test
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alloy_primitives::Address;
 use plimsoll_identity::api_key::{self, NewApiKey};
 use plimsoll_identity::directory::{self, NewRole};
-use plimsoll_identity::{Permission, UserKind, UserStatus, tenant};
+use plimsoll_identity::{Permission, UserKind, UserStatus, external, tenant};
 use plimsoll_store::idempotency::{
     Entered, EntryFilter, Fingerprint, Key, KeyOptions, Keys, Request, Scope, entries,
 };
@@ -22,12 +20,16 @@ pub(crate) const REASON: &str = "ticket 42";
 pub(crate) const REQUEST: &str = "0190b0a4-0000-7000-8000-000000000042";
 const ADDRESS: Address = Address::repeat_byte(7);
 
+pub(crate) const ISSUER: &str = "https://login.example.com/realms/acme";
+/// A security key of ada's.
+const FACTOR: &str = "webauthn:kFb1ZcNLrDYe7xYV6Wc5Xg";
+
 /// Where the program runs, and what it finds there.
 pub(crate) struct House {
     pub(crate) place: Place,
     pub(crate) db: Db,
     pub(crate) acme: Uuid,
-    /// An operator, with an address, a key and a session.
+    /// An operator, with an address, a subject of a provider, a security key, an API key and a session.
     pub(crate) ada: Uuid,
     /// Suspended, without roles.
     pub(crate) bob: Uuid,
@@ -68,6 +70,7 @@ impl House {
         let agent = user(UserKind::Agent, UserStatus::Active, "agent").await;
         directory::assign_role(&mut tx, acme, ada, "operator").await.unwrap();
         directory::link_address(&mut tx, acme, ada, CHAIN_ID, ADDRESS).await.unwrap();
+        external::link(&mut tx, acme, ada, ISSUER, "ada").await.unwrap();
         directory::create_role(&mut tx, acme, "clerk", NewRole::Ordinary(&[Permission::LedgerRead]))
             .await
             .unwrap();
@@ -88,6 +91,15 @@ impl House {
             "INSERT INTO sessions (session_id, tenant_id, user_id, method, expires_at) VALUES ($1, $2, $3, 'wallet', now() + interval '1 day')",
         )
         .bind(session_id)
+        .bind(acme)
+        .bind(ada)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        sqlx::query(
+            "INSERT INTO webauthn_credentials (tenant_id, user_id, credential_id, algorithm, public_key, sign_count, label)
+             VALUES ($1, $2, decode('9056f565c34bac361eef1615e967395e', 'hex'), -8, decode(repeat('07', 32), 'hex'), 0, 'the blue one')",
+        )
         .bind(acme)
         .bind(ada)
         .execute(&mut *tx)
@@ -122,6 +134,10 @@ impl House {
             "users unlink" => of_acme(&[&ada, "--chain", &chain, "--address", &address]),
             "users assign" => of_acme(&[&ada, "approver"]),
             "users unassign" => of_acme(&[&ada, "operator"]),
+            "users factors list" | "users identities list" => of_acme(&[&ada]),
+            "users factors remove" => of_acme(&[&ada, FACTOR]),
+            "users identities link" => of_acme(&[&bob, "--issuer", ISSUER, "--subject", "bob"]),
+            "users identities unlink" => of_acme(&[&ada, "--issuer", ISSUER, "--subject", "ada"]),
             "keys issue" => {
                 of_acme(&["--user", &ada, "--label", "x", "--scopes", "ledger:read,positions:read"])
             }
@@ -133,7 +149,7 @@ impl House {
             "sessions revoke" => of_acme(&[&session]),
             "audit list" | "audit tail" => of_acme(&[]),
             "audit export" => Some(vec!["--out", &out]),
-            "audit show" => Some(vec!["--help"]), // there is no entry yet to be shown; tests/admin_audit.rs shows some
+            "audit show" => Some(vec!["--help"]), // there is no entry yet to be shown; `audit.rs` shows some
             "idempotency list" => of_acme(&[]),
             "idempotency show" => Some(vec![&*of_platform]),
             "idempotency invalidate" => Some(vec![&*entry]),
