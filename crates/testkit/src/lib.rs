@@ -6,8 +6,8 @@
 //!
 //! [`anvil`] runs a node in a process that ends with its owner, [`deploy`] puts the contracts on it and wires them,
 //! [`traffic`] drives them from a seed, [`projection`] says in which respect two runs must be equal, and [`model`] is a chain in
-//! memory whose branches a property test can switch between at will. [`demo`] puts it all in motion around the `plimsoll`
-//! binary and judges the outcome. Databases for tests come from `plimsoll_store::testing`.
+//! memory whose branches a property test can switch between at will, with the business of [`world`] on it. [`demo`] puts it all
+//! in motion around the `plimsoll` binary and judges the outcome. Databases for tests come from `plimsoll_store::testing`.
 //!
 //! Traps. A node that reorganises forgets the transactions it drops but not always those that wait in its pool: a nonce
 //! gap there swallows every later transaction of that sender, so [`traffic`] empties the pool before each reorganisation.
@@ -19,8 +19,10 @@ pub mod anvil;
 pub mod bench;
 pub mod demo;
 pub mod deploy;
+pub mod laws;
 pub mod model;
 pub mod node;
 pub mod projection;
 pub mod traffic;
 pub mod truth;
+pub mod world;

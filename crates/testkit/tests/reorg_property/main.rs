@@ -171,7 +171,10 @@ async fn perform(world: &mut World, node: &mut Follower, act: Act) -> Result<(),
             node.kill_fold_after(polls);
             world.extend(blocks);
             let start_block = node.settings.start_block;
-            node.fold_killed(|journal| world.is_satisfied_by(journal, start_block)).await?;
+            node.fold_killed(|journal| {
+                world.is_satisfied_by(journal.head, journal.final_number, start_block)
+            })
+            .await?;
             node.start_fold();
         }
         Act::StopFold => node.end_fold().await,
@@ -190,10 +193,14 @@ async fn wait_for(world: &World, node: &mut Follower, wait: Wait) -> Result<(), 
             Ok(())
         }
         Wait::Commits(commits) => {
-            node.wait_for_commits(commits, |journal| world.is_satisfied_by(journal, start_block)).await
+            node.wait_for_commits(commits, |journal| {
+                world.is_satisfied_by(journal.head, journal.final_number, start_block)
+            })
+            .await
         }
         Wait::Settled => {
-            node.settle(|journal| world.is_satisfied_by(journal, start_block)).await?;
+            node.settle(|journal| world.is_satisfied_by(journal.head, journal.final_number, start_block))
+                .await?;
             laws::check(node.db.worker(), node.chain_id).await
         }
     }
