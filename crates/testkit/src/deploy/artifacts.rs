@@ -38,6 +38,7 @@ const FILES: &[(&str, &str)] = artifacts![
     "LendingEngineCore",
     "LiquidationDebtManager",
     "MockERC20",
+    "MockMulticall3",
     "MockPriceFeed",
     "ModuleHealthView",
     "PositionLoad",
