@@ -1,4 +1,4 @@
-//! The shape of the house, checked: arrows point down, `types` is pure, what `docs/architecture.md` says is absent
+//! The shape of the house, checked: arrows point down, `types` and `proof` are pure, what `docs/architecture.md` says is absent
 //! from the sources is absent, `docs/schema.md` has every column, every dependency is used,
 //! and the Prometheus rules ask for series that exist.
 
@@ -13,6 +13,7 @@ use crate::{dependencies, process, rules, schema};
 /// each other.
 const STOREYS: &[(&str, u8)] = &[
     ("plimsoll-types", 0),
+    ("plimsoll-proof", 0),
     ("plimsoll-store", 1),
     ("plimsoll-chain", 1),
     ("plimsoll-journal", 2),
@@ -32,7 +33,10 @@ const TESTKIT: &str = "plimsoll-testkit";
 /// All that `xtask` may be built from: it compiles before anything else.
 const XTASK_DEPENDENCIES: &[&str] = &["anyhow", "clap", "serde_json"];
 
-/// Crates that do I/O: none of them is in the tree of `plimsoll-types`.
+/// What the browser and the auditor compile too: no I/O, and wasm is a target.
+const PURE: &[&str] = &["plimsoll-types", "plimsoll-proof"];
+
+/// Crates that do I/O: none of them is in the tree of a pure one.
 const IO_CRATES: &[&str] =
     &["tokio", "mio", "socket2", "sqlx", "sqlx-core", "sqlx-postgres", "reqwest", "hyper", "axum"];
 
@@ -156,7 +160,9 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
             package.dependencies.iter().map(|dependency| (dependency.name.as_str(), dependency.dev));
         faults.extend(wrong_arrows(&package.name, dependencies));
     }
-    faults.extend(impure_types(workspace)?);
+    for package in PURE {
+        faults.extend(impurities(workspace, package)?);
+    }
     faults.extend(schema::undocumented(&workspace.root)?);
     let sources = sources(&workspace.root)?;
     for (path, text) in &sources {
@@ -165,7 +171,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     faults.extend(dependencies::unused(workspace, &sources)?);
     faults.extend(rules::unknown_metrics(&workspace.root, &sources)?);
     if let Err(error) = wasm(workspace) {
-        faults.push(format!("plimsoll-types does not compile to wasm: {error:#}"));
+        faults.push(format!("{} do not both compile to wasm: {error:#}", PURE.join(" and ")));
     }
     for fault in &faults {
         println!("  {fault}");
@@ -209,15 +215,13 @@ fn wrong_arrows<'a>(package: &str, dependencies: impl Iterator<Item = (&'a str, 
     faults
 }
 
-/// Crates that do I/O in the tree of `plimsoll-types` with its default features.
-fn impure_types(workspace: &Workspace) -> Result<Vec<String>> {
+/// Crates that do I/O in the tree of `package` with its default features.
+fn impurities(workspace: &Workspace, package: &str) -> Result<Vec<String>> {
     let mut tree = workspace.cargo();
-    tree.args(["tree", "--quiet", "-p", "plimsoll-types", "-e", "normal", "--prefix", "none", "-f", "{p}"]);
+    tree.args(["tree", "--quiet", "-p", package, "-e", "normal", "--prefix", "none", "-f", "{p}"]);
     let tree = process::output(&mut tree)?;
-    Ok(io_crates(&tree)
-        .into_iter()
-        .map(|name| format!("plimsoll-types depends on {name}: it must do no I/O"))
-        .collect())
+    let names = io_crates(&tree).into_iter();
+    Ok(names.map(|name| format!("{package} depends on {name}: it must do no I/O")).collect())
 }
 
 fn io_crates(tree: &str) -> Vec<&str> {
@@ -231,7 +235,7 @@ fn io_crates(tree: &str) -> Vec<&str> {
     names
 }
 
-/// `types` compiles to wasm; looked at where the target is installed.
+/// The pure crates compile to wasm; looked at where the target is installed.
 fn wasm(workspace: &Workspace) -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
     let libdir = process::output(std::process::Command::new("rustc").current_dir(&workspace.root).args([
@@ -241,10 +245,14 @@ fn wasm(workspace: &Workspace) -> Result<()> {
         TARGET,
     ]))?;
     if !Path::new(libdir.trim()).is_dir() {
-        println!("not checked that types compiles to wasm: `rustup target add {TARGET}` would allow it");
+        println!(
+            "not checked that {} compile to wasm: `rustup target add {TARGET}` would allow it",
+            PURE.join(" and ")
+        );
         return Ok(());
     }
-    process::run(workspace.cargo().args(["check", "--quiet", "-p", "plimsoll-types", "--target", TARGET]))
+    let packages = PURE.iter().flat_map(|package| ["-p", package]);
+    process::run(workspace.cargo().args(["check", "--quiet", "--target", TARGET]).args(packages))
 }
 
 /// Lines of the file that have what should be absent, as `path:line: rule`.

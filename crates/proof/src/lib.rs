@@ -1,0 +1,72 @@
+//! What a block's header proves about the block's content: pure functions from what a node says to *proven*, *unproven* or
+//! *contradiction*.
+//!
+//! # What it promises
+//!
+//! Whoever trusts a block's hash need not trust the node that tells what is in the block:
+//!
+//! | given | shown by | then proven |
+//! | --- | --- | --- |
+//! | a header | [`Header::prove`]: the fields hash to the hash | every field of it, roots and bloom among them |
+//! | logs of a filter | [`LogFilter::explain`]: held against the bloom | that there is none, where the bloom rules them out; never that a list is complete ([`bloom`]) |
+//! | all receipts | [`ProvenHeader::prove_receipts`]: their trie has `receiptsRoot` | type, outcome, gas and every log of every transaction, number and order; **not** the transactions' hashes |
+//! | one receipt and a path | [`ProvenHeader::prove_receipt`] | that receipt |
+//! | all transactions | [`ProvenHeader::prove_transactions`]: their trie has `transactionsRoot`, each its hash | every field that is encoded; **not** the sender of a signed one |
+//! | their signatures | [`ProvenTransactions::check_senders`] | the senders |
+//! | receipts and transactions | [`ProvenReceipts::check_transactions`] | which transaction emitted a log |
+//!
+//! That the hash is one of the canonical chain is not this crate's to say: parents, quorum and finality do.
+//!
+//! # Why that holds
+//!
+//! A proven thing is a type of its own ([`ProvenHeader`], [`ProvenReceipts`], [`ProvenTransactions`]) whose only source is the
+//! check. The check rebuilds the hash or the root from the fields that are given back, so a field counts exactly if it is in the
+//! encoding; what a node says beside that (positions, block, hashes) is compared with what follows from the proof, or named
+//! as unproven here.
+//!
+//! What this version does not know is [`Finding::Unproven`] and never wrong: a later fork's field in a header, a type of
+//! transaction, a field that a chain's nodes leave out. Only what cannot be true is a [`Finding::Contradiction`], which makes
+//! its source suspect. A liar can turn the one into the other, by adding a field that nobody knows; nothing is gained by that, for
+//! unproven is not proven.
+//!
+//! # Chains
+//!
+//! - **Ethereum**, every fork up to Amsterdam; types 0 to 4. A receipt of a type that is not known is tried in the form that all
+//!   have had so far.
+//! - **Arbitrum** since Nitro: headers are London's, with `mixHash`, `extraData` and `nonce` in use; types 0x64 to 0x6a beside
+//!   Ethereum's; receipts have the same form, and the gas for the parent chain is not a part of them. What is from before Nitro
+//!   (type 0x78) has hashes and roots that were made otherwise: unproven.
+//! - **Anvil** is Ethereum at the fork that it runs. A transaction of an impersonated account has no signature: its sender is
+//!   unproven.
+//! - Chains that put something of their own into headers, receipts or types (the OP stack's deposits, Celo, Polygon's state
+//!   sync, zkSync) are unproven as far as it reaches.
+//!
+//! # Traps
+//!
+//! - The bloom is not in question here, but in [`bloom`]: read what it cannot show.
+//! - Before Byzantium a receipt has a state root and no status. It says nothing about success.
+//! - The header's `gasUsed` is not compared with the receipts': since EIP-7778 they need not agree.
+//! - Positions in tries are encoded so that 0 comes after 127 (`trie.rs`).
+
+pub mod bloom;
+mod finding;
+mod header;
+pub mod hex;
+mod log;
+mod receipt;
+mod receipts;
+mod rlp;
+mod transaction;
+mod transactions;
+mod trie;
+pub mod tx_type;
+
+pub use bloom::{BloomFault, Explanation, LogFilter, Part};
+pub use finding::Finding;
+pub use header::{Fork, Header, HeaderFault, ProvenHeader};
+pub use log::{Log, MAX_TOPICS};
+pub use receipt::{Outcome, Receipt, ReportedReceipt};
+pub use receipts::{Dispute, PlacedLog, ProvenReceipts, ReceiptsFault, receipts_root};
+pub use transaction::{AccessListItem, Authorization, SenderFault, Transaction, Unencodable};
+pub use transactions::{ProvenTransactions, TransactionsFault, transactions_root};
+pub use trie::{Inclusion, InclusionFault};
