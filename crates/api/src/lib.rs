@@ -39,6 +39,7 @@ mod roles;
 mod routes;
 mod server;
 mod sign_in;
+mod stall;
 mod state;
 #[cfg(test)]
 mod tests;

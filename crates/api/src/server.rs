@@ -1,4 +1,4 @@
-//! The listeners: bounded connections, bounded handshakes and heads, a bounded drain.
+//! The listeners: bounded connections, bounded handshakes, heads and writes, a bounded drain.
 //!
 //! There is one, or a public and an internal one: then what is for this system's own services and operators is served on the internal one
 //! alone, each has connections of its own, and both drain together.
@@ -26,6 +26,7 @@ use tower::ServiceExt;
 use crate::gateway::{ClientCertificate, Peer, Side, Tls};
 use crate::limits::{HEAD_MAX_BYTES, HEAD_READ_TIMEOUT_MS};
 use crate::routes::router_on;
+use crate::stall::Unstalled;
 use crate::state::{ApiOptions, ApiState};
 
 /// How long the listener rests when the system has no descriptor left for another connection.
@@ -218,6 +219,7 @@ pub(crate) async fn serve_router(
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = accept(&listener, &slots) => accepted,
         };
+        let stream = Unstalled::new(stream, Duration::from_millis(options.write_timeout_ms));
         connections.spawn(connection(stream, peer, slot, tls.clone(), app.clone(), cancel.clone()));
     }
     drop(listener);
@@ -241,7 +243,12 @@ async fn accept(
     };
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, slot),
+            Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection is without TCP_NODELAY");
+                }
+                return (stream, peer, slot);
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections; trying again");
@@ -259,16 +266,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Unstalled<TcpStream>,
     peer: SocketAddr,
     slot: OwnedSemaphorePermit,
     tls: Option<Tls>,
     app: Router,
     cancel: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection is without TCP_NODELAY");
-    }
     let peer = Peer(peer.ip());
     match tls {
         None => exchange(stream, peer, None, app, cancel).await,

@@ -43,6 +43,8 @@ pub struct ApiOptions {
     pub max_costly_requests: usize,
     /// The longest that the body of a request may take to arrive, in milliseconds.
     pub body_timeout_ms: u64,
+    /// The longest that a client may take nothing of what it is sent, in milliseconds; then its connection is cut off.
+    pub write_timeout_ms: u64,
     /// The origins whose pages may call the API from a browser.
     pub cors_origins: Vec<HeaderValue>,
     /// Whether clients reach the API by https, so that browsers are told to use nothing else.
@@ -70,6 +72,7 @@ impl Default for ApiOptions {
             trusted_proxies: Vec::new(),
             max_costly_requests: 8,
             body_timeout_ms: 10_000,
+            write_timeout_ms: 30_000,
             cors_origins: Vec::new(),
             is_https: false,
             streams: StreamOptions::default(),

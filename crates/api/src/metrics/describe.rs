@@ -18,6 +18,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "requests_refused_total", Unit::Count, "Requests that were turned away before anything was done, by limit: address, sign-in, user, tenant, costly, concurrency"),
     (Gauge, "event_streams", Unit::Count, "Streams of events that this process serves, by protocol"),
     (Counter, "event_streams_refused_total", Unit::Count, "Streams that were refused because too many were open"),
+    (Counter, "connections_stalled_total", Unit::Count, "Connections that were cut off because the client took nothing of what it was sent"),
     (Counter, "tls_reload_failures_total", Unit::Count, "Certificates or keys that changed and could not be used: the former ones are still served"),
     (Counter, "telemetry_spans_exported_total", Unit::Count, "Spans that the collector took"),
     (Counter, "telemetry_spans_lost_total", Unit::Count, "Spans that no collector has, by reason: full, unreachable, refused"),

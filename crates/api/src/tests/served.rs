@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
+use super::streams::client::sleeper;
 use crate::server::serve_router;
 use crate::{ApiOptions, BindError, bind, serve};
 
@@ -104,4 +106,23 @@ async fn a_port_in_use_and_an_address_of_others_say_which_setting_to_change() {
     );
     let error = bind("192.0.2.1:0".parse().unwrap()).await.unwrap_err();
     assert!(matches!(error, BindError::NotLocal { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_of_an_answer_gives_its_connection_back() {
+    const ANSWER_BYTES: usize = 64 * 1_024 * 1_024;
+    let options = ApiOptions { max_connections: 1, write_timeout_ms: 200, ..ApiOptions::default() };
+    let (listener, cancel) = (TcpListener::bind(LOCAL).await.unwrap(), CancellationToken::new());
+    let (addr, stop) = (listener.local_addr().unwrap(), cancel.clone());
+    let large = Router::new().route("/", get(async || vec![7_u8; ANSWER_BYTES]));
+    let task = tokio::spawn(async move { serve_router(listener, None, large, &options, stop).await });
+    let request = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    let asleep = sleeper(addr, request, "HTTP/1.1 200 OK").await;
+    let mut next = TcpStream::connect(addr).await.unwrap();
+    ask(&mut next, "/").await;
+    let served = tokio::time::timeout(Duration::from_secs(120), first_line(&mut next)).await;
+    assert_eq!(served.expect("the one connection that there is comes free"), "HTTP/1.1 200 OK");
+    drop((asleep, next));
+    cancel.cancel();
+    task.await.unwrap().unwrap();
 }

@@ -5,8 +5,8 @@
 //!
 //! - *A stream is a cursor.* Every event carries its number; whoever connects again `after` the last number gets exactly what follows. Where a filter passes over events, the
 //!   number moves along with the heartbeats, so that a quiet filter does not begin far back.
-//! - *A slow reader is only late.* What it has not taken is not kept for it: at most a page of its own, and a few frames on their way. One that takes nothing at all for
-//!   [`SEND_TIMEOUT`] is cut off.
+//! - *A slow reader is only late.* What it has not taken is not kept for it: at most a page of its own, and a few frames on their way. One that takes nothing at all is cut off
+//!   with its connection ([`crate::stall`]), and the task that writes for it ends.
 //! - *Who may not listen any more does not*: the credential is looked at again at every [pulse](StreamOptions::pulse_ms), as if it had just been sent. A revocation therefore ends a stream as
 //!   soon as it would refuse a request, and so does the end of an access token's ten minutes.
 //! - *They are bounded* ([`Streams`]): in all, and for each tenant; they take no slot of the requests that are worked on, and no connection to the database while they wait.
@@ -15,8 +15,6 @@ mod admission;
 mod socket;
 mod sse;
 mod subscription;
-
-use std::time::Duration;
 
 use plimsoll_bus::StoredEvent;
 use plimsoll_identity::Permission::EventsRead;
@@ -31,8 +29,6 @@ use crate::problem::Problem;
 use crate::query::{Fields, Parameters, bigint, shown};
 use crate::state::ApiState;
 
-/// A client that takes nothing for so long is cut off; it comes again where it was.
-pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest value of a filter.
 const FILTER_MAX_BYTES: usize = 255;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -89,6 +89,18 @@ impl Source {
         }
         numbers
     }
+}
+
+/// A connection of somebody who asks, sees the first line of the answer, and then takes nothing more. What the system keeps for them is little.
+pub(crate) async fn sleeper(addr: SocketAddr, request: &str, first_line: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut socket = socket.connect(addr).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut line = vec![0; first_line.len()];
+    socket.read_exact(&mut line).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&line), first_line);
+    socket
 }
 
 /// A WebSocket.

@@ -1,8 +1,10 @@
 //! Live events over real sockets, with a sequencer at work.
 
-mod client;
+pub(super) mod client;
 mod lasting;
 mod reconnects;
+mod stalled;
+mod withdrawn;
 
 use std::net::SocketAddr;
 use std::time::Duration;
