@@ -119,6 +119,7 @@ pub(crate) fn api(config: &Config) -> ApiOptions {
         trusted_proxies: config.api.trusted_proxies.clone(),
         max_costly_requests: config.api.max_costly_requests,
         body_timeout_ms: millis(config.api.body_timeout),
+        write_timeout_ms: millis(config.api.write_timeout),
         // Each was found to be made of visible ASCII.
         cors_origins: config.api.cors_origins.iter().filter_map(|origin| origin.parse().ok()).collect(),
         is_https: config.api.tls.is_some() || config.api.public_url.starts_with("https://"),

@@ -149,6 +149,7 @@ pub(crate) struct Api {
     pub(crate) open_reads: bool,
     pub(crate) request_timeout: Duration,
     pub(crate) body_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     pub(crate) max_concurrent_requests: usize,
     pub(crate) max_costly_requests: usize,
     pub(crate) max_connections: usize,

@@ -41,6 +41,7 @@ impl Check<'_> {
             open_reads: group.text("anonymous_reads")? == "allow",
             request_timeout: duration(group, "request_timeout_ms")?,
             body_timeout: duration(group, "body_timeout_ms")?,
+            write_timeout: duration(group, "write_timeout_ms")?,
             max_concurrent_requests: narrow(group.integer("max_concurrent_requests"))?,
             max_costly_requests: narrow(group.integer("max_costly_requests"))?,
             max_connections: narrow(group.integer("max_connections"))?,

@@ -87,6 +87,13 @@ pub(super) const API: Section = Section {
             "How long the body of a request may take to arrive, in milliseconds.",
         ),
         integer(
+            "write_timeout_ms",
+            1_000,
+            3_600_000,
+            30_000,
+            "How long a client may take nothing of what it is sent, an answer or a stream, in milliseconds; then its connection is cut off.",
+        ),
+        integer(
             "max_concurrent_requests",
             1,
             100_000,
