@@ -4,5 +4,8 @@ pub mod api;
 mod floor;
 mod head;
 pub mod ingest;
+pub mod outage;
 mod pipeline;
+mod positions;
+mod server;
 mod usage;

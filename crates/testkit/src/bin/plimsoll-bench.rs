@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use plimsoll_testkit::bench::{api, ingest};
+use plimsoll_testkit::bench::{api, ingest, outage};
+use plimsoll_testkit::demo::Span;
 
 /// Measures Plimsoll on this machine.
 #[derive(Parser)]
@@ -46,6 +47,21 @@ enum Bench {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Writes and reads at full load while Postgres is killed twice. Ends with 1 if a write is lost or doubled, or an answer dishonest.
+    Outage {
+        /// How long the load lasts: `60s`, `5m`.
+        #[arg(long = "for", value_name = "DURATION", default_value = "60s")]
+        duration: Span,
+        /// Connections of the client.
+        #[arg(long, default_value_t = 64)]
+        connections: usize,
+        /// Where the database goes while it runs.
+        #[arg(long, default_value = "target")]
+        directory: PathBuf,
+        /// Also write the figures to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
 }
 
 #[tokio::main]
@@ -62,6 +78,12 @@ async fn main() -> Result<()> {
         Bench::Api { seconds, rows, directory, json } => {
             let options = api::Options { duration: Duration::from_secs(seconds), rows, directory };
             report(&Box::pin(api::run(&options)).await?, json)
+        }
+        Bench::Outage { duration, connections, directory, json } => {
+            let options = outage::Options { duration: duration.0, connections, directory };
+            let figures = Box::pin(outage::run(&options)).await?;
+            report(&figures, json)?;
+            figures.judge()
         }
     }
 }

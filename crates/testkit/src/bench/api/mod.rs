@@ -11,23 +11,19 @@
 
 mod ground;
 mod load;
-mod server;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use plimsoll_chain::{EndpointConfig, Rpc};
+use anyhow::Result;
 use serde::Serialize;
 
-use super::ingest::{config, deploy_load, load_contracts, push_batch};
-use super::pipeline::{Store, time_to_mirror};
-use crate::anvil::{Anvil, AnvilOptions, Mining};
+use super::pipeline::Store;
+use super::positions::fill;
+use super::server::{Serve, Server};
 use load::Load;
-use server::Server;
 
 const POSITIONS: u64 = 5_000;
-const POSITIONS_PER_BLOCK: u64 = 200;
 /// Connections of the client; each has one request under way.
 const CONNECTIONS: usize = 16;
 
@@ -81,10 +77,12 @@ pub async fn run(options: &Options) -> Result<Report> {
     let data = directory.path().join("data");
 
     say(&format!("{POSITIONS} positions from Anvil"));
-    let (users, chain_id) = fill(&data).await?;
+    let (users, chain_id) = fill(&data, POSITIONS).await?;
 
     say("reading positions over HTTP");
-    let server = Server::start(directory.path(), &data, chain_id).await?;
+    let server =
+        Server::start(&Serve { home: directory.path(), data: &data, chain_id, roles: "api", log: None })
+            .await?;
     let load = Load::new(server.address(), &users);
     load.at_full(CONNECTIONS, Duration::from_secs(2)).await?; // warm
     let before = server.cpu_ms();
@@ -122,32 +120,6 @@ pub async fn run(options: &Options) -> Result<Report> {
         positions: POSITIONS,
         rows: options.rows,
     })
-}
-
-/// Positions in a database at `data`, through the main job; their users, and the chain.
-async fn fill(data: &std::path::Path) -> Result<(Vec<String>, u64)> {
-    let anvil = Anvil::start(&AnvilOptions { mining: Mining::OnDemand, ..AnvilOptions::default() }).await?;
-    let load = deploy_load(&anvil, true).await?;
-    for start in (0..POSITIONS).step_by(usize::try_from(POSITIONS_PER_BLOCK)?) {
-        push_batch(&anvil, load.admin, load.address, start, POSITIONS_PER_BLOCK).await?;
-        anvil.mine(1).await?;
-    }
-    let (chain_id, last) = (anvil.chain_id().await?, anvil.block_number().await?);
-    let store = Store::fresh(data).await?;
-    let rpc = Rpc::connect(&EndpointConfig::new(anvil.url())).await?;
-    time_to_mirror(&store, rpc, &load_contracts(load.address, load.block), config(chain_id), last).await?;
-    let users: Vec<String> =
-        sqlx::query_scalar!(r#"SELECT "user" FROM position_cache_mirror ORDER BY md5("user")"#)
-            .fetch_all(store.db.worker())
-            .await?;
-    ensure!(users.len() as u64 == POSITIONS, "there are {} positions, not {POSITIONS}", users.len());
-    sqlx::query!("SELECT FROM chains")
-        .fetch_optional(store.db.worker())
-        .await?
-        .context("a chain was followed")?;
-    store.stop().await?;
-    anvil.stop().await?;
-    Ok((users, chain_id))
 }
 
 /// The `percent`-th percentile of `times`, ms.

@@ -1,20 +1,35 @@
 //! The real program, serving.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::process::{Child, Command};
 
-use super::super::usage::cpu_ms_of;
+use super::usage::cpu_ms_of;
 use crate::deploy::artifacts::artifact;
 
 const START_POLL: Duration = Duration::from_millis(50);
 const START_POLLS: usize = 600;
 
-/// `plimsoll run --roles api` over a private cluster.
+/// What is served, and how.
+pub(super) struct Serve<'a> {
+    /// Where its configuration and its keys go.
+    pub(super) home: &'a Path,
+    /// The private cluster's directory.
+    pub(super) data: &'a Path,
+    /// The chain that is in it.
+    pub(super) chain_id: u64,
+    /// As for `--roles`.
+    pub(super) roles: &'a str,
+    /// A file for everything that it says; `None`: warnings alone, to this process's own.
+    pub(super) log: Option<&'a Path>,
+}
+
+/// `plimsoll run` over a private cluster.
 pub(super) struct Server {
     child: Child,
     address: SocketAddr,
@@ -22,10 +37,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(home: &Path, data: &Path, chain_id: u64) -> Result<Self> {
-        let program = std::env::current_exe()?.with_file_name("plimsoll");
-        let address = free_address()?;
-        let (file, abi) = (home.join("plimsoll.toml"), home.join("PositionLoad.json"));
+    pub(super) async fn start(serve: &Serve<'_>) -> Result<Self> {
+        let Serve { home, data, chain_id, roles, log } = serve;
+        let (program, address) = (program()?, free_address()?);
+        let (file, abi) = (configuration(home), home.join("PositionLoad.json"));
         std::fs::write(&abi, serde_json::to_string(&artifact("PositionLoad").abi)?)?;
         std::fs::write(
             &file,
@@ -40,11 +55,13 @@ impl Server {
             ),
         )?;
         let mut child = Command::new(&program)
-            .args(["run", "--roles", "api", "--config"])
+            .args(["run", "--roles", roles, "--config"])
             .arg(&file)
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", if log.is_some() { "info" } else { "warn" })
+            .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log.map_or(Ok(Stdio::inherit()), |log| File::create(log).map(Stdio::from))?)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
@@ -80,8 +97,18 @@ impl Server {
     }
 }
 
+/// The real program, which stands beside this one.
+pub(super) fn program() -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("plimsoll"))
+}
+
+/// The configuration of a server at `home`.
+pub(super) fn configuration(home: &Path) -> PathBuf {
+    home.join("plimsoll.toml")
+}
+
 /// The process id that Postgres wrote into its data directory.
-fn postmaster(data: &Path) -> Result<Option<i32>> {
+pub(super) fn postmaster(data: &Path) -> Result<Option<i32>> {
     let mut folders = vec![data.to_owned()];
     while let Some(folder) = folders.pop() {
         let file = folder.join("postmaster.pid");
