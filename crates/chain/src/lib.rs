@@ -58,5 +58,5 @@ pub use error::{CallError, Cause, EXCERPT_BYTES, ErrorClass, RpcError};
 pub use heads::{HeadHint, HeadStream};
 pub use health::{Bench, Reason, Standing};
 pub use pool::{HeadWatch, Look, Pool, Reservation};
-pub use rpc::Rpc;
+pub use rpc::{FinalityTag, Rpc};
 pub use wire::{Block, Header, Log, LogFilter, MAX_TOPICS, Receipt, Topics, TxSummary};

@@ -31,6 +31,26 @@ const CHAIN_ID: Method = Method::Borrowed("eth_chainId");
 const RECEIPT: Method = Method::Borrowed("eth_getTransactionReceipt");
 const BLOCK_RECEIPTS: Method = Method::Borrowed("eth_getBlockReceipts");
 
+/// How the chain names the newest block that it will not take back (execution-apis, block tags).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinalityTag {
+    /// Taking it back costs a third of the stake; on a rollup, it is in a final block of the chain below.
+    Finalized,
+    /// Unlikely to be taken back; on a rollup, it is in a block of the chain below.
+    Safe,
+}
+
+impl FinalityTag {
+    /// The tag.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finalized => "finalized",
+            Self::Safe => "safe",
+        }
+    }
+}
+
 /// A chain's node. Clones share the connections, the limit of requests in flight and the WebSocket session.
 #[derive(Clone)]
 pub struct Rpc {
@@ -129,8 +149,8 @@ impl Rpc {
     ///
     /// # Errors
     /// See [`RpcError::class`]; `Rejected` on a chain that knows no finality.
-    pub async fn finalized_head(&self) -> Result<Option<Header>, RpcError> {
-        match self.one(&BLOCK_BY_NUMBER, &("finalized", false)).await {
+    pub async fn final_head(&self, tag: FinalityTag) -> Result<Option<Header>, RpcError> {
+        match self.one(&BLOCK_BY_NUMBER, &(tag.as_str(), false)).await {
             Err(error) if error.class() == ErrorClass::BlockUnknown => Ok(None),
             other => other,
         }

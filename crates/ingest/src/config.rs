@@ -1,7 +1,30 @@
+use std::fmt;
 use std::time::Duration;
 
 use alloy_primitives::Address;
+use plimsoll_chain::FinalityTag;
 use plimsoll_chain::interval::IntervalPolicy;
+
+/// When a block is final: nothing at or below it is ever taken back, and a chain that does so halts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// With so many blocks on top of it; at least as many as confirm it.
+    Depth(u64),
+    /// When the chain says so, by the tag `finalized` or `safe`: up to the block that a majority of the endpoints has passed.
+    Tag(FinalityTag),
+    /// When it is this much older than the head, by the chain's own clock.
+    Age(Duration),
+}
+
+impl fmt::Display for Finality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Depth(blocks) => write!(f, "{blocks} blocks"),
+            Self::Tag(tag) => f.write_str(tag.as_str()),
+            Self::Age(age) => write!(f, "{} s", age.as_secs()),
+        }
+    }
+}
 
 /// How one chain is followed.
 #[derive(Clone, Debug)]
@@ -12,8 +35,8 @@ pub struct IngestConfig {
     pub name: String,
     /// Blocks on top before a block is confirmed.
     pub confirmations: u64,
-    /// Blocks on top before a block is final; at least `confirmations`.
-    pub finality_depth: u64,
+    /// When a block is final.
+    pub finality: Finality,
     /// How often the head is asked for where the endpoint does not announce it.
     pub poll_interval: Duration,
     /// Whose transactions are journaled (`included`), whatever they call.

@@ -17,6 +17,7 @@ use crate::config::IngestConfig;
 use crate::content::Wanted;
 use crate::endpoints::Sightings;
 use crate::error::{DeepReorg, IngestError};
+use crate::finality::Finalized;
 use crate::plan::{BlockId, CanonicalTail, Relation, Verdict};
 use crate::{metrics, new_block};
 
@@ -59,6 +60,7 @@ pub struct Follower<'a, B> {
     pub(crate) intervals: Vec<Interval>,
     /// Of each endpoint.
     pub(crate) sightings: Vec<Sightings>,
+    pub(crate) finalized: Finalized,
     rpc_head_noted: Option<Instant>,
 }
 
@@ -82,6 +84,7 @@ impl<'a, B: Book> Follower<'a, B> {
             book,
             intervals: endpoints.iter().map(|_| Interval::new(config.range)).collect(),
             sightings: endpoints.iter().map(|_| Sightings::default()).collect(),
+            finalized: Finalized::default(),
             rpc_head_noted: None,
         }
     }
@@ -165,6 +168,7 @@ impl<'a, B: Book> Follower<'a, B> {
         if !tail.is_linked((head.number, head.hash), head.parent_hash) {
             self.check_chain().await?;
         }
+        self.look_at_finality().await;
         if let Some((first, last)) = self.unfinished_backfill() {
             return self.finish_backfill(wanted, &tail, first, last, head, cancel).await;
         }
@@ -173,20 +177,21 @@ impl<'a, B: Book> Follower<'a, B> {
             Relation::AtTip | Relation::Lagging => {
                 self.sightings().reset();
                 self.note_behind(head);
+                self.mark_final(&tail).await?;
                 Ok(Round::Done)
             }
             Relation::Fork { .. } | Relation::Next => self.take_branch(wanted, &tail, head).await,
             Relation::Higher => {
                 let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
                 let first = first.max(self.contracts.start_block());
-                let final_to = head.number.saturating_sub(self.config.finality_depth);
                 if head.number < first {
                     return Ok(Round::Done);
                 }
-                if final_to >= first {
-                    self.take_final(wanted, &tail, first, final_to, head, cancel).await
-                } else {
-                    self.take_branch(wanted, &tail, head).await
+                match self.final_below(head).await? {
+                    Some(final_to) if final_to >= first => {
+                        self.take_final(wanted, &tail, first, final_to, head, cancel).await
+                    }
+                    _ => self.take_branch(wanted, &tail, head).await,
                 }
             }
         }
@@ -213,6 +218,10 @@ impl<'a, B: Book> Follower<'a, B> {
             }
         }
         let end = self.known_header(final_to, head).await?;
+        // What is called final now is never taken back: that is not for one endpoint to say.
+        if self.pool.endpoints().len() > 1 && !self.is_agreed((end.number, end.hash)).await? {
+            return Ok(Round::Done);
+        }
         self.book.finalize(&new_block(&end)).await?;
         self.backfill(wanted, first, (end.number, end.hash), cancel).await?;
         Ok(Round::Again)
@@ -248,7 +257,7 @@ impl<'a, B: Book> Follower<'a, B> {
     }
 
     /// The header of a block that is not above the head that was just shown, on the head's own chain.
-    async fn known_header(&self, number: u64, head: &Header) -> Result<Header, IngestError> {
+    pub(crate) async fn known_header(&self, number: u64, head: &Header) -> Result<Header, IngestError> {
         let header = self.rpc.header_on(number, (head.number, head.hash)).await?;
         header.ok_or_else(|| {
             self.inconsistent(format!(
@@ -280,17 +289,20 @@ impl<'a, B: Book> Follower<'a, B> {
             // Boxed: else the compiler cannot prove the caller's task to be `Send`.
             .boxed()
             .await?;
+        // A branch that has nothing of interest ends below the first block of interest, with its head.
         let first = headers.first().map(|header| (header.number, header.hash));
-        if self.takes_back(tail, ancestor) && !self.is_agreed(first, ancestor, head).await? {
+        let first = first.or(ancestor).unwrap_or((head.number, head.hash));
+        if self.takes_back(tail, ancestor) && !self.is_agreed(first).await? {
             return Ok(Round::Done);
         }
         self.sightings().reset();
         let (blocks, events) = (contents.len(), contents.iter().map(|c| c.events.len()).sum::<usize>());
         let last = headers.last().map_or(head.number, |h| h.number);
         let confirm = last.checked_sub(self.config.confirmations);
-        let finalize = last.checked_sub(self.config.finality_depth);
+        let finalize = self.final_with(tail, &headers);
         let started = Instant::now();
         let retracted = self.book.replace_above(ancestor, contents, confirm, finalize).await?;
+        self.forget_final();
         self.report(blocks, events, retracted, ancestor, started);
         Ok(if more { Round::Again } else { Round::Done })
     }
@@ -374,15 +386,8 @@ impl<'a, B: Book> Follower<'a, B> {
             && tail.tip().is_some_and(|(number, _)| head.number < number)
     }
 
-    /// Whether the endpoints agree that what is above the ancestor is to be taken back for a branch that begins with `first`.
-    async fn is_agreed(
-        &mut self,
-        first: Option<BlockId>,
-        ancestor: Option<BlockId>,
-        head: &Header,
-    ) -> Result<bool, IngestError> {
-        // A branch that has nothing of interest ends below the first block of interest, with its head.
-        let (number, hash) = first.or(ancestor).unwrap_or((head.number, head.hash));
+    /// Whether the endpoints agree that this block is of the chain, or one shows it for long enough while nobody contradicts.
+    async fn is_agreed(&mut self, (number, hash): BlockId) -> Result<bool, IngestError> {
         Ok(match self.judge(number, hash).await? {
             Verdict::Believed => true,
             Verdict::IfItStays => self.sightings().branch.sighted((number, hash)),

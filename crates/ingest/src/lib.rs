@@ -26,12 +26,13 @@ mod config;
 mod content;
 mod endpoints;
 mod error;
+mod finality;
 mod follow;
 mod metrics;
 pub mod plan;
 
 pub use book::Book;
-pub use config::IngestConfig;
+pub use config::{Finality, IngestConfig};
 pub use error::IngestError;
 pub use follow::Follower;
 
@@ -86,7 +87,7 @@ impl Ingest {
             genesis_hash,
             start_block: self.contracts.start_block(),
             confirmations: self.config.confirmations,
-            finality_depth: self.config.finality_depth,
+            finality: self.config.finality.to_string(),
         };
         let name = lease_name(self.config.chain_id);
         while !cancel.is_cancelled() {

@@ -79,7 +79,7 @@ pub(crate) fn ingest(chain: &Chain) -> IngestConfig {
         chain_id: chain.chain_id,
         name: chain.name.clone(),
         confirmations: chain.confirmations,
-        finality_depth: chain.finality_depth,
+        finality: chain.finality,
         poll_interval: chain.poll_interval,
         watched_senders: chain.watched_senders.clone(),
         ranges_in_flight: chain.backfill_in_flight,

@@ -50,7 +50,7 @@ impl Stage {
             genesis_hash: deployment.genesis_hash,
             start_block: deployment.start_block,
             confirmations: 2,
-            finality_depth: 1_000,
+            finality: "1000 blocks".into(),
         };
         let writer = Writer::open(&db, lease, Tail::default(), &identity).await.unwrap();
         let mut partitions = Partitions::default();

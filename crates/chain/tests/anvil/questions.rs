@@ -22,7 +22,11 @@ async fn a_header_is_the_same_by_number_by_hash_and_as_head() {
     assert_eq!(rpc.header_by_number(head.number).await.unwrap().as_ref(), Some(&head));
     assert_eq!(rpc.header_by_number(head.number + 1).await.unwrap(), None);
     assert_eq!(rpc.header_by_hash(B256::repeat_byte(1)).await.unwrap(), None);
-    let finalized = rpc.finalized_head().await.unwrap().expect("anvil calls the genesis final at least");
+    let finalized = rpc
+        .final_head(plimsoll_chain::FinalityTag::Finalized)
+        .await
+        .unwrap()
+        .expect("anvil calls the genesis final at least");
     assert!(finalized.number <= head.number);
 }
 

@@ -35,17 +35,17 @@ pub(crate) async fn open_chain(
     chain: &ChainIdentity,
 ) -> Result<ChainRow, sqlx::Error> {
     sqlx::query!(
-        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth)
+        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality)
          VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (chain_id) DO UPDATE SET name = EXCLUDED.name, confirmations = EXCLUDED.confirmations,
-             finality_depth = EXCLUDED.finality_depth, updated_at = now()
+             finality = EXCLUDED.finality, updated_at = now()
          WHERE chains.genesis_hash = EXCLUDED.genesis_hash",
         to_i64(chain.chain_id),
         chain.name,
         chain.genesis_hash.as_slice(),
         to_i64(chain.start_block),
         to_i64(chain.confirmations),
-        to_i64(chain.finality_depth)
+        chain.finality
     )
     .execute(&mut *conn)
     .await?;

@@ -19,8 +19,8 @@ pub struct ChainIdentity {
     pub start_block: u64,
     /// Blocks on top before a block is confirmed.
     pub confirmations: u64,
-    /// Blocks on top before a block is final.
-    pub finality_depth: u64,
+    /// When a block is final, for people.
+    pub finality: String,
 }
 
 /// A block to put on record.

@@ -8,8 +8,8 @@ use super::{migrated, scratch, started};
 
 async fn fill(db: &Db) {
     sqlx::query(
-        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth, next_seq, head_number)
-         VALUES (1, 'one', decode(repeat('00', 32), 'hex'), 0, 1, 2, 43, 9)",
+        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality, next_seq, head_number)
+         VALUES (1, 'one', decode(repeat('00', 32), 'hex'), 0, 1, '2 blocks', 43, 9)",
     )
     .execute(db.worker())
     .await

@@ -46,7 +46,7 @@ async fn retention_drops_what_is_old_and_done_with_and_nothing_else() {
     partitions.ensure(db.worker(), "journal", 1, 0, 350).await.unwrap();
     run(
         &urls.worker,
-        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth) VALUES (1, 'c', decode(repeat('00', 32), 'hex'), 0, 1, 2);
+        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality) VALUES (1, 'c', decode(repeat('00', 32), 'hex'), 0, 1, '2 blocks');
          INSERT INTO journal (chain_id, seq, block_number, ref, kind, recorded_at)
              SELECT 1, n, n, 0, 'append', now() - (400 - n) * interval '1 day' FROM generate_series(1, 350) n;
          INSERT INTO fold_cursors (fold, chain_id, seq) VALUES ('views', 1, 250);",
@@ -86,8 +86,8 @@ async fn a_clock_that_was_set_forward_drops_nothing_that_is_young_by_the_chains_
     // Our clock says that the oldest of it is 400 days old. By the chain, whose head is 350 days back, it is 50.
     run(
         &urls.worker,
-        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth, head_number, head_hash, final_number)
-             VALUES (1, 'c', decode(repeat('00', 32), 'hex'), 0, 1, 2, 350, sha256(int8send(350)), 340);
+        "INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality, head_number, head_hash, final_number)
+             VALUES (1, 'c', decode(repeat('00', 32), 'hex'), 0, 1, '2 blocks', 350, sha256(int8send(350)), 340);
          INSERT INTO chain_blocks (chain_id, number, hash, id, parent_hash, time, state)
              SELECT 1, n, sha256(int8send(n)), n, sha256(int8send(n - 1)), now() - (700 - n) * interval '1 day', 'final'
              FROM generate_series(300, 350) n;

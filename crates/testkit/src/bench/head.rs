@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use anyhow::{Context as _, Result};
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::{EndpointConfig, HeadHint, Rpc};
-use plimsoll_ingest::IngestConfig;
+use plimsoll_ingest::{Finality, IngestConfig};
 
 use super::pipeline::{Pipeline, Store};
 use crate::anvil::{Anvil, AnvilOptions, Mining};
@@ -37,7 +37,7 @@ pub(super) async fn measure(directory: &std::path::Path, blocks: usize) -> Resul
     let contracts: Contracts = load_contracts(load.address, load.block);
     let config = IngestConfig {
         confirmations: 4,
-        finality_depth: 16,
+        finality: Finality::Depth(16),
         ..crate::bench::ingest::config(anvil.chain_id().await?)
     };
     let pipeline =

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, Bloom, Bytes, keccak256};
 
+use crate::truth::TruthEvent;
+
 /// A log to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogDraft {
@@ -172,6 +174,22 @@ impl ModelBlock {
         let timestamp = GENESIS_TIME + number * BLOCK_SECONDS;
         Self { number, hash: keccak256(bytes), parent, timestamp, logs_bloom, txs }
     }
+
+    /// Its logs, as they are true.
+    fn events(&self) -> impl Iterator<Item = TruthEvent> {
+        self.txs.iter().zip(0..).flat_map(move |(tx, tx_index)| {
+            tx.logs().iter().enumerate().map(move |(i, log)| TruthEvent {
+                block_number: self.number,
+                log_index: u32::try_from(tx.first_log + i).expect("fewer logs than 2^32"),
+                block_hash: self.hash,
+                tx_hash: tx.hash,
+                tx_index,
+                address: log.address,
+                topics: log.topics.clone(),
+                data: log.data.clone(),
+            })
+        })
+    }
 }
 
 impl ModelChain {
@@ -253,6 +271,26 @@ impl ModelChain {
         state.canonical = path;
     }
 
+    /// Learns the other node's branch that ends with this block, and makes it the canonical one.
+    ///
+    /// # Panics
+    ///
+    /// When the block is unknown to the other node.
+    pub fn follow(&self, other: &Self, tip: B256) {
+        let mut missing = Vec::new();
+        {
+            let (state, theirs) = (self.state(), other.state());
+            let mut next = tip;
+            while !state.blocks.contains_key(&next) {
+                let block = theirs.blocks.get(&next).expect("a block of the other chain");
+                missing.push(Arc::clone(block));
+                next = block.parent;
+            }
+        }
+        self.state().blocks.extend(missing.into_iter().map(|block| (block.hash, block)));
+        self.switch_to(tip);
+    }
+
     /// The canonical chain's last block, however much of it the node admits to.
     #[must_use]
     pub fn tip(&self) -> B256 {
@@ -274,6 +312,11 @@ impl ModelChain {
     #[must_use]
     pub fn number(&self, of: B256) -> Option<u64> {
         self.state().blocks.get(&of).map(|block| block.number)
+    }
+
+    /// The node calls final what is so many blocks below its head.
+    pub fn set_finality_depth(&self, blocks: u64) {
+        self.state().finality_depth = blocks;
     }
 
     /// The node admits to the canonical chain less its last `blocks` blocks, as one that lags behind its peers.
@@ -332,26 +375,14 @@ impl ModelChain {
 
     /// The logs of the canonical chain, all of them, as the truth that a sync is compared with.
     #[must_use]
-    pub fn truth(&self) -> Vec<crate::truth::TruthEvent> {
+    pub fn truth(&self) -> Vec<TruthEvent> {
         let state = self.state();
-        let mut events = Vec::new();
-        for hash in &state.canonical {
-            let block = &state.blocks[hash];
-            for (tx_index, tx) in block.txs.iter().enumerate() {
-                for (i, log) in tx.logs().iter().enumerate() {
-                    events.push(crate::truth::TruthEvent {
-                        block_number: block.number,
-                        log_index: u32::try_from(tx.first_log + i).expect("fewer logs than 2^32"),
-                        block_hash: block.hash,
-                        tx_hash: tx.hash,
-                        tx_index: u32::try_from(tx_index).expect("fewer transactions than 2^32"),
-                        address: log.address,
-                        topics: log.topics.clone(),
-                        data: log.data.clone(),
-                    });
-                }
-            }
-        }
-        events
+        state.canonical.iter().flat_map(|hash| state.blocks[hash].events()).collect()
+    }
+
+    /// The logs of a block, on whatever branch it is; none if it is unknown.
+    #[must_use]
+    pub fn events_of(&self, block: B256) -> Vec<TruthEvent> {
+        self.state().blocks.get(&block).map_or_else(Vec::new, |block| block.events().collect())
     }
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod ending;
 mod endpoints;
+mod finality;
 mod foreign;
 mod lagging;
 mod reorgs;

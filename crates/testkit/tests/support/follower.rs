@@ -14,7 +14,7 @@ use alloy_transport::{BoxTransport, Transport};
 use futures::future::select_all;
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Pool, Rpc};
-use plimsoll_ingest::{Ingest, IngestConfig};
+use plimsoll_ingest::{Finality, Ingest, IngestConfig};
 use plimsoll_journal::{Fold, FoldError, FoldRunner, Record, StepOptions, Tail, Undone, step};
 use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_testkit::model::ModelChain;
@@ -133,6 +133,7 @@ pub struct Follower {
     pub chain_id: u64,
     pub settings: Settings,
     transports: Vec<BoxTransport>,
+    finality: Finality,
     leases: Leases,
     tail: Tail,
     committed: watch::Sender<()>,
@@ -155,6 +156,7 @@ impl Follower {
         Self {
             db: db.clone(),
             chain_id,
+            finality: Finality::Depth(settings.finality_depth),
             settings,
             transports: vec![chain.clone().boxed()],
             leases: leases.clone(),
@@ -176,6 +178,12 @@ impl Follower {
         self.transports = vec![Replaced::new(requests, first, then).boxed()];
     }
 
+    /// Its blocks are final by another measure than their depth.
+    pub fn with_finality(mut self, finality: Finality) -> Self {
+        self.finality = finality;
+        self
+    }
+
     /// It has these endpoints, named `model-0` and so on.
     pub fn with_endpoints(mut self, endpoints: Vec<BoxTransport>) -> Self {
         self.transports = endpoints;
@@ -192,13 +200,12 @@ impl Follower {
         };
         let pool =
             Pool::new(self.transports.iter().enumerate().map(rpc).collect()).expect("it has an endpoint");
-        let Settings { start_block, confirmations, finality_depth, ranges_in_flight, range_blocks, .. } =
-            self.settings;
+        let Settings { start_block, confirmations, ranges_in_flight, range_blocks, .. } = self.settings;
         let config = IngestConfig {
             chain_id: self.chain_id,
             name: "model".into(),
             confirmations,
-            finality_depth,
+            finality: self.finality,
             poll_interval: Duration::from_millis(1),
             watched_senders: self.settings.watched.clone(),
             ranges_in_flight,
@@ -312,6 +319,11 @@ impl Follower {
             .task
             .await
             .map_or_else(|error| if error.is_cancelled() { Ok(()) } else { Err(error.to_string()) }, Ok)
+    }
+
+    /// Where its journal stands.
+    pub async fn standing(&self) -> Standing {
+        journal(&self.db, self.chain_id).await
     }
 
     pub fn ingests(&self) -> bool {

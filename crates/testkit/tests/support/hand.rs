@@ -80,7 +80,7 @@ pub fn identity() -> ChainIdentity {
         genesis_hash: genesis().hash,
         start_block: 0,
         confirmations: 2,
-        finality_depth: 4,
+        finality: "4 blocks".into(),
     }
 }
 

@@ -164,7 +164,7 @@ impl Scene {
             genesis_hash: B256::ZERO,
             start_block: 0,
             confirmations: 2,
-            finality_depth: 1_000,
+            finality: "1000 blocks".into(),
         };
         let writer = Writer::open(&db, lease, Tail::default(), &identity).await.unwrap();
         let mut partitions = Partitions::default();

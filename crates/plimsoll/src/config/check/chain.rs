@@ -1,8 +1,11 @@
 //! Chains and their contracts: nodes, depths, addresses, tenants.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use alloy_primitives::Address;
+use plimsoll_chain::FinalityTag;
+use plimsoll_ingest::Finality;
 use plimsoll_types::parse_address;
 use uuid::Uuid;
 
@@ -21,8 +24,9 @@ impl Check<'_> {
 
     fn chain(&mut self, group: &Group, tenants: &[Tenant]) -> Option<Chain> {
         let endpoints = self.endpoints(group);
-        if let (Some(confirmations), Some(finality_depth)) =
-            (group.integer("confirmations"), group.integer("finality_depth"))
+        let finality = finality(group);
+        if let (Some(confirmations), Some(Finality::Depth(finality_depth))) =
+            (group.integer("confirmations"), finality)
             && confirmations > finality_depth
         {
             let key = if group.given("confirmations") { "confirmations" } else { "finality_depth" };
@@ -60,7 +64,7 @@ impl Check<'_> {
             name: group.text("name")?.to_owned(),
             endpoints: endpoints?,
             confirmations: group.integer("confirmations")?,
-            finality_depth: group.integer("finality_depth")?,
+            finality: finality?,
             poll_interval: duration(group, "poll_interval_ms")?,
             request_timeout: duration(group, "request_timeout_ms")?,
             max_concurrent_requests: narrow(group.integer("max_concurrent_requests"))?,
@@ -230,6 +234,21 @@ impl Check<'_> {
             remedy,
         );
         None
+    }
+}
+
+/// Chains whose nodes tell what is final, by chain id: Ethereum with its test networks, and Arbitrum One, Nova and Sepolia, where `finalized` is
+/// what a final block of Ethereum holds.
+const TELL_WHAT_IS_FINAL: &[u64] = &[1, 17_000, 560_048, 11_155_111, 42_161, 42_170, 421_614];
+
+/// When a block is final, as it is written or as the chain is known.
+fn finality(group: &Group) -> Option<Finality> {
+    let known = group.integer("chain_id").is_some_and(|id| TELL_WHAT_IS_FINAL.contains(&id));
+    match group.text("finality").unwrap_or(if known { "finalized" } else { "depth" }) {
+        "finalized" => Some(Finality::Tag(FinalityTag::Finalized)),
+        "safe" => Some(Finality::Tag(FinalityTag::Safe)),
+        "age" => Some(Finality::Age(Duration::from_secs(group.integer("finality_age_s")?))),
+        _ => Some(Finality::Depth(group.integer("finality_depth")?)),
     }
 }
 

@@ -87,12 +87,25 @@ pub(super) const CHAIN: Section = Section {
             12,
             "How many blocks deep a block counts as confirmed, in blocks.",
         ),
+        key(
+            "finality",
+            Kind::Choice(&["depth", "finalized", "safe", "age"]),
+            Absent::Optional,
+            "When a block is final, so that a reorganisation that takes it back stops the chain: `finality_depth` blocks deep, when the chain calls it `finalized` or `safe`, or when it has the `finality_age_s`. Without it as the chain is known: `finalized` on Ethereum and on Arbitrum One, Nova and Sepolia, `depth` elsewhere.",
+        ),
         integer(
             "finality_depth",
             1,
             MAX_BLOCKS,
             64,
-            "How many blocks deep a block is final where the node names no final block, in blocks. A reorganisation that reaches deeper stops the chain.",
+            "How many blocks deep a block is final, in blocks, where `finality` is `depth`.",
+        ),
+        integer(
+            "finality_age_s",
+            1,
+            31_536_000,
+            1_800,
+            "How much older than the head a block is final, in seconds by the chain's own clock, where `finality` is `age`.",
         ),
         integer(
             "poll_interval_ms",
