@@ -36,13 +36,16 @@
 //! - **Arbitrum** since Nitro: headers are London's, with `mixHash`, `extraData` and `nonce` in use; types 0x64 to 0x6a beside
 //!   Ethereum's; receipts have the same form, and the gas for the parent chain is not a part of them. What is from before Nitro
 //!   (type 0x78) has hashes and roots that were made otherwise: unproven.
-//! - **Anvil** is Ethereum at the fork that it runs. A transaction of an impersonated account has no signature: its sender is
-//!   unproven.
+//! - **Anvil** is Ethereum at the fork that it runs, but for three things, each of which is found and called unproven: a
+//!   transaction of an impersonated account has no signature and a hash of its own; blobs are put under the transactions' root; and
+//!   its genesis before Shanghai has Cancun's blob fields.
 //! - Chains that put something of their own into headers, receipts or types (the OP stack's deposits, Celo, Polygon's state
 //!   sync, zkSync) are unproven as far as it reaches.
 //!
 //! # Traps
 //!
+//! - A header's encoding does not name its fields, so one that may be left out before one that may not would let a node pass
+//!   one field off as the other, with the right hash. That is why the later fields must be a beginning of the forks' order.
 //! - The bloom is not in question here, but in [`bloom`]: read what it cannot show.
 //! - Before Byzantium a receipt has a state root and no status. It says nothing about success.
 //! - The header's `gasUsed` is not compared with the receipts': since EIP-7778 they need not agree.

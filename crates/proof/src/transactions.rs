@@ -66,7 +66,7 @@ pub enum TransactionsFault {
         computed: B256,
     },
     /// The transactions do not give the root.
-    #[error("the {transactions} transactions have root {found}, the header has {expected}")]
+    #[error("the {transactions} transactions have root {found}, the header has {expected}{}", with_blobs(*.blobs))]
     Root {
         /// The header's root.
         expected: B256,
@@ -74,7 +74,16 @@ pub enum TransactionsFault {
         found: B256,
         /// How many transactions there were.
         transactions: usize,
+        /// How many of them came with their blobs. A development node's root may cover these.
+        blobs: usize,
     },
+}
+
+fn with_blobs(transactions: usize) -> String {
+    match transactions {
+        0 => String::new(),
+        some => format!("; {some} came with their blobs, which the node may have put under the root"),
+    }
 }
 
 impl TransactionsFault {
@@ -83,6 +92,7 @@ impl TransactionsFault {
     pub fn finding(&self) -> Finding {
         match self {
             Self::Unencodable { .. } => Finding::Unproven,
+            Self::Root { blobs, .. } if *blobs > 0 => Finding::Unproven,
             _ => Finding::Contradiction,
         }
     }
@@ -114,18 +124,21 @@ impl ProvenHeader {
             {
                 return Err(TransactionsFault::Displaced { index, claimed });
             }
-            match transaction.encode() {
+            let unprovable = match transaction.encode() {
                 Ok(bytes) => {
                     let (claimed, computed) = (transaction.hash, keccak256(&bytes));
-                    if claimed != computed {
-                        return Err(TransactionsFault::Hash { index, claimed, computed });
-                    }
                     encoded.push(bytes);
+                    match claimed == computed {
+                        true => continue,
+                        false if transaction.has_empty_signature() => Unencodable::Unsigned,
+                        false => return Err(TransactionsFault::Hash { index, claimed, computed }),
+                    }
                 }
-                Err(source) => match &mut unencodable {
-                    Some((count, ..)) => *count += 1,
-                    None => unencodable = Some((1, index, source)),
-                },
+                Err(source) => source,
+            };
+            match &mut unencodable {
+                Some((count, ..)) => *count += 1,
+                None => unencodable = Some((1, index, unprovable)),
             }
         }
         if let Some((count, first, source)) = unencodable {
@@ -136,8 +149,9 @@ impl ProvenHeader {
         if found == self.transactions_root {
             Ok(ProvenTransactions { transactions })
         } else {
+            let blobs = transactions.iter().filter(|transaction| transaction.has_blobs).count();
             let (expected, transactions) = (self.transactions_root, transactions.len());
-            Err(TransactionsFault::Root { expected, found, transactions })
+            Err(TransactionsFault::Root { expected, found, transactions, blobs })
         }
     }
 

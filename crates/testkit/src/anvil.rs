@@ -64,6 +64,8 @@ pub struct AnvilOptions {
     pub states: Option<u32>,
     /// The node calls a block final two epochs below its head.
     pub slots_in_an_epoch: u64,
+    /// Ethereum's fork, as Anvil names it; none: the newest that it runs by default.
+    pub hardfork: Option<&'static str>,
 }
 
 impl Default for AnvilOptions {
@@ -79,6 +81,7 @@ impl Default for AnvilOptions {
             states: None,
             genesis_time: None,
             slots_in_an_epoch: 16,
+            hardfork: None,
         }
     }
 }
@@ -208,6 +211,9 @@ impl Anvil {
             Mining::Every(interval) => {
                 command.args(["--block-time", &interval.as_secs_f64().to_string()]);
             }
+        }
+        if let Some(hardfork) = options.hardfork {
+            command.args(["--hardfork", hardfork]);
         }
         if let Some(gas_limit) = options.gas_limit {
             command.args(["--gas-limit", &gas_limit.to_string()]);

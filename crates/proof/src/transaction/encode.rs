@@ -21,6 +21,10 @@ pub enum Unencodable {
         /// The type.
         u8,
     ),
+    /// A transaction without a signature, such as Anvil makes for an impersonated account: its hash is that of something else, and
+    /// how it came about is the node's affair.
+    #[error("the transaction has no signature, and its hash is not that of its fields")]
+    Unsigned,
     /// A field that the type has is not there.
     #[error("{} have `{field}`, and this one does not", tx_type::name(*.tx_type))]
     Missing {
@@ -74,6 +78,11 @@ impl Transaction {
     /// Whether transactions of the type carry a signature. Arbitrum's own come from the parent chain, or from within.
     pub(super) fn is_signed(&self) -> bool {
         self.tx_type <= 4
+    }
+
+    /// Whether the signature is of zeros, which no key makes.
+    pub(crate) fn has_empty_signature(&self) -> bool {
+        self.is_signed() && self.r == Some(U256::ZERO) && self.s == Some(U256::ZERO)
     }
 
     /// The signature's first part.

@@ -4,7 +4,7 @@ mod encode;
 mod sender;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::hex;
 
@@ -64,6 +64,9 @@ pub struct Transaction {
     /// Blobs (EIP-4844).
     #[serde(default, deserialize_with = "hex::list")]
     pub blob_versioned_hashes: Vec<B256>,
+    /// Whether the answer has the blobs themselves, which consensus does not keep with the transaction.
+    #[serde(rename = "blobs", default, deserialize_with = "is_there")]
+    pub has_blobs: bool,
     /// Addresses and slots announced beforehand (EIP-2930).
     #[serde(default, deserialize_with = "or_empty")]
     pub access_list: Vec<AccessListItem>,
@@ -154,6 +157,10 @@ pub struct Authorization {
     /// Signature.
     #[serde(deserialize_with = "hex::required")]
     pub s: U256,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Option::<IgnoredAny>::deserialize(deserializer).map(|value| value.is_some())
 }
 
 fn or_empty<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {

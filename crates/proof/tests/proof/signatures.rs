@@ -195,6 +195,28 @@ fn a_type_that_nobody_knows_or_a_field_that_is_not_there_is_unproven_by_name() {
 }
 
 #[test]
+fn what_only_a_development_node_makes_is_unproven() {
+    let known = signed(2, 1, false);
+    let header = made::block_of_transactions(std::slice::from_ref(&known));
+    let mut impersonated = known.clone();
+    (impersonated.r, impersonated.s) = (Some(U256::ZERO), Some(U256::ZERO));
+    let fault = header.prove_transactions(vec![impersonated.clone()]).unwrap_err();
+    let unsigned = Unencodable::Unsigned;
+    assert_eq!(
+        fault,
+        TransactionsFault::Unencodable { transactions: 1, count: 1, first: 0, source: unsigned }
+    );
+    impersonated.hash = impersonated.compute_hash().unwrap();
+    let fault = header.prove_transactions(vec![impersonated]).unwrap_err();
+    assert!(matches!(fault, TransactionsFault::Root { .. }), "its hash is right: {fault}");
+
+    let mut with_blobs = signed(3, 1, false);
+    with_blobs.has_blobs = true;
+    let fault = header.prove_transactions(vec![with_blobs]).unwrap_err();
+    assert_eq!(fault.finding(), Finding::Unproven, "{fault}");
+}
+
+#[test]
 fn a_signature_of_nobody_leaves_the_sender_open() {
     for (r, s) in [(U256::ZERO, U256::ZERO), (U256::MAX, U256::ONE)] {
         let nobody = Transaction { r: Some(r), s: Some(s), ..signed(2, 1, false) };
