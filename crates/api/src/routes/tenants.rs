@@ -100,6 +100,7 @@ fn limits(options: &ApiOptions) -> api::TenantLimits {
         body_bytes: many(BODY_MAX_BYTES),
         body_timeout_ms: options.body_timeout_ms,
         request_timeout_ms: options.request_timeout_ms,
+        write_timeout_ms: options.write_timeout_ms,
         page_rows: IDENTITY_PAGE_MAX,
         concurrent_requests: many(options.max_concurrent_requests),
         concurrent_costly_requests: many(options.max_costly_requests),

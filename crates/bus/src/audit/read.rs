@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::event::to_micros;
-use crate::repo::audit as repo;
+use crate::repo::audit::{self as repo, Order};
 
 /// The most entries that a page holds.
 pub const PAGE_MAX_ROWS: i64 = 1_000;
@@ -125,12 +125,10 @@ pub async fn page(
     }
     let scanned_to = last.min(first.saturating_add(SCAN_ROWS - 1));
     let limit = limit.clamp(1, PAGE_MAX_ROWS);
-    let entries = repo::ascending(conn, &filter.to_the_microsecond(), first, scanned_to, limit).await?;
-    let next = match entries.last().and_then(|entry| entry.sequence).filter(|_| is_full(&entries, limit)) {
-        Some(sequence) => Some(sequence),
-        None => Some(scanned_to),
-    };
-    Ok(Page { entries, next: next.filter(|next| *next < last) })
+    let filter = &filter.to_the_microsecond();
+    let entries = repo::in_order(conn, filter, (first, scanned_to), Order::Oldest, limit).await?;
+    let next = last_looked_at(&entries, limit, scanned_to);
+    Ok(Page { entries, next: (next < last).then_some(next) })
 }
 
 /// Up to `limit` entries with numbers below `before` (`None`: the newest), newest first; [`PAGE_MAX_ROWS`] at most.
@@ -152,12 +150,10 @@ pub async fn page_back(
     }
     let scanned_to = first.max(last.saturating_sub(SCAN_ROWS - 1));
     let limit = limit.clamp(1, PAGE_MAX_ROWS);
-    let entries = repo::descending(conn, &filter.to_the_microsecond(), scanned_to, last, limit).await?;
-    let next = match entries.last().and_then(|entry| entry.sequence).filter(|_| is_full(&entries, limit)) {
-        Some(sequence) => Some(sequence),
-        None => Some(scanned_to),
-    };
-    Ok(Page { entries, next: next.filter(|next| *next > first) })
+    let filter = &filter.to_the_microsecond();
+    let entries = repo::in_order(conn, filter, (scanned_to, last), Order::Newest, limit).await?;
+    let next = last_looked_at(&entries, limit, scanned_to);
+    Ok(Page { entries, next: (next > first).then_some(next) })
 }
 
 /// How many entries wait for their numbers: they are on record, and in no page yet.
@@ -168,8 +164,10 @@ pub async fn waiting(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     repo::waiting(conn).await
 }
 
-fn is_full(entries: &[Recorded], limit: i64) -> bool {
-    i64::try_from(entries.len()).is_ok_and(|count| count == limit)
+/// The last entry of a full page; of any other, how far was looked.
+fn last_looked_at(entries: &[Recorded], limit: i64, scanned_to: i64) -> i64 {
+    let is_full = i64::try_from(entries.len()).is_ok_and(|count| count == limit);
+    entries.last().filter(|_| is_full).and_then(|entry| entry.sequence).unwrap_or(scanned_to)
 }
 
 impl Page {

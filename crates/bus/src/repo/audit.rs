@@ -216,78 +216,56 @@ pub(crate) async fn last_number(
     .await
 }
 
-/// Entries that pass the filter, numbered `from` to `to`, oldest first.
-pub(crate) async fn ascending(
-    conn: &mut PgConnection,
-    filter: &Filter,
-    from: i64,
-    to: i64,
-    limit: i64,
-) -> Result<Vec<Recorded>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        RecordedRow,
-        r#"SELECT sequence AS "sequence?", recorded_at, tenant_id, request_id, user_id, actor, action, target_type, target_id, before::text,
-                  after::text, tx_id, reason, correlation_id, encode(digest, 'hex') AS "digest!", encode(prev_hash, 'hex') AS prev_hash,
-                  encode(hash, 'hex') AS hash
-           FROM audit_log
-           WHERE sequence >= $1 AND sequence <= $2
-             AND ($3::uuid IS NULL OR tenant_id = $3) AND ($4::uuid IS NULL OR user_id = $4) AND ($5::text IS NULL OR actor = $5)
-             AND ($6::text IS NULL OR action = $6 OR (right($6, 1) = '.' AND starts_with(action, $6)))
-             AND ($7::text IS NULL OR target_type = $7) AND ($8::text IS NULL OR target_id = $8)
-             AND ($9::timestamptz IS NULL OR recorded_at >= $9) AND ($10::timestamptz IS NULL OR recorded_at < $10)
-           ORDER BY sequence LIMIT $11"#,
-        from,
-        to,
-        filter.tenant_id,
-        filter.user_id,
-        filter.actor,
-        filter.action,
-        filter.target_type,
-        filter.target_id,
-        filter.since,
-        filter.until,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    recorded(rows)
+/// Which entries come first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    Oldest,
+    Newest,
 }
 
-/// The same, newest first.
-pub(crate) async fn descending(
+/// Entries that pass the filter, numbered `from` to `to`. The order is part of the statement, so that either is read off the index.
+pub(crate) async fn in_order(
     conn: &mut PgConnection,
     filter: &Filter,
-    from: i64,
-    to: i64,
+    (from, to): (i64, i64),
+    order: Order,
     limit: i64,
 ) -> Result<Vec<Recorded>, sqlx::Error> {
-    let rows = sqlx::query_as!(
-        RecordedRow,
-        r#"SELECT sequence AS "sequence?", recorded_at, tenant_id, request_id, user_id, actor, action, target_type, target_id, before::text,
-                  after::text, tx_id, reason, correlation_id, encode(digest, 'hex') AS "digest!", encode(prev_hash, 'hex') AS prev_hash,
-                  encode(hash, 'hex') AS hash
-           FROM audit_log
-           WHERE sequence >= $1 AND sequence <= $2
-             AND ($3::uuid IS NULL OR tenant_id = $3) AND ($4::uuid IS NULL OR user_id = $4) AND ($5::text IS NULL OR actor = $5)
-             AND ($6::text IS NULL OR action = $6 OR (right($6, 1) = '.' AND starts_with(action, $6)))
-             AND ($7::text IS NULL OR target_type = $7) AND ($8::text IS NULL OR target_id = $8)
-             AND ($9::timestamptz IS NULL OR recorded_at >= $9) AND ($10::timestamptz IS NULL OR recorded_at < $10)
-           ORDER BY sequence DESC LIMIT $11"#,
-        from,
-        to,
-        filter.tenant_id,
-        filter.user_id,
-        filter.actor,
-        filter.action,
-        filter.target_type,
-        filter.target_id,
-        filter.since,
-        filter.until,
-        limit,
-    )
-    .fetch_all(conn)
-    .await?;
-    recorded(rows)
+    macro_rules! rows {
+        ($order:literal) => {
+            sqlx::query_as!(
+                RecordedRow,
+                r#"SELECT sequence AS "sequence?", recorded_at, tenant_id, request_id, user_id, actor, action, target_type, target_id,
+                          before::text, after::text, tx_id, reason, correlation_id, encode(digest, 'hex') AS "digest!",
+                          encode(prev_hash, 'hex') AS prev_hash, encode(hash, 'hex') AS hash
+                   FROM audit_log
+                   WHERE sequence >= $1 AND sequence <= $2
+                     AND ($3::uuid IS NULL OR tenant_id = $3) AND ($4::uuid IS NULL OR user_id = $4) AND ($5::text IS NULL OR actor = $5)
+                     AND ($6::text IS NULL OR action = $6 OR (right($6, 1) = '.' AND starts_with(action, $6)))
+                     AND ($7::text IS NULL OR target_type = $7) AND ($8::text IS NULL OR target_id = $8)
+                     AND ($9::timestamptz IS NULL OR recorded_at >= $9) AND ($10::timestamptz IS NULL OR recorded_at < $10) "#
+                    + $order
+                    + " LIMIT $11",
+                from,
+                to,
+                filter.tenant_id,
+                filter.user_id,
+                filter.actor,
+                filter.action,
+                filter.target_type,
+                filter.target_id,
+                filter.since,
+                filter.until,
+                limit,
+            )
+            .fetch_all(conn)
+            .await
+        };
+    }
+    recorded(match order {
+        Order::Oldest => rows!("ORDER BY sequence"),
+        Order::Newest => rows!("ORDER BY sequence DESC"),
+    }?)
 }
 
 /// How many entries are in the queue.

@@ -17,6 +17,7 @@
 
 mod data;
 mod json;
+mod judge;
 mod key;
 
 use std::time::Duration;
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use self::data::{AuthenticatorData, ClientData, attested_data};
+use self::data::attested_data;
 pub use self::json::{Assertion, Registration};
 pub(crate) use self::key::{Algorithm, PublicKey};
 use crate::principal::{Credential, Principal, text_enum};
@@ -216,7 +217,7 @@ pub async fn finish_registration(
     let expected =
         repo::take_challenge(conn, principal.tenant_id, session(principal)?, Ceremony::Registration).await?;
     let attested = attested_data(&registration.response.attestation_object.0);
-    let new = match judge_registration(party, expected, registration, attested.as_deref()) {
+    let new = match judge::registration(party, expected, registration, attested.as_deref()) {
         Ok(new) => new,
         Err(refusal) => return Ok(Verdict::Refused(refusal)),
     };
@@ -270,7 +271,7 @@ pub async fn finish_assertion(
             Refusal::NoChallenge
         }));
     };
-    let sign_count = match judge_assertion(party, expected, principal, assertion, &credential.key) {
+    let sign_count = match judge::assertion(party, expected, principal, assertion, &credential.key) {
         Ok(sign_count) => sign_count,
         Err(refusal) => return Ok(Verdict::Refused(refusal)),
     };
@@ -285,81 +286,6 @@ pub async fn finish_assertion(
     }
     repo::note_use(conn, tenant_id, id, sign_count).await?;
     Ok(Verdict::Accepted)
-}
-
-struct NewCredential<'a> {
-    credential_id: &'a [u8],
-    key: PublicKey,
-    sign_count: u32,
-}
-
-fn judge_registration<'a>(
-    party: &RelyingParty,
-    expected: Option<[u8; 32]>,
-    registration: &Registration,
-    attested: Option<&'a [u8]>,
-) -> Result<NewCredential<'a>, Refusal> {
-    judge_client(party, expected, Ceremony::Registration, &registration.response.client_data_json.0)?;
-    let data = judge_authenticator(party, attested.ok_or(Refusal::Malformed)?)?;
-    let new = data.attested.ok_or(Refusal::Malformed)?;
-    if new.credential_id != registration.raw_id.0 {
-        return Err(Refusal::Malformed);
-    }
-    let key = new.key.ok_or(Refusal::Algorithm)?;
-    Ok(NewCredential { credential_id: new.credential_id, key, sign_count: data.sign_count })
-}
-
-/// The counter, if all is as it must be.
-fn judge_assertion(
-    party: &RelyingParty,
-    expected: Option<[u8; 32]>,
-    principal: &Principal,
-    assertion: &Assertion,
-    key: &PublicKey,
-) -> Result<u32, Refusal> {
-    let response = &assertion.response;
-    judge_client(party, expected, Ceremony::Assertion, &response.client_data_json.0)?;
-    if response.user_handle.as_ref().is_some_and(|handle| handle.0 != principal.user_id.as_bytes()) {
-        return Err(Refusal::UnknownCredential);
-    }
-    let data = judge_authenticator(party, &response.authenticator_data.0)?;
-    let signed = [&response.authenticator_data.0[..], &secret::sha256(&response.client_data_json.0)].concat();
-    if !key.verify(&signed, &response.signature.0) {
-        return Err(Refusal::BadSignature);
-    }
-    Ok(data.sign_count)
-}
-
-fn judge_client(
-    party: &RelyingParty,
-    expected: Option<[u8; 32]>,
-    ceremony: Ceremony,
-    client_data: &[u8],
-) -> Result<(), Refusal> {
-    let expected = expected.ok_or(Refusal::NoChallenge)?;
-    let client: ClientData = serde_json::from_slice(client_data).map_err(|_| Refusal::Malformed)?;
-    let answered = URL_SAFE_NO_PAD.decode(&client.challenge).map_err(|_| Refusal::Malformed)?;
-    if client.kind != ceremony.client_type() || !secret::equal(&secret::sha256(&answered), &expected) {
-        return Err(Refusal::OtherChallenge);
-    }
-    if client.cross_origin || !party.origins.contains(&client.origin) {
-        return Err(Refusal::OtherOrigin);
-    }
-    Ok(())
-}
-
-fn judge_authenticator<'a>(party: &RelyingParty, bytes: &'a [u8]) -> Result<AuthenticatorData<'a>, Refusal> {
-    let data = AuthenticatorData::parse(bytes).ok_or(Refusal::Malformed)?;
-    if data.rp_id_hash != secret::sha256(party.id.as_bytes()) {
-        return Err(Refusal::OtherDomain);
-    }
-    if !data.is_user_present {
-        return Err(Refusal::NotPresent);
-    }
-    if party.user_verification == UserVerification::Required && !data.is_user_verified {
-        return Err(Refusal::NotVerified);
-    }
-    Ok(data)
 }
 
 /// The user's keys, as the options of both ceremonies name them.

@@ -174,6 +174,9 @@ pub struct TenantLimits {
     /// The longest that a request may take, in milliseconds.
     #[cfg_attr(feature = "openapi", schema(example = 15_000))]
     pub request_timeout_ms: u64,
+    /// The longest that a client may take nothing of what it is sent, in milliseconds.
+    #[cfg_attr(feature = "openapi", schema(example = 30_000))]
+    pub write_timeout_ms: u64,
     /// The most rows on a page of a list.
     #[cfg_attr(feature = "openapi", schema(example = 200))]
     pub page_rows: u32,

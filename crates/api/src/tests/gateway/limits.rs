@@ -124,6 +124,7 @@ async fn the_tenants_configuration_tells_the_limits_that_are_kept() {
     let options = ApiOptions {
         request_timeout_ms: 7_000,
         body_timeout_ms: 3_000,
+        write_timeout_ms: 20_000,
         max_concurrent_requests: 11,
         max_costly_requests: 5,
         streams: StreamOptions { max: 3, max_per_tenant: 9, ..StreamOptions::default() },
@@ -143,7 +144,7 @@ async fn the_tenants_configuration_tells_the_limits_that_are_kept() {
     assert_eq!(
         limits,
         json!({
-            "head_bytes": 32_768, "body_bytes": 65_536, "body_timeout_ms": 3_000, "request_timeout_ms": 7_000,
+            "head_bytes": 32_768, "body_bytes": 65_536, "body_timeout_ms": 3_000, "request_timeout_ms": 7_000, "write_timeout_ms": 20_000,
             "page_rows": 200, "concurrent_requests": 11, "concurrent_costly_requests": 5, "concurrent_streams": 3,
             "rates": {
                 "address": null,
