@@ -12,9 +12,8 @@ use super::{
     reading::{Probe, ProbeError, Question, Reading},
 };
 use crate::{
-    Pool,
+    Header, Pool,
     error::{CallError, ErrorClass, RpcError},
-    wire::Header,
 };
 
 /// Chunks in flight at once.

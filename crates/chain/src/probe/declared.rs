@@ -1,5 +1,7 @@
 //! A probe as it is written down, in a configuration or on a command line, and what is wrong with it.
 
+mod text;
+
 use alloy_dyn_abi::{DynSolType, DynSolValue, JsonAbiExt, Specifier};
 use alloy_json_abi::{Function, Param, StateMutability};
 use alloy_primitives::Address;
@@ -30,7 +32,7 @@ pub enum DeclaredProbe {
     },
     /// An integer that a contract's function returns.
     Call {
-        /// The contract.
+        /// The contract: its address, or the name of one that is followed.
         contract: String,
         /// The function.
         function: DeclaredFunction,
@@ -54,8 +56,8 @@ pub enum DeclaredProbe {
                  is followed, or an item of a JSON ABI"
 )]
 pub enum DeclaredFunction {
-    /// `name(types)`, which returns a `uint256`; `name(types)(types returned)`; Solidity's `function … returns (…)`; or, without
-    /// parentheses, a name in the ABI of a contract that is followed.
+    /// `name(types)(types returned)`; Solidity's `function … returns (…)`; either without what is returned, which is then what the ABI of a
+    /// contract that is followed says, else a `uint256`; or, without parentheses, a name in such an ABI.
     Text(String),
     /// An item of a JSON ABI.
     Item(Box<Function>),
@@ -145,7 +147,7 @@ impl DeclaredProbe {
             Self::Native { account } => Ok(Probe::native(address(account)?)),
             Self::Erc20 { token, holder } => Ok(Probe::erc20(address(token)?, address(holder)?)),
             Self::Call { contract, function, arguments, output, direct } => {
-                let contract = address(contract)?;
+                let contract = self::contract(contract, contracts)?;
                 let function = function.find(contract, contracts)?;
                 if function.may_change_state && !direct {
                     return Err(InvalidProbe::NotView { function: function.abi.signature() });
@@ -174,13 +176,24 @@ impl From<Function> for Found {
 
 impl DeclaredFunction {
     fn find(&self, contract: Address, contracts: &Contracts) -> Result<Found, InvalidProbe> {
-        match self {
-            Self::Item(abi) => Ok(Found::from(Function::clone(abi))),
-            Self::Text(text) if text.contains('(') => {
-                Ok(Found { abi: signature(text)?, may_change_state: false })
+        let text = match self {
+            Self::Item(abi) => return Ok(Found::from(Function::clone(abi))),
+            Self::Text(name) if !name.contains('(') => {
+                return named(name, contract, contracts).map(Found::from);
             }
-            Self::Text(name) => named(name, contract, contracts).map(Found::from),
+            Self::Text(text) => text,
+        };
+        let mut abi = signature(text)?;
+        if abi.outputs.is_empty() {
+            let known = contracts.get(&contract);
+            let same =
+                known.and_then(|known| known.abi.functions().find(|own| own.selector() == abi.selector()));
+            if let Some(same) = same {
+                return Ok(Found::from(same.clone()));
+            }
+            abi.outputs = vec![Param::parse(DEFAULT_OUTPUT).expect("a type of Solidity's")];
         }
+        Ok(Found { abi, may_change_state: false })
     }
 }
 
@@ -220,15 +233,11 @@ fn signature(text: &str) -> Result<Function, InvalidProbe> {
     let (head, rest) = text.split_at(inputs_end + 1);
     let solidity =
         if rest.trim_start().starts_with('(') { format!("{head} returns {rest}") } else { text.to_owned() };
-    let mut function = Function::parse(&solidity).map_err(|error| invalid(error.to_string()))?;
-    if function.outputs.is_empty() {
-        function.outputs = vec![Param::parse(DEFAULT_OUTPUT).expect("a type of Solidity's")];
-    }
-    Ok(function)
+    Function::parse(&solidity).map_err(|error| invalid(error.to_string()))
 }
 
 /// Where the first parenthesis is closed.
-pub(super) fn closing(text: &str) -> Option<usize> {
+fn closing(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     text.char_indices().find_map(|(at, c)| {
         match c {
@@ -238,6 +247,22 @@ pub(super) fn closing(text: &str) -> Option<usize> {
         }
         (depth == 0).then_some(at)
     })
+}
+
+/// A contract by its address, or by the name that it is followed under.
+fn contract(text: &str, contracts: &Contracts) -> Result<Address, InvalidProbe> {
+    if text.starts_with("0x") {
+        return address(text);
+    }
+    let invalid = |reason: &str| InvalidProbe::Address { given: text.to_owned(), reason: reason.to_owned() };
+    let mut named = contracts.iter().filter(|contract| &*contract.name == text);
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only.address),
+        (None, _) => {
+            Err(invalid("no contract of that name is followed; give `0x` and 40 hexadecimal digits"))
+        }
+        (Some(_), Some(_)) => Err(invalid("several contracts of that name are followed")),
+    }
 }
 
 /// An address in lower or upper case, or with its EIP-55 checksum: a mistyped one would have a balance, too.

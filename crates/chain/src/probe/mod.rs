@@ -42,7 +42,7 @@ pub use self::{
     multicall::MULTICALL3,
     reading::{Probe, ProbeError, Reading},
 };
-use crate::{Pool, error::RpcError, metrics, wire::Header};
+use crate::{Header, Pool, error::RpcError, metrics};
 
 /// Chains whose contracts see the block numbers of the chain below: Arbitrum One, Arbitrum Nova, Arbitrum Sepolia.
 const WITH_NUMBERS_OF_ANOTHER: [u64; 3] = [42_161, 42_170, 421_614];

@@ -5,7 +5,7 @@ use alloy_dyn_abi::{DynSolType, DynSolValue};
 use alloy_primitives::{Address, B256, Bytes, U256, address};
 
 use super::reading::Question;
-use crate::wire::Header;
+use crate::Header;
 
 /// Where Multicall3 is, on every chain that has it from its authors.
 pub const MULTICALL3: Address = address!("cA11bde05977b3631167028862bE2a173976CA11");
@@ -156,19 +156,15 @@ mod tests {
     use super::*;
 
     fn header(number: u64) -> Header {
-        Header {
-            number,
-            hash: B256::repeat_byte(1),
-            parent_hash: B256::repeat_byte(2),
-            timestamp: 1_700_000_000,
-            logs_bloom: Bloom::ZERO,
-            receipts_root: B256::ZERO,
-            transactions_root: B256::ZERO,
-            state_root: B256::ZERO,
-            gas_used: 0,
-            gas_limit: 0,
-            base_fee_per_gas: None,
-        }
+        let json = format!(
+            r#"{{"number":"{number:#x}","hash":"{}","parentHash":"{}","timestamp":"0x6553f100","logsBloom":"{3}","receiptsRoot":"{2}",
+            "transactionsRoot":"{2}","stateRoot":"{2}","gasUsed":"0x0","gasLimit":"0x0"}}"#,
+            B256::repeat_byte(1),
+            B256::repeat_byte(2),
+            B256::ZERO,
+            Bloom::ZERO,
+        );
+        serde_json::from_str(&json).unwrap()
     }
 
     /// An answer of Multicall3 with these results.

@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn words(words: &[U256]) -> Vec<u8> {
-        words.iter().flat_map(|word| word.to_be_bytes::<32>()).collect()
+        words.iter().flat_map(U256::to_be_bytes::<32>).collect()
     }
 
     fn unsigned(value: u64) -> Result<Reading, ProbeError> {

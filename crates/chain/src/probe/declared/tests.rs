@@ -45,7 +45,7 @@ fn wrong(declared: &DeclaredProbe) -> String {
 }
 
 fn calldata(signature: &str, words: &[U256]) -> Bytes {
-    let words = words.iter().flat_map(|word| word.to_be_bytes::<32>());
+    let words = words.iter().flat_map(U256::to_be_bytes::<32>);
     keccak256(signature)[..4].iter().copied().chain(words).collect()
 }
 
@@ -92,6 +92,13 @@ fn a_function_is_declared_in_short_in_solidity_s_words_by_name_or_as_an_abi_item
             "(uint256,int128,bool)",
             1,
         ),
+        // What a followed contract's ABI says of it need not be said again.
+        (
+            call("position(address)", &[HOLDER], Some("debt")),
+            asks("position(address)", &[holder]),
+            "(uint256,int128,bool)",
+            0,
+        ),
         (item, asks("of(address)", &[holder]), "(int256)", 0),
     ] {
         let view = view(&declared);
@@ -128,6 +135,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
         (call("position", &[HOLDER], Some("healthy")), &["`bool healthy` is no integer"]),
         (call("position", &[HOLDER], Some("3")), &["there is no value `3`"]),
         (call("accrue", &[], None), &["accrue() may change state", "`direct`"]),
+        (call("accrue()", &[], None), &["accrue() may change state", "`direct`"]),
         (DeclaredProbe::Native { account: "0x12".into() }, &["`0x12` is not an address"]),
     ] {
         let error = wrong(&declared);
@@ -135,14 +143,18 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
             assert!(error.contains(part), "`{part}` is not in: {error}");
         }
     }
-    let elsewhere = DeclaredProbe::Call {
-        contract: HOLDER.to_owned(),
-        function: DeclaredFunction::Text("supply".to_owned()),
-        arguments: Vec::new(),
-        output: None,
-        direct: false,
-    };
-    assert!(wrong(&elsewhere).contains("its ABI is not configured"), "{}", wrong(&elsewhere));
+    for (contract, part) in
+        [(HOLDER, "its ABI is not configured"), ("Pond", "no contract of that name is followed")]
+    {
+        let elsewhere = DeclaredProbe::parse_call(&format!("{contract}:of({HOLDER})")).unwrap();
+        assert!(wrong(&elsewhere).contains(part), "{}", wrong(&elsewhere));
+    }
+}
+
+#[test]
+fn a_contract_that_is_followed_may_be_named() {
+    let declared = DeclaredProbe::parse_call(&format!("Pool:position({HOLDER}).debt")).unwrap();
+    assert_eq!(view(&declared), view(&call("position", &[HOLDER], Some("debt"))));
 }
 
 #[test]
