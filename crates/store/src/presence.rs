@@ -7,7 +7,7 @@
 //!
 //! # Why it holds
 //! An advisory lock of a session ends with the session, and not before unless it is given back, which nobody does here. The server ends the session of
-//! a client that is dead: at once where it waits for the client, within [`CLIENT_CHECK_MS`] where it works or waits for a lock, and by the
+//! a client that is dead: at once where it waits for the client, within a second (`client_connection_check_interval`) where it works or waits for a lock, and by the
 //! connection's keepalives where the machine is gone. The number is random, and drawn anew with each [`crate::Db`]: nobody inherits it.
 //!
 //! # What it does not say
