@@ -142,7 +142,9 @@ impl Addresses {
         let api = &config.api;
         let tls = |files: &Option<TlsFiles>| {
             let read = files.clone().map(Tls::load).transpose();
-            read.map_err(|error| Failure::usage(chain_of(&error)).at(loaded, &api.tls_origin))
+            read.map_err(|error| {
+                Failure::usage(chain_of(&error)).at(loaded, &loaded.origin_of(error.setting()))
+            })
         };
         let internal = match &api.internal {
             None => None,

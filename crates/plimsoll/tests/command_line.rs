@@ -3,6 +3,7 @@
 mod common;
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use common::{CHAIN_ID, Place, configuration, node_of_chain};
 
@@ -92,6 +93,36 @@ fn a_bad_configuration_ends_a_check_with_1_and_everything_else_with_2_and_touche
         place.run(command).fails(2, &["plimsoll.toml:2:12"]);
     }
     assert!(!place.path("plimsoll-data").exists());
+}
+
+#[test]
+fn a_check_reads_the_files_that_only_the_api_reads_and_says_all_that_is_wrong_with_them() {
+    let place = Place::new();
+    let chain = "[[chain]]\nchain_id = 1\nname = \"one\"\nrpc = \"http://127.0.0.1:1\"\n";
+    let lines = "[api]\ntls_cert_file = \"cert.pem\"\ntls_key_file = \"key.pem\"\n\n[identity]\nkeys_dir = \"keys\"\npassword_file = \"operators\"\n";
+    place.write("plimsoll.toml", &format!("{lines}\n{chain}"));
+    place.write("cert.pem", "none");
+    place.write("key.pem", "none");
+    place.write("operators", "ada:secret\n");
+    let alone = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(place.path("operators"), alone).unwrap();
+    std::fs::create_dir(place.path("keys")).unwrap();
+    place.run(&["config", "check"]).fails(
+        1,
+        &[
+            "3 problems",
+            "plimsoll.toml:2:17: ./cert.pem has no certificate in it",
+            "plimsoll.toml:6:12: `identity.keys_dir`: the key file",
+            "signing.pem",
+            "plimsoll.toml:7:17: `identity.password_file`: line 1 of the password file is not",
+            "remedy: write a line for each operator, `login:tenant:user:$argon2id$…`",
+        ],
+    );
+    // What does without them does not ask.
+    assert_eq!(place.run(&["config", "show"]).code, 0);
+    place.write("plimsoll.toml", &format!("[identity]\nkeys_dir = \"not there yet\"\n\n{chain}"));
+    assert_eq!(place.run(&["config", "check"]).code, 0);
+    assert!(!place.path("not there yet").exists(), "a check makes nothing");
 }
 
 #[test]

@@ -95,6 +95,18 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The setting whose file is to be looked at.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Unreadable { setting, .. } | Self::Unusable { setting, .. } => setting,
+            Self::Pair { .. } => "api.tls_cert_file",
+            Self::Authorities { .. } => "api.client_ca_file",
+        }
+    }
+}
+
 /// Certificates in use. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {

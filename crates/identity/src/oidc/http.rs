@@ -55,6 +55,12 @@ pub(super) fn safe_url(text: &str) -> Option<Url> {
         .then_some(url)
 }
 
+/// Whether a provider can be at this issuer: https, or http on this machine, and neither user nor query nor fragment.
+#[must_use]
+pub fn is_issuer(text: &str) -> bool {
+    safe_url(text).is_some_and(|url| url.query().is_none())
+}
+
 fn is_local(url: &Url) -> bool {
     matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
@@ -103,6 +109,9 @@ mod tests {
             "",
         ] {
             assert!(safe_url(url).is_none(), "{url}");
+            assert!(!is_issuer(url), "{url}");
         }
+        assert!(is_issuer("https://login.example.com/realms/acme"));
+        assert!(!is_issuer("https://login.example.com/?tenant=acme"));
     }
 }

@@ -41,6 +41,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use error::OidcError;
+pub use http::is_issuer;
 pub use provider::{Authorization, Identity, Provider};
 pub use sign_in::{Callback, Linked, Pending, begin, begin_link, link, resume, sign_in};
 

@@ -1,6 +1,9 @@
 //! `plimsoll config`: everything that is wrong, at once.
 
+use plimsoll_api::Tls;
 use plimsoll_chain::{ErrorClass, RpcError};
+use plimsoll_identity::keys::{KeyDirectory, Keys};
+use plimsoll_identity::password::PasswordFile;
 use plimsoll_types::address_text;
 
 use super::{configured, print};
@@ -11,11 +14,12 @@ use crate::wiring;
 
 pub(crate) async fn check(loaded: &mut Loaded, online: bool) -> Result<(), Failure> {
     if let Some(config) = loaded.config.take() {
+        let mut problems = Problems::new(loaded.problems.file());
+        check_files(loaded, &config, &mut problems);
         if online {
-            let mut problems = Problems::new(loaded.problems.file());
             check_online(loaded, &config, &mut problems).await;
-            loaded.problems = problems;
         }
+        loaded.problems = problems;
         loaded.config = Some(config).filter(|_| loaded.problems.is_empty());
     }
     for note in &loaded.notes {
@@ -36,6 +40,34 @@ pub(crate) async fn check(loaded: &mut Loaded, online: bool) -> Result<(), Failu
 pub(crate) fn show(loaded: &Loaded) -> Result<(), Failure> {
     print(&loaded.show())?;
     configured(loaded).map(drop)
+}
+
+/// What is read only where the API is served, and what commands elsewhere do without.
+fn check_files(loaded: &Loaded, config: &Config, problems: &mut Problems) {
+    let internal = config.api.internal.as_ref().and_then(|internal| internal.tls.clone());
+    for files in [config.api.tls.clone(), internal].into_iter().flatten() {
+        if let Err(error) = Tls::load(files) {
+            let remedy = "give a certificate, with its intermediates after it, and its private key, both in PEM and readable for this user";
+            problems.add(loaded.origin_of(error.setting()), chain_of(&error), remedy);
+        }
+    }
+    if let Some((path, origin)) = &config.identity.password_file
+        && let Err(error) = PasswordFile::load(path)
+    {
+        let remedy = "write a line for each operator, `login:tenant:user:$argon2id$…`, into a file that this user alone may read";
+        problems.add(origin.clone(), format!("`identity.password_file`: {}", chain_of(&error)), remedy);
+    }
+    let directory = &config.identity.keys_dir;
+    if directory.exists()
+        && let Err(error) = Keys::load(&KeyDirectory(directory.clone()))
+    {
+        let remedy = "put a `signing.pem` there, or name a directory that is not there yet: one is made with a key in it";
+        problems.add(
+            config.identity.keys_origin.clone(),
+            format!("`identity.keys_dir`: {}", chain_of(&error)),
+            remedy,
+        );
+    }
 }
 
 async fn check_online(loaded: &Loaded, config: &Config, problems: &mut Problems) {

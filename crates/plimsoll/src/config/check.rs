@@ -26,6 +26,8 @@ struct Check<'a> {
     base: &'a Path,
     problems: &'a mut Problems,
     notes: Vec<String>,
+    /// A tenant's name or id could not be read, so that a name that no tenant has may be its.
+    is_tenant_unsure: bool,
 }
 
 /// Checks everything; `None` where a problem was noted.
@@ -36,9 +38,10 @@ pub(crate) fn check(
     environment: &Environment,
     problems: &mut Problems,
 ) -> (Option<Config>, Vec<String>) {
-    let mut check = Check { base, problems, notes: Vec::new() };
+    let mut check = Check { base, problems, notes: Vec::new(), is_tenant_unsure: false };
     let database = check.database(root.group("database"), environment);
     let tenants = check.tenants(root.groups("tenant"));
+    check.is_tenant_unsure = tenants.len() < root.groups("tenant").len();
     let chains = check.chains(root.groups("chain"), &tenants);
     if root.groups("chain").is_empty() && !root.given("chain") {
         let what = if file_missing {
@@ -53,7 +56,8 @@ pub(crate) fn check(
         );
     }
     let api = root.group("api").and_then(|group| check.api(group));
-    let identity = root.group("identity").and_then(|group| check.identity(group, &tenants));
+    let public_url = api.as_ref().map(|api| &*api.public_url);
+    let identity = root.group("identity").and_then(|group| check.identity(group, &tenants, public_url));
     let idempotency = root
         .group("idempotency")
         .zip(root.group("api"))

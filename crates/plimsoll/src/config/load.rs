@@ -30,6 +30,14 @@ pub(crate) struct Loaded {
     pub(crate) notes: Vec<String>,
 }
 
+impl Loaded {
+    /// Where a setting of a table that there is one of was given, as `api.listen`; where its table begins, if it was not.
+    pub(crate) fn origin_of(&self, path: &str) -> Origin {
+        let (table, key) = path.split_once('.').unwrap_or((path, ""));
+        self.root.group(table).map_or(Origin::Default, |group| group.origin_of(key))
+    }
+}
+
 /// Reads the file, lays the environment over it, and checks all of it.
 ///
 /// A missing file is empty when it was not asked for by name (`named`): the environment alone can configure everything.

@@ -143,7 +143,6 @@ pub(crate) struct Api {
     pub(crate) public_url: String,
     /// `None`: plain HTTP.
     pub(crate) tls: Option<TlsFiles>,
-    pub(crate) tls_origin: Origin,
     pub(crate) internal: Option<Internal>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) cors_origins: Vec<String>,

@@ -79,7 +79,7 @@ fn group(
                 Absent::Required => problems.add(
                     group.origin.clone(),
                     format!("`{}` lacks `{}`", group.path, key.name),
-                    format!("add `{} = {}`. {}", key.name, key.kind.example(), key.about),
+                    format!("add `{}`. {}", key.example(), key.about),
                 ),
                 Absent::Optional => {}
                 Absent::Default(text) => {
@@ -173,7 +173,7 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
         problems.add(
             item.origin.clone(),
             format!("`{path}.{}` is {found}, where {} is expected", key.name, key.kind.wanted()),
-            format!("write it as `{} = {}`", key.name, key.kind.example()),
+            format!("write it as `{}`. {}", key.example(), key.about),
         );
         None
     };
@@ -196,7 +196,7 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
                             shorten(number),
                             key.kind.wanted()
                         ),
-                        format!("give {}. {}", key.kind.wanted(), key.about),
+                        format!("choose one of these, as `{}`. {}", key.example(), key.about),
                     );
                     None
                 }
@@ -207,6 +207,14 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
             let mut good = true;
             for item in items {
                 match &item.value {
+                    Value::Text(text) if text.is_empty() => {
+                        good = false;
+                        problems.add(
+                            item.origin.clone(),
+                            format!("`{path}.{}` has an empty text in it", key.name),
+                            "give it a value, or take it out of the list",
+                        );
+                    }
                     Value::Text(text) => texts.push((text.clone(), item.origin.clone())),
                     other => {
                         good = false;
@@ -224,6 +232,18 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
             }
             good.then_some(Checked::Texts(texts))
         }
+        (Kind::Texts, Value::Text(text)) => {
+            problems.add(
+                item.origin.clone(),
+                format!(
+                    "`{path}.{}` is the text \"{}\", where a list of texts is expected",
+                    key.name,
+                    shorten(text)
+                ),
+                format!("put it in brackets: `{} = [\"{}\"]`", key.name, shorten(text)),
+            );
+            None
+        }
         (Kind::Texts, other) => wrong(problems, other.describe()),
         (_, Value::Text(text)) if text.is_empty() => {
             problems.add(
@@ -231,7 +251,7 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
                 format!("`{path}.{}` is empty", key.name),
                 match key.absent {
                     Absent::Required => format!("give {}. {}", key.kind.wanted(), key.about),
-                    _ => "give a value, or leave the key out".into(),
+                    _ => format!("give it a value, or leave it out. {}", key.about),
                 },
             );
             None
@@ -239,7 +259,7 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
         (Kind::Choice(words), Value::Text(text)) if !words.contains(&text.as_str()) => {
             let remedy = match did_you_mean(text, words.iter().copied()) {
                 Some(meant) => format!("did you mean `\"{meant}\"`?"),
-                None => format!("write {}", key.kind.wanted()),
+                None => format!("write {}. {}", key.kind.wanted(), key.about),
             };
             problems.add(
                 item.origin.clone(),

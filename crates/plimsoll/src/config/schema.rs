@@ -70,21 +70,30 @@ impl Kind {
             Self::Integer { min, max: u64::MAX } => format!("a whole number, {min} or more"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => {
-                words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(" or ")
+                let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+                match &words[..] {
+                    [words @ .., last] if !words.is_empty() => format!("{} or {last}", words.join(", ")),
+                    _ => words.concat(),
+                }
             }
             Self::Texts => "a list of texts".into(),
         }
     }
+}
 
-    /// An example of the value in TOML.
-    pub(crate) fn example(self) -> String {
-        match self {
-            Self::Text | Self::Secret | Self::Url => "\"…\"".into(),
-            Self::Path | Self::SecretPath => "\"./path/to/file\"".into(),
-            Self::Integer { min, max } => 10.clamp(min, max).to_string(),
-            Self::Choice(words) => format!("\"{}\"", words[0]),
-            Self::Texts => "[\"…\"]".into(),
-        }
+impl Key {
+    /// An example of it in TOML: the default, where there is one.
+    pub(crate) fn example(&self) -> String {
+        let value = match (self.absent, self.kind) {
+            (Absent::Default(text), _) => format!("\"{text}\""),
+            (Absent::DefaultInteger(number), _) => number.to_string(),
+            (_, Kind::Text | Kind::Secret | Kind::Url) => "\"…\"".into(),
+            (_, Kind::Path | Kind::SecretPath) => "\"./path/to/file\"".into(),
+            (_, Kind::Integer { min, max }) => 10.clamp(min, max).to_string(),
+            (_, Kind::Choice(words)) => format!("\"{}\"", words[0]),
+            (_, Kind::Texts) => "[\"…\"]".into(),
+        };
+        format!("{} = {value}", self.name)
     }
 }
 

@@ -34,7 +34,6 @@ impl Check<'_> {
             listen_origin: group.origin_of("listen"),
             public_url: public_url?,
             tls: tls?,
-            tls_origin: group.origin_of("tls_cert_file"),
             internal: internal?,
             trusted_proxies: trusted_proxies?,
             cors_origins: cors_origins?,
@@ -108,7 +107,10 @@ impl Check<'_> {
             self.problems.add(
                 group.origin_of(given),
                 format!("`api.{given}` is of no use without `api.{wanting}`"),
-                "give both, or neither; without `tls_cert_file` and `tls_key_file` the API speaks plain HTTP",
+                match given {
+                    "client_certificates" => "name there the authorities whose certificates you require, or leave `client_certificates` out",
+                    _ => "give both, or neither; without `tls_cert_file` and `tls_key_file` the API speaks plain HTTP",
+                },
             );
             return None;
         }

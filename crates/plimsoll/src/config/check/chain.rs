@@ -221,6 +221,9 @@ impl Check<'_> {
         if let Ok(id) = Uuid::parse_str(text) {
             return Some(id);
         }
+        if self.is_tenant_unsure {
+            return None;
+        }
         let remedy = match did_you_mean(text, tenants.iter().map(|t| t.name.clone())) {
             Some(meant) => format!("did you mean \"{meant}\"?"),
             None => format!(

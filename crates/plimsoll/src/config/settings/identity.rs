@@ -29,7 +29,7 @@ pub(super) const IDENTITY: Section = Section {
             "former_seal_key_file",
             Kind::SecretPath,
             Absent::Optional,
-            "A file with the key before that one, until every user has enrolled anew.",
+            "A file with the key that `seal_key_file` had before, until every user has enrolled anew.",
         ),
         key(
             "password_file",
@@ -79,7 +79,12 @@ pub(super) const IDENTITY: Section = Section {
                 Absent::Optional,
                 "By what the provider knows this server. This or `client_secret_file`.",
             ),
-            key("client_secret_file", Kind::SecretPath, Absent::Optional, "A file that holds it."),
+            key(
+                "client_secret_file",
+                Kind::SecretPath,
+                Absent::Optional,
+                "A file that holds `client_secret`.",
+            ),
             key(
                 "scopes",
                 Kind::Texts,
@@ -96,7 +101,7 @@ pub(super) const IDENTITY: Section = Section {
                 "second_factor_acr",
                 Kind::Texts,
                 Absent::Optional,
-                "Authentication context classes that do.",
+                "Authentication context classes that the provider gives for two factors only: these count as well.",
             ),
             key(
                 "provisioning",
@@ -104,7 +109,12 @@ pub(super) const IDENTITY: Section = Section {
                 Absent::Default("linked"),
                 "What becomes of a subject that no user has: it is turned away, or becomes a person. Create only where everyone whom the provider lets in is the tenant's.",
             ),
-            key("role", Kind::Text, Absent::Optional, "The role of a person that is so created."),
+            key(
+                "role",
+                Kind::Text,
+                Absent::Optional,
+                "The role of a person whom `provisioning = \"create\"` makes.",
+            ),
         ],
         sections: &[],
     }],

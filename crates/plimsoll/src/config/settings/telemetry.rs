@@ -19,7 +19,7 @@ pub(super) const TELEMETRY: Section = Section {
             Absent::Optional,
             "Headers of each request to it, a line each, as `Authorization: Bearer …`.",
         ),
-        key("headers_file", Kind::SecretPath, Absent::Optional, "A file that holds them."),
+        key("headers_file", Kind::SecretPath, Absent::Optional, "A file that holds `headers`."),
         integer(
             "sample_one_in",
             1,

@@ -38,6 +38,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("api.listen" | "api.internal_listen", _) => "127.0.0.1:1".into(),
             ("api.trusted_proxies", _) => "10.0.0.0/8".into(),
             ("api.cors_origins", _) => "https://console.example".into(),
+            ("identity.provider[0].issuer", _) => "https://login.example.org".into(),
             ("api.public_url", _) => "https://plimsoll.example".into(),
             ("telemetry.endpoint", _) => "http://localhost:4318".into(),
             ("logging.level", _) => "debug".into(),
@@ -51,6 +52,9 @@ fn every_setting_can_be_given_by_its_variable() {
         };
         let name = variable(&path);
         let mut environment = vec![(name.as_str(), value.as_str())];
+        if path == "identity.webauthn_domain" {
+            environment.push(("PLIMSOLL_API__PUBLIC_URL", "https://app.changed:8443"));
+        }
         if path == "tenant[0].name" {
             environment.push(("PLIMSOLL_CHAIN__0__CONTRACT__0__TENANT", "changed"));
         }
@@ -78,7 +82,7 @@ fn every_setting_can_be_given_by_its_variable() {
             Checked::Texts(texts) => texts.iter().map(|(t, _)| t.as_str()).collect::<Vec<_>>().join(","),
         };
         assert_eq!(read, value, "{name}");
-        // `hunter2` in a file is no URL and no header: that one problem is the proof that the file was read.
+        // `hunter2` in a file is no URL, no sealing key and no header: that one problem is the proof that the file was read.
         let problems = loaded.problems.to_string();
         assert_eq!(
             problems.is_empty(),
@@ -87,6 +91,8 @@ fn every_setting_can_be_given_by_its_variable() {
                 "database.url_file"
                     | "chain[0].rpc_file"
                     | "chain[0].endpoint[0].rpc_file"
+                    | "identity.seal_key_file"
+                    | "identity.former_seal_key_file"
                     | "telemetry.headers_file"
             ),
             "{name}: {problems}"

@@ -1,5 +1,6 @@
 //! What the tests of the configuration share: a directory of files, and configurations to change one thing in.
 
+mod every_key;
 mod listed;
 mod meaning;
 mod mistakes;
