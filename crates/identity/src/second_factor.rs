@@ -121,10 +121,10 @@ pub async fn is_enrolled(
 }
 
 /// Whether the principal gave a second factor lately, or has none to give: who is asked for this has proved as much as they can.
-///
-/// # Errors
-/// The database's.
-pub async fn is_given_if_any(conn: &mut PgConnection, principal: &Principal) -> Result<bool, sqlx::Error> {
+pub(crate) async fn is_given_if_any(
+    conn: &mut PgConnection,
+    principal: &Principal,
+) -> Result<bool, sqlx::Error> {
     Ok(principal.second_factor || !is_enrolled(conn, principal.tenant_id, principal.user_id).await?)
 }
 

@@ -4,7 +4,7 @@ use plimsoll_identity::UserKind;
 use serde_json::json;
 
 use super::super::Api;
-use super::super::people::Wallet;
+use super::super::people::{Person, Wallet};
 
 #[tokio::test]
 async fn a_user_is_made_shown_suspended_and_activated_each_on_record() {
@@ -112,4 +112,34 @@ async fn a_role_is_widened_and_narrowed_and_listed_page_by_page() {
         path = format!("/api/v1/roles?limit=3&cursor={cursor}");
     }
     assert_eq!(names, ["accountant", "admin", "agent", "approver", "desk", "operator", "viewer"]);
+}
+
+/// Without being forgotten, who somebody is would be remembered for five seconds.
+#[tokio::test]
+async fn what_is_given_or_withdrawn_holds_here_at_once_for_sessions_and_keys() {
+    let api = Api::start().await;
+    let tenant_id = api.tenant_named("acme").await;
+    let admin = api.person(tenant_id, UserKind::Person, &["admin"]).await;
+    let desk = json!({ "name": "desk", "permissions": ["tenant:read"] });
+    api.post(&admin, "/api/v1/roles", desk).await.expect(201);
+    let ada = api.person(tenant_id, UserKind::Person, &["desk"]).await;
+    let new = json!({ "holder": ada.user_id, "label": "ci", "scopes": ["tenant:read"], "lifetime_days": 1 });
+    let key = api.post(&admin, "/api/v1/api-keys", new).await.expect(201);
+    let machine = Person { token: key["key"].as_str().unwrap().to_owned(), ..ada.clone() };
+    let config = format!("/tenants/{tenant_id}/config");
+    let user = |rest: &str| format!("/api/v1/users/{}/{rest}", ada.user_id);
+    let (role, permission) = (json!({ "role": "desk" }), json!({ "permission": "tenant:read" }));
+    let permissions = "/api/v1/roles/desk/permissions";
+    for (path, body, status) in [
+        (user("roles/remove"), &role, 403),
+        (user("roles"), &role, 200),
+        (format!("{permissions}/remove"), &permission, 403),
+        (permissions.to_owned(), &permission, 200),
+        (user("suspend"), &json!({}), 401),
+    ] {
+        api.post(&admin, &path, body.clone()).await.expect(200);
+        for who in [&ada, &machine] {
+            assert_eq!(api.read(who, &config).await.status.as_u16(), status, "after {path}");
+        }
+    }
 }
