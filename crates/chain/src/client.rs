@@ -4,6 +4,7 @@
 //! a delay the error goes to the caller.
 
 mod explain;
+mod turn;
 
 use std::{
     sync::{
@@ -294,21 +295,6 @@ impl Client {
         metrics::attempt(&self.endpoint, method, class, elapsed, bytes);
         self.note(&members, elapsed);
         members
-    }
-
-    /// Waits until the endpoint may be asked again, unless that is longer than anybody waits for an answer.
-    async fn await_turn(&self, method: &Method) -> Result<(), RpcError> {
-        let rest = self.health.standing().rest;
-        if rest > self.request_timeout {
-            let what = format!("it asked to be left alone, for another {} s", rest.as_secs());
-            let class = ErrorClass::RateLimited { retry_after: Some(rest) };
-            return Err(self.error(method, class, Cause::Local(what)));
-        }
-        let wait = self.health.admit();
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        Ok(())
     }
 
     /// What an attempt says of the endpoint's health: a refusal is an answer, unless it asks to be left alone.

@@ -109,6 +109,11 @@ impl Health {
         })
     }
 
+    /// How long the endpoint asked to be left alone. What waits for its turn by a limit of requests is not meant: that comes.
+    pub(crate) fn rest(&self) -> Duration {
+        self.with(|_, pace, now| pace.rest(now))
+    }
+
     /// Takes a place among the requests of this second; how long to wait for it.
     pub(crate) fn admit(&self) -> Duration {
         self.with(|_, pace, now| pace.take(now))

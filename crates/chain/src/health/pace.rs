@@ -51,9 +51,14 @@ impl Pace {
         }
     }
 
+    /// How long the endpoint wants to be left alone.
+    pub(super) fn rest(&self, now: Instant) -> Duration {
+        self.resting_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
     /// How long whoever comes now would wait.
     pub(super) fn wait(&self, now: Instant) -> Duration {
-        let rest = self.resting_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let rest = self.rest(now);
         let turn = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
         rest.max(turn)
     }
