@@ -27,7 +27,7 @@ fn root_of(encoded: &[Vec<u8>]) -> B256 {
 pub enum TransactionsFault {
     /// Some cannot be encoded, hence no root be made. The hashes of the others are right.
     #[error(
-        "transaction {first} of {transactions} cannot be proven ({source}), nor the block's root; so it is with {count}"
+        "{count} of {transactions} transactions cannot be proven, nor their root; number {first} is the first: {source}"
     )]
     Unencodable {
         /// How many transactions there were.
