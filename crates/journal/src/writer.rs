@@ -254,7 +254,8 @@ impl Writer {
             next.head = Some((block.number, block.hash));
             next.live.push(LiveBlock { block, first_seq, last_seq, confirm_seq: None });
         }
-        if let Some(number) = confirm {
+        // What is final before it has its confirmations is confirmed by that.
+        if let Some(number) = confirm.max(finalize) {
             let ids = confirm_up_to(&mut plan, &mut next, number);
             if !ids.is_empty() {
                 write::set_block_states(&mut tx, self.chain_id, &ids, (0, number), BlockState::Confirmed)

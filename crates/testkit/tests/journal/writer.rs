@@ -105,6 +105,19 @@ async fn a_writer_that_is_taken_over_while_it_writes_ends_fenced_between_two_of_
 }
 
 #[tokio::test]
+async fn what_is_final_before_it_has_its_confirmations_is_confirmed_by_that() {
+    let mut desk = Desk::new().await;
+    let blocks = branch('a', &genesis(), &[1, 1, 1, 1]);
+    desk.put(&genesis(), &blocks, Some(1), None).await.unwrap();
+    desk.put(last(&blocks), &[], None, Some(3)).await.unwrap();
+    laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();
+    let confirmed = "SELECT block_number FROM journal WHERE kind = 'confirm' ORDER BY seq";
+    assert_eq!(desk.integers(confirmed).await, [0, 1, 2, 3]);
+    assert_eq!(desk.integers("SELECT confirmed_number FROM chains").await, [3]);
+    assert_eq!(belief(&desk.opened_again().await), belief(&desk.writer));
+}
+
+#[tokio::test]
 async fn a_reorg_past_finality_is_refused_and_leaves_no_trace() {
     let mut desk = Desk::new().await;
     let blocks = branch('a', &genesis(), &[1, 1, 1, 1]);
