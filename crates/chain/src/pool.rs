@@ -12,10 +12,9 @@ use tokio::time::Instant;
 
 pub use self::watch::HeadWatch;
 use crate::{
-    Rpc,
+    Header, Rpc,
     error::{ErrorClass, RpcError},
     health::Standing,
-    wire::Header,
 };
 
 /// The latency that is expected of an endpoint which was never asked.

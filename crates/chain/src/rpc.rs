@@ -1,6 +1,7 @@
 //! The questions that Plimsoll asks a node, and the checks that an answer must pass to be believed.
 
 mod logs;
+mod proven;
 mod state;
 
 use std::{fmt, sync::Arc};
@@ -13,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
+    Header,
     client::{BATCH_REQUESTS, Client, OnTimeout, Refusal},
     endpoint::EndpointConfig,
     error::{Cause, ErrorClass, Method, RpcError},
     heads::HeadStream,
     health::{Reason, Standing},
     transport,
-    wire::{Block, Header, Receipt, hex::Hex},
+    wire::{Block, Receipt, hex::Hex},
 };
 
 /// Batches of one bulk question in flight at once.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::book::Book;
+use crate::config::Completeness;
 use crate::content::Wanted;
 use crate::error::IngestError;
 use crate::follow::Follower;
@@ -187,7 +188,18 @@ async fn fetch_from(
         return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
     }
     let count = logs.len() as u64;
-    let transactions = transactions(rpc, wanted, from, &end).await?;
+    let is_proven =
+        wanted.backfill_completeness > Completeness::Trusted && !wanted.filter.addresses.is_empty();
+    let headers = if is_proven || !wanted.senders.is_empty() {
+        linked_headers(rpc, wanted, from, &end).await?
+    } else {
+        Vec::new()
+    };
+    if is_proven {
+        let every_block = wanted.backfill_completeness == Completeness::Receipts;
+        wanted.check_range(rpc, &headers, &logs, every_block).await?;
+    }
+    let transactions = transactions(rpc, wanted, &headers).await?;
     let events = if count < DECODED_INLINE {
         wanted.events(logs)?
     } else {
@@ -197,21 +209,30 @@ async fn fetch_from(
     Ok(Fetched { place, events, transactions, end: new_block(&end), logs: count, elapsed })
 }
 
-/// The watched senders' transactions of the blocks from `from` to `end`, block by block: no endpoint serves them by sender.
-async fn transactions(
+/// The headers of the blocks from `from` to `end`, which are linked to it.
+async fn linked_headers(
     rpc: &Rpc,
     wanted: &Wanted,
     from: u64,
     end: &Header,
-) -> Result<Vec<Transaction>, IngestError> {
-    if wanted.senders.is_empty() {
-        return Ok(Vec::new());
-    }
+) -> Result<Vec<Header>, IngestError> {
     let headers: Vec<_> = rpc.headers_by_number(from, end.number).await?.into_iter().flatten().collect();
     let is_linked = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
     if !is_linked || headers.first().map(|h| h.number) != Some(from) || headers.last() != Some(end) {
         let what = format!("blocks {from} to {} are not the chain that ends with {}", end.number, end.hash);
         return Err(wanted.inconsistent(rpc, what));
+    }
+    Ok(headers)
+}
+
+/// The watched senders' transactions of these blocks, block by block: no endpoint serves them by sender.
+async fn transactions(
+    rpc: &Rpc,
+    wanted: &Wanted,
+    headers: &[Header],
+) -> Result<Vec<Transaction>, IngestError> {
+    if wanted.senders.is_empty() {
+        return Ok(Vec::new());
     }
     let blocks = headers.iter().map(|header| wanted.transactions(rpc, header.number, header.hash));
     stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await

@@ -26,6 +26,18 @@ impl fmt::Display for Finality {
     }
 }
 
+/// How it is known that the logs of a block are all there and as they were emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Completeness {
+    /// By the endpoint's word. For chains whose headers are not made as Ethereum's.
+    Trusted,
+    /// The header has its hash, the logs are in the header's bloom, and where the bloom may have more, the receipts are asked for as long as that is
+    /// seldom. What the bloom cannot show: that one of several logs of a contract is missing from a block.
+    Bloom,
+    /// The receipts of every block whose bloom may have logs of interest give the header's `receiptsRoot`.
+    Receipts,
+}
+
 /// How one chain is followed.
 #[derive(Clone, Debug)]
 pub struct IngestConfig {
@@ -37,6 +49,10 @@ pub struct IngestConfig {
     pub confirmations: u64,
     /// When a block is final.
     pub finality: Finality,
+    /// What proves the blocks at the head.
+    pub head_completeness: Completeness,
+    /// What proves the ranges of a backfill.
+    pub backfill_completeness: Completeness,
     /// How often the head is asked for where the endpoint does not announce it.
     pub poll_interval: Duration,
     /// Whose transactions are journaled (`included`), whatever they call.

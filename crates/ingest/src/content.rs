@@ -9,8 +9,9 @@ use plimsoll_chain::{Header, Log, LogFilter, Rpc};
 use plimsoll_journal::{Content, Decoding, Event, NewEvent, Transaction};
 use plimsoll_types::Amount;
 
+use crate::config::{Completeness, IngestConfig};
 use crate::error::IngestError;
-use crate::new_block;
+use crate::{new_block, proven};
 
 /// What is asked of an endpoint, and how answers are read. Shared by the tasks of a backfill.
 #[derive(Debug)]
@@ -19,15 +20,23 @@ pub(crate) struct Wanted {
     pub(crate) contracts: Contracts,
     pub(crate) filter: LogFilter,
     pub(crate) senders: HashSet<Address>,
+    /// The same filter, to be held against blooms.
+    pub(crate) prover: plimsoll_proof::LogFilter,
+    pub(crate) head_completeness: Completeness,
+    pub(crate) backfill_completeness: Completeness,
 }
 
 impl Wanted {
-    pub(crate) fn new(chain_id: u64, contracts: &Contracts, senders: &[Address]) -> Arc<Self> {
+    pub(crate) fn new(config: &IngestConfig, contracts: &Contracts) -> Arc<Self> {
+        let filter = LogFilter::of_addresses(contracts.addresses());
         Arc::new(Self {
-            chain_id,
-            filter: LogFilter::of_addresses(contracts.addresses()),
+            chain_id: config.chain_id,
+            prover: proven::prover(&filter.addresses),
+            filter,
             contracts: contracts.clone(),
-            senders: senders.iter().copied().collect(),
+            senders: config.watched_senders.iter().copied().collect(),
+            head_completeness: config.head_completeness,
+            backfill_completeness: config.backfill_completeness,
         })
     }
 
@@ -71,8 +80,12 @@ impl Wanted {
         IngestError::Inconsistent { endpoint: rpc.endpoint().to_owned(), chain_id: self.chain_id, what }
     }
 
-    /// Everything wanted of one block, fetched by its hash.
+    /// Everything wanted of one block, fetched by its hash and proven as far as it is configured.
     pub(crate) async fn content(&self, rpc: &Rpc, header: &Header) -> Result<Content, IngestError> {
+        match self.head_completeness {
+            Completeness::Receipts => return self.content_by_receipts(rpc, header).await,
+            Completeness::Bloom | Completeness::Trusted => {}
+        }
         let logs = async {
             if self.filter.addresses.is_empty() {
                 Ok(Vec::new())
@@ -84,6 +97,9 @@ impl Wanted {
             async { logs.await.map_err(IngestError::from) },
             self.transactions(rpc, header.number, header.hash)
         )?;
+        if self.head_completeness == Completeness::Bloom {
+            self.check_range(rpc, std::slice::from_ref(header), &logs, false).await?;
+        }
         Ok(Content { block: new_block(header), events: self.events(logs)?, transactions })
     }
 

@@ -132,6 +132,11 @@ impl<B: Book> Follower<'_, B> {
 
     /// What went wrong in a round is this endpoint's affair, as long as another can be asked.
     pub(crate) fn excuse(&self, error: IngestError) -> Result<(), IngestError> {
+        if matches!(error, IngestError::Contradiction { .. }) {
+            metrics::contradiction(self.config.chain_id, self.rpc.endpoint());
+            tracing::error!(chain_id = self.config.chain_id, endpoint = self.rpc.endpoint(), %error, "the endpoint contradicts itself");
+            self.rpc.bench(Reason::Contradiction);
+        }
         let is_other_chain = matches!(
             error,
             IngestError::WrongChain { .. } | IngestError::Journal(WriteError::DifferentGenesis { .. })

@@ -65,6 +65,29 @@ pub enum IngestError {
         /// What does not fit.
         what: String,
     },
+    /// What the endpoint said cannot be true.
+    #[error("chain {chain_id}: {endpoint} contradicts itself: {what}; nothing of it was written")]
+    Contradiction {
+        /// The endpoint.
+        endpoint: String,
+        /// The chain.
+        chain_id: u64,
+        /// What contradicts what.
+        what: String,
+    },
+    /// What the endpoint said may be true, and does not prove what is asked for.
+    #[error(
+        "chain {chain_id}: {endpoint} does not prove its blocks: {what}; nothing of it was written. Use an endpoint that does, or, where this chain \
+         makes its headers or receipts otherwise, lower `head_completeness` or `backfill_completeness`"
+    )]
+    Unproven {
+        /// The endpoint.
+        endpoint: String,
+        /// The chain.
+        chain_id: u64,
+        /// What is not proven.
+        what: String,
+    },
     /// The endpoint.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -139,6 +162,8 @@ impl IngestError {
             Self::WrongChain { .. }
                 | Self::NoGenesis { .. }
                 | Self::Inconsistent { .. }
+                | Self::Contradiction { .. }
+                | Self::Unproven { .. }
                 | Self::Rpc(_)
                 | Self::Journal(WriteError::DifferentGenesis { .. })
         )

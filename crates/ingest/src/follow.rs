@@ -99,7 +99,7 @@ impl<'a, B: Book> Follower<'a, B> {
     /// # Errors
     /// See [`IngestError`]; [`IngestError::DeepReorg`] is for the caller to halt the chain with.
     pub async fn follow(&mut self, cancel: &CancellationToken) -> Result<(), IngestError> {
-        let wanted = Wanted::new(self.config.chain_id, self.contracts, &self.config.watched_senders);
+        let wanted = Wanted::new(self.config, self.contracts);
         let mut heads = self.pool.watch_heads(self.config.poll_interval);
         loop {
             let look = tokio::select! {

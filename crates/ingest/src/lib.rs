@@ -30,9 +30,10 @@ mod finality;
 mod follow;
 mod metrics;
 pub mod plan;
+mod proven;
 
 pub use book::Book;
-pub use config::{Finality, IngestConfig};
+pub use config::{Completeness, Finality, IngestConfig};
 pub use error::IngestError;
 pub use follow::Follower;
 

@@ -42,6 +42,12 @@ pub(crate) fn behind(chain_id: u64, endpoint: &str, blocks: u64) {
         .set(blocks as f64);
 }
 
+/// An endpoint contradicted itself: its logs against its header's bloom or receipts root.
+pub(crate) fn contradiction(chain_id: u64, endpoint: &str) {
+    counter!("rpc_endpoint_contradictions_total", "chain_id" => chain_id.to_string(), "endpoint" => endpoint.to_owned())
+        .increment(1);
+}
+
 /// 1 while the endpoint is on a fork on which the others are not.
 pub(crate) fn on_other_fork(chain_id: u64, endpoint: &str, is_alone: bool) {
     gauge!("rpc_endpoint_on_other_fork", "chain_id" => chain_id.to_string(), "endpoint" => endpoint.to_owned())

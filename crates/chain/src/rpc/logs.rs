@@ -11,10 +11,11 @@ use serde_json::value::RawValue;
 
 use super::{BLOCK_BY_HASH, BLOCK_BY_NUMBER, Rpc};
 use crate::{
+    Header,
     checks::checked_logs,
     client::OnTimeout,
     error::{Method, RpcError},
-    wire::{Header, Log, LogFilter},
+    wire::{Log, LogFilter},
 };
 
 const LOGS: Method = Method::Borrowed("eth_getLogs");

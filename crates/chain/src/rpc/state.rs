@@ -7,14 +7,12 @@ use serde_json::value::RawValue;
 
 use super::{BATCHES_IN_FLIGHT, BLOCK_BY_HASH, BLOCK_BY_NUMBER, Rpc};
 use crate::{
+    Header,
     checks::revert_data,
     classify,
     client::{BATCH_REQUESTS, OnTimeout, Refusal},
     error::{CallError, ErrorClass, Method, RpcError},
-    wire::{
-        Header,
-        hex::{FromHexDigits, Hex},
-    },
+    wire::hex::{FromHexDigits, Hex},
 };
 
 const BALANCE: Method = Method::Borrowed("eth_getBalance");

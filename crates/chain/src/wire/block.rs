@@ -3,7 +3,9 @@
 use alloy_primitives::{Address, B256, Bytes};
 use serde::Deserialize;
 
-use super::{header::Header, hex::Hex};
+use plimsoll_proof::Header;
+
+use super::hex::Hex;
 
 /// A block and, of each of its transactions, who sent it where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +85,25 @@ impl<'de> Deserialize<'de> for Block {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::header::tests::golden, *};
+    use super::*;
+
+    /// A header as nodes send it, with `transactions` set to the given JSON.
+    fn golden(number: u64, transactions: &str) -> String {
+        let word = |byte: &str| format!("0x{}", byte.repeat(32));
+        format!(
+            r#"{{"hash":"{}","parentHash":"{}","sha3Uncles":"{}","miner":"0x0000000000000000000000000000000000000000",
+            "stateRoot":"{}","transactionsRoot":"{}","receiptsRoot":"{}","logsBloom":"0x{}","difficulty":"0x0",
+            "number":"{number:#x}","gasLimit":"0x1c9c380","gasUsed":"0x5208","timestamp":"0x6b00a99e","extraData":"0x",
+            "baseFeePerGas":"0x3b9aca00","size":"0x267","uncles":[],"transactions":{transactions},"withdrawals":[]}}"#,
+            word("a1"),
+            word("a0"),
+            word("1d"),
+            word("c0"),
+            word("c1"),
+            word("c2"),
+            "00".repeat(256),
+        )
+    }
 
     fn tx(index: u32, to: &str) -> String {
         format!(
@@ -108,6 +128,13 @@ mod tests {
         assert_eq!(block.transactions[0].input, Bytes::from_static(&[0xde, 0xad, 0xbe, 0xef]));
         assert_eq!(block.transactions[1].to, None);
         assert_eq!(block.transactions[1].from, Address::repeat_byte(0xf0));
+    }
+
+    #[test]
+    fn a_pending_block_is_refused() {
+        let json = golden(7, "[]").replace(r#""number":"0x7""#, r#""number":null"#);
+        let error = serde_json::from_str::<Block>(&json).unwrap_err().to_string();
+        assert!(error.contains("pending block"), "{error}");
     }
 
     #[test]

@@ -5,12 +5,10 @@
 //! transaction does not decode, it is refused.
 
 mod block;
-mod header;
 pub(crate) mod hex;
 mod log;
 mod receipt;
 
 pub use block::{Block, TxSummary};
-pub use header::Header;
 pub use log::{Log, LogFilter, MAX_TOPICS, Topics};
 pub use receipt::Receipt;

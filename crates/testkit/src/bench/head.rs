@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use anyhow::{Context as _, Result};
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::{EndpointConfig, HeadHint, Rpc};
-use plimsoll_ingest::{Finality, IngestConfig};
+use plimsoll_ingest::{Completeness, Finality, IngestConfig};
 
 use super::pipeline::{Pipeline, Store};
 use crate::anvil::{Anvil, AnvilOptions, Mining};
@@ -38,6 +38,8 @@ pub(super) async fn measure(directory: &std::path::Path, blocks: usize) -> Resul
     let config = IngestConfig {
         confirmations: 4,
         finality: Finality::Depth(16),
+        head_completeness: Completeness::Receipts,
+        backfill_completeness: Completeness::Bloom,
         ..crate::bench::ingest::config(anvil.chain_id().await?)
     };
     let pipeline =

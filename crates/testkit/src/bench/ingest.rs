@@ -14,7 +14,7 @@ use plimsoll_chain::abi::{Contract, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::transport::{Recorder, Replayer, open};
 use plimsoll_chain::{EndpointConfig, Rpc};
-use plimsoll_ingest::{Finality, IngestConfig};
+use plimsoll_ingest::{Completeness, Finality, IngestConfig};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -167,6 +167,8 @@ pub(super) fn config(chain_id: u64) -> IngestConfig {
         name: "bench".into(),
         confirmations: 0,
         finality: Finality::Depth(0),
+        head_completeness: Completeness::Receipts,
+        backfill_completeness: Completeness::Bloom,
         poll_interval: Duration::from_millis(500),
         watched_senders: Vec::new(),
         ranges_in_flight: RANGES_IN_FLIGHT,

@@ -13,7 +13,7 @@ mod service;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::{Address, B256, Bloom, Bytes, keccak256};
+use alloy_primitives::{Address, B256, Bloom, Bytes};
 
 use crate::truth::TruthEvent;
 
@@ -75,6 +75,10 @@ pub(crate) struct ModelBlock {
     parent: B256,
     timestamp: u64,
     logs_bloom: Bloom,
+    receipts_root: B256,
+    transactions_root: B256,
+    /// Tells blocks apart that have everything else in common.
+    salt: u64,
     txs: Vec<ModelTx>,
 }
 
@@ -133,15 +137,10 @@ impl TxDraft {
         Self { from, to, nonce, input: Bytes::new(), succeeded: true, logs, answers: Vec::new() }
     }
 
-    /// Its hash, in whatever block.
+    /// Its hash, in whatever block: that of its fields.
     #[must_use]
     pub fn hash(&self) -> B256 {
-        let mut bytes = b"tx".to_vec();
-        bytes.extend_from_slice(self.from.as_slice());
-        bytes.extend_from_slice(self.to.as_slice());
-        bytes.extend_from_slice(&self.nonce.to_be_bytes());
-        bytes.extend_from_slice(&self.input);
-        keccak256(bytes)
+        rpc::reported(self).compute_hash().expect("it has every field of its type")
     }
 }
 
@@ -153,26 +152,24 @@ impl ModelTx {
 
 impl ModelBlock {
     fn new(number: u64, parent: B256, drafts: Vec<TxDraft>, salt: u64) -> Self {
-        let mut bytes = b"block".to_vec();
-        bytes.extend_from_slice(parent.as_slice());
-        bytes.extend_from_slice(&number.to_be_bytes());
-        bytes.extend_from_slice(&salt.to_be_bytes());
         let (mut logs_bloom, mut first_log) = (Bloom::ZERO, 0);
         let mut txs = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let tx = ModelTx { hash: draft.hash(), draft, first_log };
-            bytes.extend_from_slice(tx.hash.as_slice());
             for log in tx.logs() {
                 logs_bloom.accrue_raw_log(log.address, &log.topics);
-                bytes.extend_from_slice(log.address.as_slice());
-                log.topics.iter().for_each(|topic| bytes.extend_from_slice(topic.as_slice()));
-                bytes.extend_from_slice(&log.data);
             }
             first_log += tx.logs().len();
             txs.push(tx);
         }
         let timestamp = GENESIS_TIME + number * BLOCK_SECONDS;
-        Self { number, hash: keccak256(bytes), parent, timestamp, logs_bloom, txs }
+        let (receipts_root, transactions_root) = (B256::ZERO, B256::ZERO);
+        let hash = B256::ZERO;
+        let mut block =
+            Self { number, hash, parent, timestamp, logs_bloom, receipts_root, transactions_root, salt, txs };
+        (block.receipts_root, block.transactions_root) = rpc::roots(&block);
+        block.hash = rpc::hash_of(&block);
+        block
     }
 
     /// Its logs, as they are true.

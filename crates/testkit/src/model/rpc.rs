@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes, U64, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
+use plimsoll_proof::{Header, ReportedReceipt, Transaction, receipts_root, transactions_root};
 use serde_json::{Value, json};
 
-use super::{LogDraft, LogsOfUnknown, ModelBlock, ModelChain, ModelTx, Orphans, State};
+use super::{LogDraft, LogsOfUnknown, ModelBlock, ModelChain, ModelTx, Orphans, State, TxDraft};
 
 const INVALID_PARAMS: i64 = -32602;
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -230,11 +231,41 @@ fn one_or_many<T: serde::de::DeserializeOwned>(value: &Value) -> Result<Vec<T>, 
     }
 }
 
-/// A root that differs where the content does. The model keeps no tries.
-fn root(what: &str, block: &ModelBlock) -> B256 {
-    let mut bytes = what.as_bytes().to_vec();
-    bytes.extend_from_slice(block.hash.as_slice());
-    keccak256(bytes)
+/// The type of the model's transactions: Arbitrum's that has no signature, so that a sender needs no key.
+const TX_TYPE: u8 = 0x65;
+const GAS_PRICE_WEI: u64 = 1_000_000_000;
+
+/// The transaction as its hash covers it. It is the same on every chain.
+pub(super) fn reported(draft: &TxDraft) -> Transaction {
+    Transaction {
+        tx_type: TX_TYPE,
+        chain_id: Some(U256::ZERO),
+        from: draft.from,
+        to: Some(draft.to),
+        nonce: draft.nonce,
+        gas: TX_GAS,
+        gas_price: Some(U256::from(GAS_PRICE_WEI)),
+        max_fee_per_gas: Some(U256::from(GAS_PRICE_WEI)),
+        input: draft.input.clone(),
+        ..Transaction::default()
+    }
+}
+
+/// The roots of the block's receipts and transactions.
+pub(super) fn roots(block: &ModelBlock) -> (B256, B256) {
+    let receipt = |index| from_json::<ReportedReceipt>(receipt_json(block, index));
+    let receipts: Vec<_> = (0..block.txs.len()).map(receipt).collect();
+    let transactions: Vec<_> = block.txs.iter().map(|tx| reported(&tx.draft)).collect();
+    (receipts_root(&receipts), transactions_root(&transactions).expect("each has every field of its type"))
+}
+
+/// The hash that the block's header has.
+pub(super) fn hash_of(block: &ModelBlock) -> B256 {
+    from_json::<Header>(block_json(block, false)).compute_hash().expect("it has every field of its fork")
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(json: Value) -> T {
+    serde_json::from_value(json).expect("the model answers as nodes do")
 }
 
 fn block_json(block: &ModelBlock, full: bool) -> Value {
@@ -244,24 +275,25 @@ fn block_json(block: &ModelBlock, full: bool) -> Value {
         .enumerate()
         .map(|(index, tx)| if full { tx_json(block, index, tx) } else { json!(tx.hash) })
         .collect();
+    let state = [b"state".as_slice(), block.parent.as_slice(), block.transactions_root.as_slice()].concat();
     json!({
         "number": quantity(block.number),
         "hash": block.hash,
         "parentHash": block.parent,
         "timestamp": quantity(block.timestamp),
         "logsBloom": block.logs_bloom,
-        "receiptsRoot": root("receipts", block),
-        "transactionsRoot": root("transactions", block),
-        "stateRoot": root("state", block),
+        "receiptsRoot": block.receipts_root,
+        "transactionsRoot": block.transactions_root,
+        "stateRoot": keccak256(state),
         "sha3Uncles": B256::ZERO,
         "miner": Address::ZERO,
         "difficulty": "0x0",
-        "extraData": "0x",
+        "extraData": Bytes::copy_from_slice(&block.salt.to_be_bytes()),
         "nonce": "0x0000000000000000",
         "mixHash": B256::ZERO,
         "gasUsed": quantity(TX_GAS * block.txs.len() as u64),
         "gasLimit": quantity(GAS_LIMIT),
-        "baseFeePerGas": quantity(1_000_000_000),
+        "baseFeePerGas": quantity(GAS_PRICE_WEI),
         "size": "0x400",
         "uncles": [],
         "transactions": transactions,
@@ -270,7 +302,8 @@ fn block_json(block: &ModelBlock, full: bool) -> Value {
 
 fn tx_json(block: &ModelBlock, index: usize, tx: &ModelTx) -> Value {
     json!({
-        "type": "0x2",
+        "type": quantity(TX_TYPE.into()),
+        "chainId": "0x0",
         "hash": tx.hash,
         "nonce": quantity(tx.draft.nonce),
         "blockHash": block.hash,
@@ -280,7 +313,8 @@ fn tx_json(block: &ModelBlock, index: usize, tx: &ModelTx) -> Value {
         "to": tx.draft.to,
         "value": "0x0",
         "gas": quantity(TX_GAS),
-        "gasPrice": quantity(1_000_000_000),
+        "gasPrice": quantity(GAS_PRICE_WEI),
+        "maxFeePerGas": quantity(GAS_PRICE_WEI),
         "input": tx.draft.input,
     })
 }
@@ -292,7 +326,7 @@ fn receipt_json(block: &ModelBlock, index: usize) -> Value {
     let logs: Vec<Value> =
         tx.logs().iter().enumerate().map(|(i, log)| log_json(block, index, tx, i, log)).collect();
     json!({
-        "type": "0x2",
+        "type": quantity(TX_TYPE.into()),
         "status": quantity(u64::from(tx.draft.succeeded)),
         "transactionHash": tx.hash,
         "transactionIndex": quantity(index as u64),
@@ -303,7 +337,7 @@ fn receipt_json(block: &ModelBlock, index: usize) -> Value {
         "contractAddress": null,
         "gasUsed": quantity(TX_GAS),
         "cumulativeGasUsed": quantity(TX_GAS * (index as u64 + 1)),
-        "effectiveGasPrice": quantity(1_000_000_000),
+        "effectiveGasPrice": quantity(GAS_PRICE_WEI),
         "logs": logs,
         "logsBloom": bloom,
     })

@@ -13,7 +13,8 @@ use tower::Service;
 use super::ModelChain;
 
 impl ModelChain {
-    fn answer(&self, request: &SerializedRequest) -> Result<Response, TransportError> {
+    /// The answer to one request.
+    pub(crate) fn answer(&self, request: &SerializedRequest) -> Result<Response, TransportError> {
         let params = match request.params() {
             Some(raw) => serde_json::from_str(raw.get()).map_err(TransportErrorKind::custom)?,
             None => Value::Null,

@@ -14,7 +14,7 @@ use alloy_transport::{BoxTransport, Transport};
 use futures::future::select_all;
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Pool, Rpc};
-use plimsoll_ingest::{Finality, Ingest, IngestConfig};
+use plimsoll_ingest::{Completeness, Finality, Ingest, IngestConfig};
 use plimsoll_journal::{Fold, FoldError, FoldRunner, Record, StepOptions, Tail, Undone, step};
 use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_testkit::model::ModelChain;
@@ -134,6 +134,8 @@ pub struct Follower {
     pub settings: Settings,
     transports: Vec<BoxTransport>,
     finality: Finality,
+    head_completeness: Completeness,
+    backfill_completeness: Completeness,
     leases: Leases,
     tail: Tail,
     committed: watch::Sender<()>,
@@ -157,6 +159,8 @@ impl Follower {
             db: db.clone(),
             chain_id,
             finality: Finality::Depth(settings.finality_depth),
+            head_completeness: Completeness::Receipts,
+            backfill_completeness: Completeness::Bloom,
             settings,
             transports: vec![chain.clone().boxed()],
             leases: leases.clone(),
@@ -176,6 +180,12 @@ impl Follower {
     /// What is behind its address answers so many more requests, and then another is there.
     pub fn replaced_after(&mut self, requests: u64, first: &ModelChain, then: &ModelChain) {
         self.transports = vec![Replaced::new(requests, first, then).boxed()];
+    }
+
+    /// What it takes is proven otherwise.
+    pub fn with_completeness(mut self, head: Completeness, backfill: Completeness) -> Self {
+        (self.head_completeness, self.backfill_completeness) = (head, backfill);
+        self
     }
 
     /// Its blocks are final by another measure than their depth.
@@ -206,6 +216,8 @@ impl Follower {
             name: "model".into(),
             confirmations,
             finality: self.finality,
+            head_completeness: self.head_completeness,
+            backfill_completeness: self.backfill_completeness,
             poll_interval: Duration::from_millis(1),
             watched_senders: self.settings.watched.clone(),
             ranges_in_flight,

@@ -1,0 +1,70 @@
+//! What a block's header proves: asked for by the block's hash, given with everything that the proof needs.
+
+use alloy_primitives::B256;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use plimsoll_proof::{ReportedReceipt, Transaction};
+use serde::Deserialize;
+
+use super::{BATCHES_IN_FLIGHT, BLOCK_BY_HASH, BLOCK_RECEIPTS, Rpc};
+use crate::{
+    client::{BATCH_REQUESTS, OnTimeout},
+    error::RpcError,
+};
+
+/// The body of a block; its header is read elsewhere.
+#[derive(Deserialize)]
+struct Body {
+    transactions: Vec<Transaction>,
+}
+
+impl Rpc {
+    /// The receipts of a block as its header's `receiptsRoot` covers them, with all logs; none if the node does not have the block.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; [`RpcError::is_method_missing`] on a node without `eth_getBlockReceipts`.
+    pub async fn reported_receipts(&self, hash: B256) -> Result<Option<Vec<ReportedReceipt>>, RpcError> {
+        self.one(&BLOCK_RECEIPTS, &[hash]).await
+    }
+
+    /// The same of many blocks, in batches.
+    ///
+    /// # Errors
+    /// As [`Rpc::reported_receipts`]; one bad answer fails them all.
+    pub async fn reported_receipts_of(
+        &self,
+        hashes: &[B256],
+    ) -> Result<Vec<Option<Vec<ReportedReceipt>>>, RpcError> {
+        // Receipts are large: a tenth of what a batch may have.
+        let chunks = stream::iter(hashes.chunks(BATCH_REQUESTS / 10)).map(|hashes| async move {
+            let params = hashes.iter().map(|hash| self.client.params(&BLOCK_RECEIPTS, &[hash]));
+            self.all(&BLOCK_RECEIPTS, params.collect::<Result<Vec<_>, _>>()?).await
+        });
+        // Boxed: else the compiler cannot prove a caller's task to be `Send`.
+        chunks.buffered(BATCHES_IN_FLIGHT).try_concat().boxed().await
+    }
+
+    /// The transactions of a block as its header's `transactionsRoot` covers them; none if the node does not have the block.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`].
+    pub async fn reported_transactions(&self, hash: B256) -> Result<Option<Vec<Transaction>>, RpcError> {
+        let body: Option<Body> = self.one(&BLOCK_BY_HASH, &(hash, true)).await?;
+        Ok(body.map(|body| body.transactions))
+    }
+
+    /// Transactions and receipts of a block, asked for together; none if the node does not have the block.
+    ///
+    /// # Errors
+    /// As [`Rpc::reported_receipts`].
+    pub async fn reported_content(
+        &self,
+        hash: B256,
+    ) -> Result<Option<(Vec<Transaction>, Vec<ReportedReceipt>)>, RpcError> {
+        let body = (&BLOCK_BY_HASH, self.client.params(&BLOCK_BY_HASH, &(hash, true))?);
+        let receipts = (&BLOCK_RECEIPTS, self.client.params(&BLOCK_RECEIPTS, &[hash])?);
+        let [body, receipts] = self.client.ask_together([body, receipts], OnTimeout::Retry).await?;
+        let body: Option<Body> = self.client.decode(&BLOCK_BY_HASH, body).await?;
+        let receipts: Option<Vec<ReportedReceipt>> = self.client.decode(&BLOCK_RECEIPTS, receipts).await?;
+        Ok(body.map(|body| body.transactions).zip(receipts))
+    }
+}

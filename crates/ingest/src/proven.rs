@@ -1,0 +1,281 @@
+//! What is wanted of a block, proven from its header.
+//!
+//! A header whose hash was recomputed is as true as the hash. Its bloom then rules logs out: a block whose bloom does not have the contracts needs no
+//! further question. For any other the receipts are asked for, and must give the header's `receiptsRoot`: then they are all there, with
+//! all their logs. The transactions must give `transactionsRoot`, which proves the hashes that the receipts name, and the senders.
+
+use std::collections::HashMap;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use plimsoll_chain::{Header, Log, Rpc, Topics};
+use plimsoll_journal::{Content, Transaction};
+use plimsoll_proof::{
+    Explanation, Finding, Outcome, ProvenHeader, ProvenReceipts, ReportedReceipt, Transaction as Reported,
+};
+use plimsoll_types::Amount;
+
+use crate::content::Wanted;
+use crate::error::IngestError;
+use crate::new_block;
+
+/// In a range, the receipts of so many blocks are asked for although the bloom alone would do: where it may have logs and none was returned…
+const MIN_ASKED_RECEIPTS: usize = 8;
+/// …or of one block in so many, if that is more. Where the bloom of busy blocks says "perhaps" to everything, it is left at that.
+const ASKED_RECEIPTS_SHARE: usize = 16;
+
+/// What a check found wrong, as an error of the endpoint.
+pub(crate) fn fault(
+    wanted: &Wanted,
+    rpc: &Rpc,
+    number: u64,
+    finding: Finding,
+    what: &dyn std::fmt::Display,
+) -> IngestError {
+    let (endpoint, chain_id) = (rpc.endpoint().to_owned(), wanted.chain_id);
+    let what = format!("block {number}: {what}");
+    match finding {
+        Finding::Contradiction => IngestError::Contradiction { endpoint, chain_id, what },
+        Finding::Unproven => IngestError::Unproven { endpoint, chain_id, what },
+    }
+}
+
+/// The header, if its fields have its hash.
+pub(crate) fn header(wanted: &Wanted, rpc: &Rpc, header: &Header) -> Result<ProvenHeader, IngestError> {
+    header.clone().prove().map_err(|error| fault(wanted, rpc, header.number, error.finding(), &error))
+}
+
+impl Wanted {
+    /// Everything wanted of one block, with the logs of its receipts.
+    pub(crate) async fn content_by_receipts(
+        &self,
+        rpc: &Rpc,
+        header: &Header,
+    ) -> Result<Content, IngestError> {
+        let proven = self::header(self, rpc, header)?;
+        let has_logs = self.has_contracts() && self.prover.may_match(&proven.logs_bloom);
+        if !has_logs && self.senders.is_empty() {
+            return Ok(Content { block: new_block(header), events: Vec::new(), transactions: Vec::new() });
+        }
+        let gone = || {
+            self.inconsistent(
+                rpc,
+                format!("block {} ({}) is gone between two answers", header.number, header.hash),
+            )
+        };
+        if !has_logs {
+            let body = rpc.reported_transactions(header.hash).await?.ok_or_else(gone)?;
+            let body = self.prove_body(rpc, &proven, body)?;
+            if !body.iter().any(|tx| self.senders.contains(&tx.from)) {
+                return Ok(Content {
+                    block: new_block(header),
+                    events: Vec::new(),
+                    transactions: Vec::new(),
+                });
+            }
+        }
+        let (body, receipts) = rpc.reported_content(header.hash).await?.ok_or_else(gone)?;
+        let body = self.prove_body(rpc, &proven, body)?;
+        let receipts = self.prove_receipts(rpc, &proven, receipts)?;
+        // Where the transactions' root is unproven their hashes are as the node has them, in both.
+        if body.len() != receipts.receipts().len()
+            || body.iter().zip(receipts.receipts()).any(|(tx, receipt)| tx.hash != receipt.tx_hash)
+        {
+            let what = "its receipts are of other transactions than its body";
+            return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+        }
+        let transactions = self.included(rpc, header, &body, &receipts).await?;
+        let events = self.events(self.logs_of(header, &receipts))?;
+        Ok(Content { block: new_block(header), events, transactions })
+    }
+
+    /// The logs of a block that the filter wants.
+    fn logs_of(&self, header: &Header, receipts: &ProvenReceipts) -> Vec<Log> {
+        let wanted = receipts.logs().filter(|log| self.prover.admits(&log.address, log.topics));
+        let log = wanted.map(|log| Log {
+            block_number: header.number,
+            block_hash: header.hash,
+            block_timestamp: Some(header.timestamp),
+            tx_hash: log.tx_hash,
+            tx_index: log.tx_index,
+            log_index: log.log_index,
+            address: log.address,
+            topics: Topics::new(log.topics).expect("a receipt has no log with more topics"),
+            data: log.data.clone(),
+            removed: false,
+        });
+        log.collect()
+    }
+
+    pub(crate) fn prove_receipts(
+        &self,
+        rpc: &Rpc,
+        header: &ProvenHeader,
+        receipts: Vec<ReportedReceipt>,
+    ) -> Result<ProvenReceipts, IngestError> {
+        let proven = header.prove_receipts(receipts);
+        proven.map_err(|error| fault(self, rpc, header.number, error.finding(), &error))
+    }
+
+    /// The transactions, proven as far as they can be: a chain may have types that are not known here.
+    fn prove_body(
+        &self,
+        rpc: &Rpc,
+        header: &ProvenHeader,
+        body: Vec<Reported>,
+    ) -> Result<Vec<Reported>, IngestError> {
+        let number = header.number;
+        for tx in body.iter().filter(|tx| self.senders.contains(&tx.from)) {
+            if let Err(error) = tx.check_sender()
+                && error.finding() == Finding::Contradiction
+            {
+                return Err(fault(self, rpc, number, error.finding(), &error));
+            }
+        }
+        match header.prove_transactions(body.clone()) {
+            Ok(proven) => Ok(proven.into_inner()),
+            Err(error) if error.finding() == Finding::Unproven => {
+                tracing::debug!(chain_id = self.chain_id, number, %error, "the transactions are as the endpoint has them");
+                Ok(body)
+            }
+            Err(error) => Err(fault(self, rpc, number, error.finding(), &error)),
+        }
+    }
+
+    /// The watched senders' transactions among these. What a unit of gas cost is the receipt's own word: no root covers it, and chains differ.
+    async fn included(
+        &self,
+        rpc: &Rpc,
+        header: &Header,
+        body: &[Reported],
+        receipts: &ProvenReceipts,
+    ) -> Result<Vec<Transaction>, IngestError> {
+        let ours: Vec<_> =
+            body.iter().enumerate().filter(|(_, tx)| self.senders.contains(&tx.from)).collect();
+        let hashes: Vec<_> = ours.iter().map(|(_, tx)| tx.hash).collect();
+        let told = rpc.receipts(&hashes).await?;
+        let mut included = Vec::with_capacity(ours.len());
+        for ((index, tx), told) in ours.into_iter().zip(told) {
+            let told = told.filter(|told| told.block_hash == header.hash).ok_or_else(|| {
+                self.inconsistent(
+                    rpc,
+                    format!("transaction {} is in block {}, its receipt is not", tx.hash, header.hash),
+                )
+            })?;
+            let limit = tx.max_fee_per_gas.or(tx.gas_price);
+            let is_as_proven = receipts.receipts()[index].receipt.outcome == Outcome::Status(told.status)
+                && receipts.gas_used(index) == Some(told.gas_used)
+                && limit.is_none_or(|limit| U256::from(told.effective_gas_price) <= limit);
+            if !is_as_proven {
+                let what =
+                    format!("the receipt of transaction {} is not the one that the header proves", tx.hash);
+                return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+            }
+            let (gas_used, price) = (Amount::from(told.gas_used), Amount::from(told.effective_gas_price));
+            included.push(Transaction {
+                id: 0,
+                block_number: header.number,
+                block_hash: header.hash,
+                tx_hash: tx.hash,
+                tx_index: told.tx_index,
+                sender: tx.from,
+                to: tx.to,
+                nonce: tx.nonce,
+                succeeded: told.status,
+                gas_used,
+                effective_gas_price: price,
+                gas_paid_wei: Amount(gas_used.0.saturating_mul(price.0)),
+                request_id: tx.to.and_then(|to| self.contracts.get(&to)?.request_id_of_call(&tx.input)),
+            });
+        }
+        Ok(included)
+    }
+
+    /// Holds the logs that an endpoint gave for a range against the proven headers of the range's blocks.
+    pub(crate) async fn check_range(
+        &self,
+        rpc: &Rpc,
+        headers: &[Header],
+        logs: &[Log],
+        every_block: bool,
+    ) -> Result<(), IngestError> {
+        let mut by_block: HashMap<u64, &[Log]> = HashMap::new();
+        for group in logs.chunk_by(|a, b| a.block_number == b.block_number) {
+            by_block.insert(group[0].block_number, group);
+        }
+        let mut open = Vec::new();
+        for header in headers {
+            let proven = self::header(self, rpc, header)?;
+            let returned = by_block.get(&header.number).copied().unwrap_or_default();
+            if let Some(log) = returned.iter().find(|log| log.block_hash != header.hash) {
+                let what = format!("a log says {}, the header {}", log.block_hash, header.hash);
+                return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+            }
+            let shown = returned.iter().map(|log| (log.address, &*log.topics));
+            let explained = self.prover.explain(&proven.logs_bloom, shown);
+            let explained =
+                explained.map_err(|error| fault(self, rpc, header.number, error.finding(), &error))?;
+            let is_open = match explained {
+                Explanation::Empty => false,
+                Explanation::Consistent => every_block,
+                Explanation::Unexplained { .. } => every_block || returned.is_empty(),
+            };
+            if is_open {
+                open.push((proven, returned));
+            }
+        }
+        if !every_block && open.len() > MIN_ASKED_RECEIPTS.max(headers.len() / ASKED_RECEIPTS_SHARE) {
+            return Ok(());
+        }
+        self.check_receipts(rpc, open, every_block).await
+    }
+
+    async fn check_receipts(
+        &self,
+        rpc: &Rpc,
+        blocks: Vec<(ProvenHeader, &[Log])>,
+        is_demanded: bool,
+    ) -> Result<(), IngestError> {
+        let hashes: Vec<B256> = blocks.iter().map(|(header, _)| header.hash).collect();
+        let receipts = match rpc.reported_receipts_of(&hashes).await {
+            Ok(receipts) => receipts,
+            // They would have been a better proof than was asked for.
+            Err(error) if !is_demanded && error.is_method_missing() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for ((header, returned), receipts) in blocks.into_iter().zip(receipts) {
+            let Some(receipts) = receipts else {
+                return Err(
+                    self.inconsistent(rpc, format!("it has block {} and not its receipts", header.hash))
+                );
+            };
+            let receipts = match self.prove_receipts(rpc, &header, receipts) {
+                Ok(receipts) => receipts,
+                Err(IngestError::Unproven { .. }) if !is_demanded => continue,
+                Err(error) => return Err(error),
+            };
+            let empty = Bytes::new();
+            let placed = returned.iter().map(|log| plimsoll_proof::PlacedLog {
+                tx_index: log.tx_index,
+                log_index: log.log_index,
+                tx_hash: log.tx_hash,
+                address: log.address,
+                topics: &log.topics,
+                data: if log.data.is_empty() { &empty } else { &log.data },
+            });
+            if let Some(dispute) = receipts.disputes(&self.prover, placed).first() {
+                let what = format!("its logs are not those of its receipts: {dispute:?}");
+                return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_contracts(&self) -> bool {
+        !self.filter.addresses.is_empty()
+    }
+}
+
+/// A filter of the contracts' addresses.
+pub(crate) fn prover(addresses: &[Address]) -> plimsoll_proof::LogFilter {
+    plimsoll_proof::LogFilter::new(addresses, &[])
+}
