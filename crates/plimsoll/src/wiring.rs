@@ -80,6 +80,8 @@ pub(crate) fn ingest(chain: &Chain) -> IngestConfig {
         name: chain.name.clone(),
         confirmations: chain.confirmations,
         finality: chain.finality,
+        head_completeness: chain.head_completeness,
+        backfill_completeness: chain.backfill_completeness,
         poll_interval: chain.poll_interval,
         watched_senders: chain.watched_senders.clone(),
         ranges_in_flight: chain.backfill_in_flight,

@@ -30,7 +30,7 @@ use ipnet::IpNet;
 use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
-use plimsoll_ingest::Finality;
+use plimsoll_ingest::{Completeness, Finality};
 use plimsoll_store::idempotency::KeyOptions;
 use reqwest::header::HeaderMap;
 use uuid::Uuid;
@@ -96,6 +96,8 @@ pub(crate) struct Chain {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) confirmations: u64,
     pub(crate) finality: Finality,
+    pub(crate) head_completeness: Completeness,
+    pub(crate) backfill_completeness: Completeness,
     pub(crate) poll_interval: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) max_concurrent_requests: usize,

@@ -10,6 +10,7 @@ mod endpoints;
 mod finality;
 mod foreign;
 mod lagging;
+mod lies;
 mod reorgs;
 
 use std::time::Duration;

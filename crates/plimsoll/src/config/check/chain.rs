@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use plimsoll_chain::FinalityTag;
-use plimsoll_ingest::Finality;
+use plimsoll_ingest::{Completeness, Finality};
 use plimsoll_types::parse_address;
 use uuid::Uuid;
 
@@ -65,6 +65,8 @@ impl Check<'_> {
             endpoints: endpoints?,
             confirmations: group.integer("confirmations")?,
             finality: finality?,
+            head_completeness: completeness(group, "head_completeness")?,
+            backfill_completeness: completeness(group, "backfill_completeness")?,
             poll_interval: duration(group, "poll_interval_ms")?,
             request_timeout: duration(group, "request_timeout_ms")?,
             max_concurrent_requests: narrow(group.integer("max_concurrent_requests"))?,
@@ -247,11 +249,28 @@ const TELL_WHAT_IS_FINAL: &[u64] = &[1, 17_000, 560_048, 11_155_111, 42_161, 42_
 /// When a block is final, as it is written or as the chain is known.
 fn finality(group: &Group) -> Option<Finality> {
     let known = group.integer("chain_id").is_some_and(|id| TELL_WHAT_IS_FINAL.contains(&id));
-    match group.text("finality").unwrap_or(if known { "finalized" } else { "depth" }) {
+    let meant = if group.given("finality_depth") {
+        "depth"
+    } else if group.given("finality_age_s") {
+        "age"
+    } else if known {
+        "finalized"
+    } else {
+        "depth"
+    };
+    match group.text("finality").unwrap_or(meant) {
         "finalized" => Some(Finality::Tag(FinalityTag::Finalized)),
         "safe" => Some(Finality::Tag(FinalityTag::Safe)),
         "age" => Some(Finality::Age(Duration::from_secs(group.integer("finality_age_s")?))),
         _ => Some(Finality::Depth(group.integer("finality_depth")?)),
+    }
+}
+
+fn completeness(group: &Group, key: &str) -> Option<Completeness> {
+    match group.text(key)? {
+        "receipts" => Some(Completeness::Receipts),
+        "bloom" => Some(Completeness::Bloom),
+        _ => Some(Completeness::Trusted),
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) const CHAIN: Section = Section {
             "finality",
             Kind::Choice(&["depth", "finalized", "safe", "age"]),
             Absent::Optional,
-            "When a block is final, so that a reorganisation that takes it back stops the chain: `finality_depth` blocks deep, when the chain calls it `finalized` or `safe`, or when it has the `finality_age_s`. Without it as the chain is known: `finalized` on Ethereum and on Arbitrum One, Nova and Sepolia, `depth` elsewhere.",
+            "When a block is final, so that a reorganisation that takes it back stops the chain: `finality_depth` blocks deep, when the chain calls it `finalized` or `safe`, or when it has the `finality_age_s`. Without it by the one of the two that is given, or as the chain is known: `finalized` on Ethereum and on Arbitrum One, Nova and Sepolia, `depth` elsewhere.",
         ),
         integer(
             "finality_depth",
@@ -111,6 +111,18 @@ pub(super) const CHAIN: Section = Section {
             31_536_000,
             1_800,
             "How much older than the head a block is final, in seconds by the chain's own clock, where `finality` is `age`.",
+        ),
+        key(
+            "head_completeness",
+            Kind::Choice(&["receipts", "bloom", "trusted"]),
+            Absent::Default("receipts"),
+            "What proves that no log of a new block is missing or altered: its `receipts`, all of them, against the header's root; the header's `bloom`, which cannot show that one of several is missing; or the node's word, for a chain whose headers are made otherwise than Ethereum's.",
+        ),
+        key(
+            "backfill_completeness",
+            Kind::Choice(&["receipts", "bloom", "trusted"]),
+            Absent::Default("bloom"),
+            "The same of past blocks, where `receipts` costs a request for each block that may have a log of interest.",
         ),
         integer(
             "poll_interval_ms",

@@ -221,3 +221,21 @@ fn an_artifact_and_a_bare_abi_are_the_same_abi() {
     };
     assert_eq!(digest("\"token.json\""), digest("\"artifact.json\""));
 }
+
+#[test]
+fn what_is_final_is_as_it_is_written_or_as_the_chain_is_known() {
+    let dir = directory();
+    let finality = |chain_id: u64, lines: &str| {
+        let text = CHAIN.replace("chain_id = 1\n", &format!("chain_id = {chain_id}\n{lines}"));
+        let loaded = load_text(dir.path(), &text, &[]);
+        assert_eq!(loaded.problems.to_string(), "", "{lines}");
+        loaded.config.unwrap().chains.remove(0).finality.to_string()
+    };
+    for known in [1, 11_155_111, 42_161, 421_614] {
+        assert_eq!(finality(known, ""), "finalized", "{known}");
+        assert_eq!(finality(known, "finality_depth = 70\n"), "70 blocks", "{known}");
+    }
+    assert_eq!(finality(31_337, ""), "64 blocks");
+    assert_eq!(finality(31_337, "finality_age_s = 900\n"), "900 s");
+    assert_eq!(finality(31_337, "finality_age_s = 900\nfinality = \"safe\"\n"), "safe");
+}

@@ -30,7 +30,7 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
         ("a list of texts for tables", "chain = [\"mainnet\"]\n".into(), vec![]),
         ("a missing key", "[[chain]]\nrpc = \"http://localhost\"\n".into(), vec![]),
         ("an empty text", CHAIN.replace("\"one\"", "\"\""), vec![]),
-        ("confirmed after final", CHAIN.to_owned() + "confirmations = 65\n", vec![]),
+        ("confirmed after final", CHAIN.to_owned() + "confirmations = 65\nfinality = \"depth\"\n", vec![]),
         ("a first span above the largest", CHAIN.to_owned() + "backfill_max_blocks = 50\n", vec![]),
         ("one chain id twice", format!("{CHAIN}\n{CHAIN}"), vec![]),
         ("an endpoint without RPC", CHAIN.to_owned() + "[[chain.endpoint]]\nname = \"a\"\n", vec![]),
