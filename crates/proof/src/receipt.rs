@@ -140,6 +140,9 @@ impl TryFrom<Wire> for ReportedReceipt {
     type Error = &'static str;
 
     fn try_from(wire: Wire) -> Result<Self, Self::Error> {
+        if wire.tx_type > LAST_TYPE {
+            return Err("a receipt of a type past 0x7f, which is none (EIP-2718)");
+        }
         // Some nodes give a root of zeros, or none of bytes, beside the status.
         let root = wire.root.and_then(|root| B256::try_from(root.0.as_ref()).ok());
         let outcome = match (wire.status.map(|status| status.0), root) {
