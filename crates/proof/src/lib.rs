@@ -17,6 +17,39 @@
 //!
 //! That the hash is one of the canonical chain is not this crate's to say: parents, quorum and finality do.
 //!
+//! ```
+//! use plimsoll_proof::{Finding, Header, LogFilter};
+//! # let answer: serde_json::Value = serde_json::from_str(include_str!("../testdata/arbitrum-one-150000000.json"))?;
+//! # let (block, receipts) = (answer["block"].to_string(), answer["receipts"].to_string());
+//! # let transactions = answer["block"]["transactions"].to_string();
+//!
+//! // From `eth_getBlockByHash` with full transactions, and `eth_getBlockReceipts`.
+//! let header = serde_json::from_str::<Header>(&block)?.prove()?;
+//! let transactions = header.prove_transactions(serde_json::from_str(&transactions)?)?;
+//! let receipts = header.prove_receipts(serde_json::from_str(&receipts)?)?;
+//! receipts.check_transactions(&transactions)?;
+//!
+//! let usdt = "0xfd086bc7cd5c481dcc9c85ebe478a1c0b69fcbb9".parse()?;
+//! let wanted = LogFilter::new(&[usdt], &[]);
+//! let logs: Vec<_> = receipts.logs().filter(|log| wanted.admits(&log.address, log.topics)).collect();
+//! assert_eq!(logs.len(), 7);
+//!
+//! // A node that keeps one of them back is found out, and what it kept back is named.
+//! assert_eq!(receipts.disputes(&wanted, logs[1..].iter().copied()).len(), 1);
+//! // The bloom alone could not have shown that; it shows what is not there.
+//! assert!(!LogFilter::new(&[alloy_primitives::Address::ZERO], &[]).may_match(&header.logs_bloom));
+//!
+//! // For somebody who has only the header: one receipt and the way to it.
+//! let proof = receipts.inclusion(1).expect("there are five");
+//! assert_eq!(header.prove_receipt(&proof)?.logs.len(), 11);
+//!
+//! let mut forged = receipts.into_inner();
+//! forged[1].receipt.logs.pop();
+//! let fault = header.prove_receipts(forged).expect_err("a log is missing");
+//! assert_eq!(fault.finding(), Finding::Contradiction);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Why that holds
 //!
 //! A proven thing is a type of its own ([`ProvenHeader`], [`ProvenReceipts`], [`ProvenTransactions`]) whose only source is the

@@ -184,3 +184,108 @@ impl TryFrom<Wire> for ReportedReceipt {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A receipt as nodes tell it, with one log of two topics.
+    fn golden() -> String {
+        format!(
+            r#"{{"type":"0x2","status":"0x1","root":"0x","cumulativeGasUsed":"0xa410","transactionHash":"0x{}","transactionIndex":"0x1",
+            "blockHash":"0x{}","gasUsed":"0x5208","logs":[{{"address":"0x{}","topics":["0x{}","0x{}"],"data":"0x0102",
+            "logIndex":"0x12","removed":false}}]}}"#,
+            "b1".repeat(32),
+            "a1".repeat(32),
+            "ca".repeat(20),
+            "01".repeat(32),
+            "02".repeat(32),
+        )
+        .replace('\n', "")
+    }
+
+    fn read(json: &str) -> Result<ReportedReceipt, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_receipt_is_read_with_every_field() {
+        let reported = read(&golden()).unwrap();
+        assert_eq!(reported.block_hash, B256::repeat_byte(0xa1));
+        assert_eq!(reported.tx_hash, B256::repeat_byte(0xb1));
+        assert_eq!((reported.tx_index, reported.log_indexes), (1, vec![0x12]));
+        let log = Log {
+            address: Address::repeat_byte(0xca),
+            topics: vec![B256::repeat_byte(1), B256::repeat_byte(2)],
+            data: Bytes::from_static(&[1, 2]),
+        };
+        let bloom = bloom::of_logs([(log.address, log.topics.as_slice())]);
+        let outcome = Outcome::Status(true);
+        let expected = Receipt { tx_type: 2, outcome, cumulative_gas_used: 0xa410, bloom, logs: vec![log] };
+        assert_eq!(reported.receipt, expected);
+    }
+
+    #[test]
+    fn the_outcome_is_the_status_where_there_is_one_else_the_root() {
+        let root = format!(r#""root":"0x{}""#, "ee".repeat(32));
+        let outcome = |json: &str| read(json).unwrap().receipt.outcome;
+        let both = golden().replace(r#""root":"0x""#, &root);
+        assert_eq!(outcome(&both), Outcome::Status(true));
+        assert_eq!(
+            outcome(&golden().replace(r#""status":"0x1""#, r#""status":"0x0""#)),
+            Outcome::Status(false)
+        );
+        let rooted = both.replace(r#""status":"0x1""#, r#""status":null"#);
+        assert_eq!(outcome(&rooted), Outcome::StateRoot(B256::repeat_byte(0xee)));
+    }
+
+    #[test]
+    fn a_bloom_that_is_told_is_kept_whatever_the_logs_say() {
+        let told =
+            golden().replace(r#""logs":"#, &format!(r#""logsBloom":"0x{}","logs":"#, "00".repeat(256)));
+        let receipt = read(&told).unwrap().receipt;
+        assert_eq!(receipt.bloom, Bloom::ZERO);
+        assert_ne!(receipt.bloom_of_logs(), Bloom::ZERO);
+    }
+
+    #[test]
+    fn what_no_block_has_is_refused() {
+        let topic = format!(r#""0x{}""#, "01".repeat(32));
+        let five = [topic.as_str(); 5].join(",");
+        for (from, to, complaint) in [
+            (r#""status":"0x1""#, r#""status":null"#, "neither a status nor a state root"),
+            (r#""status":"0x1""#, r#""status":"0x2""#, "neither 0x0 nor 0x1"),
+            (r#""type":"0x2""#, r#""type":"0x80""#, "past 0x7f"),
+            (r#""logIndex":"0x12""#, r#""logIndex":null"#, "pending log"),
+            (r#""removed":false"#, r#""removed":true"#, "removed log"),
+            (topic.as_str(), five.as_str(), "more than four topics"),
+            (r#""transactionIndex":"0x1""#, r#""transactionIndex":null"#, "without a position"),
+        ] {
+            assert!(golden().contains(from), "{from}");
+            let error = read(&golden().replace(from, to)).unwrap_err();
+            assert!(error.contains(complaint), "{to}: {error}");
+        }
+        let nowhere =
+            golden().replace(&format!(r#""blockHash":"0x{}""#, "a1".repeat(32)), r#""blockHash":null"#);
+        assert!(read(&nowhere).unwrap_err().contains("without a block"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_receipt_are_refused() {
+        let mut bytes = Vec::new();
+        read(&golden()).unwrap().receipt.encode(&mut bytes);
+        let with_type = |tx_type: u8| [&[tx_type], &bytes[1..]].concat();
+        for (what, bytes) in [
+            ("nothing", Vec::new()),
+            ("a type alone", vec![2]),
+            ("type 0, which is never written", with_type(0)),
+            ("classic Arbitrum, which is never written", with_type(ARBITRUM_CLASSIC)),
+            ("a string", with_type(0x80)),
+            ("cut off", bytes[..bytes.len() - 1].to_vec()),
+            ("with a byte behind it", [bytes.as_slice(), &[0]].concat()),
+        ] {
+            assert!(Receipt::decode(&bytes).is_err(), "{what}");
+        }
+        assert!(Receipt::decode(&with_type(0x7f)).is_ok(), "a type that nobody knows yet");
+    }
+}
