@@ -44,3 +44,23 @@ impl Log {
         Ok(Self { address, topics, data })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_back_up_to_four_topics() {
+        for topics in 0..=6 {
+            let log = Log {
+                address: Address::repeat_byte(1),
+                topics: vec![B256::repeat_byte(2); topics],
+                data: Bytes::from_static(&[3]),
+            };
+            let mut bytes = Vec::new();
+            log.encode(&mut bytes);
+            let read = Log::decode(&mut bytes.as_slice());
+            assert_eq!(read.ok(), (topics <= MAX_TOPICS).then_some(log), "{topics} topics");
+        }
+    }
+}

@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use k256::ecdsa::{SigningKey, signature::hazmat::PrehashSigner};
 use plimsoll_proof::{
-    AccessListItem, Authorization, Finding, SenderFault, Transaction, TransactionsFault, Unencodable,
+    AccessListItem, Authorization, Finding, Inclusion, ReceiptsFault, ReportedReceipt, SenderFault,
+    Transaction, TransactionsFault, Unencodable,
 };
 use proptest::prelude::*;
 
@@ -165,6 +166,56 @@ fn transactions_left_out_moved_or_of_another_block_are_found() {
     claims[5].block_hash = Some(B256::repeat_byte(9));
     let fault = header.prove_transactions(claims).unwrap_err();
     assert_eq!(fault, TransactionsFault::OtherBlock { index: 5, claimed: B256::repeat_byte(9) });
+}
+
+#[test]
+fn a_proof_is_of_one_transaction_at_one_place() {
+    let transactions: Vec<Transaction> = (1..=20).map(|seed| signed(seed % 5, seed, true)).collect();
+    let header = made::block_of_transactions(&transactions);
+    let proven = header.prove_transactions(transactions).unwrap();
+    let proof = proven.inclusion(7).unwrap();
+    assert_eq!(header.prove_transaction(&proof), Ok(proven.transactions()[7].hash));
+    let other = Inclusion { value: proven.inclusion(8).unwrap().value, ..proof.clone() };
+    let moved = Inclusion { index: 8, ..proof };
+    for false_proof in [other, moved] {
+        assert!(header.prove_transaction(&false_proof).is_err());
+    }
+    assert_eq!(proven.inclusion(20), None);
+}
+
+#[test]
+fn receipts_that_name_other_transactions_than_the_block_has_are_refused() {
+    let transactions: Vec<Transaction> = (1..=5).map(|seed| signed(2, seed, true)).collect();
+    let mut receipts = made::receipts(5);
+    for (receipt, transaction) in receipts.iter_mut().zip(&transactions) {
+        receipt.tx_hash = transaction.hash;
+    }
+    let header = made::block_of_transactions(&transactions);
+    let proven = header.prove_transactions(transactions.clone()).unwrap();
+    let prove = |receipts: Vec<ReportedReceipt>| {
+        let (header, receipts) = made::block(receipts);
+        header.prove_receipts(receipts).unwrap()
+    };
+    prove(receipts.clone()).check_transactions(&proven).unwrap();
+
+    receipts[3].tx_hash = B256::ZERO;
+    let fault = prove(receipts.clone()).check_transactions(&proven).unwrap_err();
+    let (claimed, shown) = (B256::ZERO, transactions[3].hash);
+    assert_eq!(fault, ReceiptsFault::TxHash { index: 3, claimed, proven: shown });
+    assert_eq!(fault.finding(), Finding::Contradiction);
+    receipts.pop();
+    receipts[3].tx_hash = shown;
+    let fault = prove(receipts).check_transactions(&proven).unwrap_err();
+    assert_eq!(fault, ReceiptsFault::Count { receipts: 4, transactions: 5 });
+}
+
+#[test]
+fn the_internal_transactions_of_arbitrum_are_of_arbos() {
+    let arbos = "0x00000000000000000000000000000000000a4b05".parse().unwrap();
+    let internal = Transaction { tx_type: 0x6a, from: arbos, ..unsigned(0x6a, 1) };
+    assert_eq!(internal.check_sender(), Ok(()));
+    let other = Transaction { from: Address::ZERO, ..internal };
+    assert_eq!(other.check_sender(), Err(SenderFault::Other { claimed: Address::ZERO, recovered: arbos }));
 }
 
 #[test]
