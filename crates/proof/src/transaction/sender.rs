@@ -43,7 +43,7 @@ impl Transaction {
     /// Shows that `from` sent the transaction: by the signature, or because the encoding names the sender, as with
     /// Arbitrum's own types. It is as good as the fields are: [`ProvenHeader::prove_transactions`] comes first.
     ///
-    /// A signature takes some 100 to 200 µs, a hundred times what the rest of the proof takes.
+    /// A signature takes some 200 µs, many times what the rest of the proof takes.
     ///
     /// [`ProvenHeader::prove_transactions`]: crate::ProvenHeader::prove_transactions
     ///
