@@ -31,7 +31,7 @@ pub(crate) fn undocumented(root: &Path) -> Result<Vec<String>> {
     Ok(missing(&columns(&sql), &page))
 }
 
-/// The columns of every `CREATE TABLE` and `ALTER TABLE … ADD COLUMN`, written as the migrations write them: one column
+/// The columns of every `CREATE TABLE` and `ALTER TABLE … ADD COLUMN` but for those of `… DROP COLUMN`, written as the migrations write them: one column
 /// a line.
 fn columns(sql: &str) -> Vec<Column> {
     let mut found = Vec::new();
@@ -42,6 +42,10 @@ fn columns(sql: &str) -> Vec<Column> {
             (None, ["CREATE", "TABLE", name, ..]) if line.ends_with('(') => table = Some(bare(name)),
             (None, ["ALTER", "TABLE", name, "ADD", "COLUMN", column, ..]) => {
                 found.push(Column { table: bare(name), name: bare(column) });
+            }
+            (None, ["ALTER", "TABLE", name, "DROP", "COLUMN", column, ..]) => {
+                let (table, name) = (bare(name), bare(column));
+                found.retain(|column| column.table != table || column.name != name);
             }
             (Some(_), [first, ..]) if first.starts_with(')') => table = None,
             (Some(open), [first, ..]) if !first.starts_with("--") && !CONSTRAINTS.contains(first) => {
@@ -54,7 +58,7 @@ fn columns(sql: &str) -> Vec<Column> {
 }
 
 fn bare(name: &str) -> String {
-    name.trim_matches(['"', '(', ',']).to_owned()
+    name.trim_matches(['"', '(', ',', ';']).to_owned()
 }
 
 /// Columns whose name does not stand in backticks under the heading that is their table's name.
@@ -88,6 +92,8 @@ mod tests {
         ) PARTITION BY RANGE (name);
         CREATE INDEX i ON leases (name);
         ALTER TABLE leases ADD COLUMN term_ms bigint;
+        ALTER TABLE leases ADD COLUMN former text;
+        ALTER TABLE leases DROP COLUMN former;
     "#;
 
     #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -12,9 +11,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, admin};
-
-/// A process that does not answer is asked again after this.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Who asks, by an API key of its own.
 #[derive(Clone)]
@@ -146,10 +142,7 @@ async fn client(ledger: Arc<Ledger>, writer: Writer, urls: Vec<String>, stop: Ca
                     break;
                 }
                 Ok(answer) => answer.told(),
-                Err(_) => {
-                    tokio::time::sleep(PAUSE).await;
-                    "nobody answered".to_owned()
-                }
+                Err(_) => "nobody answered".to_owned(),
             };
             *ledger.refusals.lock().await.entry(told).or_default() += 1;
             tokio::task::yield_now().await;

@@ -1,7 +1,5 @@
 //! Several endpoints: what one of them fails to do, shows alone, or says wrongly, costs its answers and nothing else.
 
-use std::time::Duration;
-
 use alloy_primitives::B256;
 use alloy_transport::{BoxTransport, Transport};
 use plimsoll_chain::ErrorClass;
@@ -41,7 +39,7 @@ async fn looked_at(node: &ModelChain, times: u64) {
     let before = node.answered("eth_getBlockByNumber");
     let looked = async {
         while node.answered("eth_getBlockByNumber") < before + times {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(HANGS_AFTER, looked).await.expect("the endpoint is looked at");
@@ -172,11 +170,7 @@ async fn a_branch_past_finality_halts_the_chain_only_if_no_majority_contradicts(
 
     b.learn(&world.chain);
     b.switch_to(other);
-    let halted = async {
-        while integers(&db, halts, 1).await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let halted = async { while integers(&db, halts, 1).await == 0 {} };
     tokio::time::timeout(HANGS_AFTER, halted).await.expect("the chain halts");
     node.end().await;
     agrees(&db, 1, &world).await;
