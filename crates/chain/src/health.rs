@@ -153,16 +153,20 @@ impl Health {
         }
     }
 
-    /// Puts the endpoint on the bench, longer each time in a row.
+    /// Puts the endpoint on the bench, longer each time in a row. What is found while it is there is of the same time.
     pub(crate) fn bench(&self, reason: Reason) {
         let until = self.with(|standing, _, now| {
+            if standing.bench.is_some_and(|bench| bench.reason == reason && bench.until > now) {
+                return None;
+            }
             let last = standing.bench.or(standing.former).filter(|last| last.reason == reason);
             let times = last.map_or(0, |last| last.times + 1);
             let bench = Bench { reason, until: now + reason.term(times), times };
             standing.bench = Some(bench);
             standing.former = Some(bench);
-            bench.until - now
+            Some(bench.until - now)
         });
+        let Some(until) = until else { return };
         tracing::warn!(
             endpoint = &*self.endpoint,
             reason = reason.as_str(),

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::book::Book;
 use crate::config::Completeness;
 use crate::content::Wanted;
+use crate::endpoints::name_contradiction;
 use crate::error::IngestError;
 use crate::follow::Follower;
 use crate::plan::BlockId;
@@ -144,6 +145,7 @@ async fn fetch(
         match fetch_from(rpc, place, &wanted, from, to, on).await {
             Ok(fetched) => return Ok(fetched),
             Err(error) => {
+                name_contradiction(rpc, &error);
                 let is_its_own = error.is_of_endpoint() && !may_be_too_much(&error);
                 let refused = first.get_or_insert(Refused { place, error });
                 if !is_its_own && refused.place == place {
@@ -187,7 +189,7 @@ async fn fetch_from(
     if let Some(log) = foreign {
         return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
     }
-    let count = logs.len() as u64;
+    let (count, logs) = (logs.len() as u64, Arc::new(logs));
     let is_proven =
         wanted.backfill_completeness > Completeness::Trusted && !wanted.filter.addresses.is_empty();
     let headers = if is_proven || !wanted.senders.is_empty() {
@@ -201,10 +203,17 @@ async fn fetch_from(
     }
     let transactions = transactions(rpc, wanted, &headers).await?;
     let events = if count < DECODED_INLINE {
-        wanted.events(logs)?
+        wanted.events(&logs)
     } else {
-        let decoder = wanted.clone();
-        tokio::task::spawn_blocking(move || decoder.events(logs)).await??
+        let (decoder, given) = (wanted.clone(), Arc::clone(&logs));
+        tokio::task::spawn_blocking(move || decoder.events(&given)).await?
+    };
+    let events = match events {
+        Ok(events) => events,
+        Err(mismatch) => {
+            let provable = if is_proven { &headers[..] } else { &[] };
+            return Err(wanted.mismatch(rpc, provable, &logs, mismatch).await);
+        }
     };
     Ok(Fetched { place, events, transactions, end: new_block(&end), logs: count, elapsed })
 }

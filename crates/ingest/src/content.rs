@@ -41,14 +41,14 @@ impl Wanted {
     }
 
     /// The logs as events: those of a contract before its start block are not wanted.
-    pub(crate) fn events(&self, logs: Vec<Log>) -> Result<Vec<NewEvent>, Box<AbiMismatch>> {
-        logs.into_iter()
+    pub(crate) fn events(&self, logs: &[Log]) -> Result<Vec<NewEvent>, Box<AbiMismatch>> {
+        logs.iter()
             .filter(|log| self.contracts.get(&log.address).is_some_and(|c| log.block_number >= c.start_block))
             .map(|log| self.event(log))
             .collect()
     }
 
-    fn event(&self, log: Log) -> Result<NewEvent, Box<AbiMismatch>> {
+    fn event(&self, log: &Log) -> Result<NewEvent, Box<AbiMismatch>> {
         let decoded =
             self.contracts.decode(&log.address, &log.topics, &log.data, &log.tx_hash, log.log_index)?;
         let decoding = decoded.map(|decoded| {
@@ -70,7 +70,7 @@ impl Wanted {
             log_index: log.log_index,
             contract: log.address,
             topics: log.topics,
-            data: log.data,
+            data: log.data.clone(),
         };
         Ok(NewEvent { event, decoding })
     }
@@ -100,7 +100,14 @@ impl Wanted {
         if self.head_completeness == Completeness::Bloom {
             self.check_range(rpc, std::slice::from_ref(header), &logs, false).await?;
         }
-        Ok(Content { block: new_block(header), events: self.events(logs)?, transactions })
+        match self.events(&logs) {
+            Ok(events) => Ok(Content { block: new_block(header), events, transactions }),
+            Err(mismatch) => {
+                let is_proven = self.head_completeness > Completeness::Trusted;
+                let provable = if is_proven { std::slice::from_ref(header) } else { &[] };
+                Err(self.mismatch(rpc, provable, &logs, mismatch).await)
+            }
+        }
     }
 
     /// The watched senders' transactions of a block, with what their receipts say.

@@ -9,7 +9,7 @@ use crate::book::Book;
 use crate::error::IngestError;
 use crate::follow::Follower;
 use crate::metrics;
-use crate::plan::{Patience, Verdict, Vote};
+use crate::plan::{BlockId, Patience, Verdict, Vote};
 
 /// What one endpoint showed that would be drastic to believe at once.
 #[derive(Debug, Default)]
@@ -109,14 +109,31 @@ impl<B: Book> Follower<'_, B> {
     /// Whether the chain is what this block says, by all endpoints. It is asked of each now, of the one that showed it too.
     pub(crate) async fn judge(&mut self, number: u64, hash: B256) -> Result<Verdict, IngestError> {
         let votes = join_all(self.pool.endpoints().iter().map(|rpc| vote(rpc, number, hash))).await;
+        self.verdict(&votes, (number, hash))
+    }
+
+    /// Whether the chain has ended below this block of the journal, by all endpoints. That there is none so high is believed of the one that
+    /// showed it; any other may be behind.
+    pub(crate) async fn judge_gone(&mut self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
+        let answers = join_all(self.pool.endpoints().iter().map(|rpc| rpc.header_by_number(number))).await;
+        let vote = |(place, answer): (usize, Result<Option<Header>, _>)| match answer {
+            Ok(Some(header)) if header.hash == hash => Vote::Against,
+            Ok(Some(_)) => Vote::For,
+            Ok(None) if place == self.place => Vote::For,
+            Ok(None) | Err(_) => Vote::Abstains,
+        };
+        let votes: Vec<_> = answers.into_iter().enumerate().map(vote).collect();
+        self.verdict(&votes, (number, hash))
+    }
+
+    fn verdict(&self, votes: &[Vote], (number, hash): BlockId) -> Result<Verdict, IngestError> {
         let chain_id = self.config.chain_id;
         if votes[self.place] == Vote::Against {
-            return Err(
-                self.inconsistent(format!("its chain had block {number} as {hash}, and now has it no more"))
-            );
+            let what = format!("it was on another branch at block {number} ({hash}) a moment ago");
+            return Err(self.inconsistent(what));
         }
-        let verdict = Verdict::of(&votes);
-        for (rpc, vote) in self.pool.endpoints().iter().zip(&votes) {
+        let verdict = Verdict::of(votes);
+        for (rpc, vote) in self.pool.endpoints().iter().zip(votes) {
             let is_alone = match verdict {
                 Verdict::Believed => *vote == Vote::Against,
                 Verdict::IfItStays => false,
@@ -132,11 +149,7 @@ impl<B: Book> Follower<'_, B> {
 
     /// What went wrong in a round is this endpoint's affair, as long as another can be asked.
     pub(crate) fn excuse(&self, error: IngestError) -> Result<(), IngestError> {
-        if matches!(error, IngestError::Contradiction { .. }) {
-            metrics::contradiction(self.config.chain_id, self.rpc.endpoint());
-            tracing::error!(chain_id = self.config.chain_id, endpoint = self.rpc.endpoint(), %error, "the endpoint contradicts itself");
-            self.rpc.bench(Reason::Contradiction);
-        }
+        name_contradiction(self.rpc, &error);
         let is_other_chain = matches!(
             error,
             IngestError::WrongChain { .. } | IngestError::Journal(WriteError::DifferentGenesis { .. })
@@ -155,6 +168,17 @@ impl<B: Book> Follower<'_, B> {
     pub(crate) fn note_behind(&self, head: &Header) {
         let tip = self.book.head().map_or(0, |(number, _)| number);
         metrics::behind(self.config.chain_id, self.rpc.endpoint(), tip.saturating_sub(head.number));
+    }
+}
+
+/// Names an endpoint that contradicts itself, and passes it over from now on. An error that is another endpoint's was noted where it was met.
+pub(crate) fn name_contradiction(rpc: &Rpc, error: &IngestError) {
+    if let IngestError::Contradiction { endpoint, chain_id, .. } = error
+        && endpoint == rpc.endpoint()
+    {
+        metrics::contradiction(*chain_id, endpoint);
+        tracing::error!(chain_id, endpoint, %error, "the endpoint contradicts itself");
+        rpc.bench(Reason::Contradiction);
     }
 }
 

@@ -289,10 +289,8 @@ impl<'a, B: Book> Follower<'a, B> {
             // Boxed: else the compiler cannot prove the caller's task to be `Send`.
             .boxed()
             .await?;
-        // A branch that has nothing of interest ends below the first block of interest, with its head.
         let first = headers.first().map(|header| (header.number, header.hash));
-        let first = first.or(ancestor).unwrap_or((head.number, head.hash));
-        if self.takes_back(tail, ancestor) && !self.is_agreed(first).await? {
+        if self.takes_back(tail, ancestor) && !self.may_take_back(tail, first, head).await? {
             return Ok(Round::Done);
         }
         self.sightings().reset();
@@ -386,13 +384,36 @@ impl<'a, B: Book> Follower<'a, B> {
             && tail.tip().is_some_and(|(number, _)| head.number < number)
     }
 
+    /// Whether the endpoints agree that blocks are taken back for a branch that begins with `first`. A branch without a block of interest ends
+    /// below the first of them, with its head, which everybody has who is on the journal's own chain: of it is asked who still has what would go.
+    async fn may_take_back(
+        &mut self,
+        tail: &CanonicalTail,
+        first: Option<BlockId>,
+        head: &Header,
+    ) -> Result<bool, IngestError> {
+        match (first, tail.unfinal.first()) {
+            (Some(first), _) => self.is_agreed(first).await,
+            (None, Some(lowest)) => {
+                let verdict = self.judge_gone(*lowest).await?;
+                Ok(self.is_enough(verdict, (head.number, head.hash)))
+            }
+            (None, None) => Ok(true),
+        }
+    }
+
     /// Whether the endpoints agree that this block is of the chain, or one shows it for long enough while nobody contradicts.
     async fn is_agreed(&mut self, (number, hash): BlockId) -> Result<bool, IngestError> {
-        Ok(match self.judge(number, hash).await? {
+        let verdict = self.judge(number, hash).await?;
+        Ok(self.is_enough(verdict, (number, hash)))
+    }
+
+    fn is_enough(&mut self, verdict: Verdict, block: BlockId) -> bool {
+        match verdict {
             Verdict::Believed => true,
-            Verdict::IfItStays => self.sightings().branch.sighted((number, hash)),
+            Verdict::IfItStays => self.sightings().branch.sighted(block),
             Verdict::Refused => false,
-        })
+        }
     }
 
     async fn deep(

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
+use plimsoll_chain::abi::AbiMismatch;
 use plimsoll_chain::{Header, Log, Rpc, Topics};
 use plimsoll_journal::{Content, Transaction};
 use plimsoll_proof::{
@@ -18,7 +19,8 @@ use crate::content::Wanted;
 use crate::error::IngestError;
 use crate::new_block;
 
-/// In a range, the receipts of so many blocks are asked for although the bloom alone would do: where it may have logs and none was returned…
+/// In a range, the receipts of so many blocks are asked for although the bloom alone would do: where it may have logs of a contract of which none
+/// was returned…
 const MIN_ASKED_RECEIPTS: usize = 8;
 /// …or of one block in so many, if that is more. Where the bloom of busy blocks says "perhaps" to everything, it is left at that.
 const ASKED_RECEIPTS_SHARE: usize = 16;
@@ -84,7 +86,7 @@ impl Wanted {
             return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
         }
         let transactions = self.included(rpc, header, &body, &receipts).await?;
-        let events = self.events(self.logs_of(header, &receipts))?;
+        let events = self.events(&self.logs_of(header, &receipts))?;
         Ok(Content { block: new_block(header), events, transactions })
     }
 
@@ -217,7 +219,7 @@ impl Wanted {
             let is_open = match explained {
                 Explanation::Empty => false,
                 Explanation::Consistent => every_block,
-                Explanation::Unexplained { .. } => every_block || returned.is_empty(),
+                Explanation::Unexplained { .. } => true,
             };
             if is_open {
                 open.push((proven, returned));
@@ -227,6 +229,22 @@ impl Wanted {
             return Ok(());
         }
         self.check_receipts(rpc, open, every_block).await
+    }
+
+    /// What a log that its ABI does not decode means. A person is called for it, so it is first held against the receipts of the blocks that can be
+    /// proven: the bloom does not cover what a log says.
+    pub(crate) async fn mismatch(
+        &self,
+        rpc: &Rpc,
+        headers: &[Header],
+        logs: &[Log],
+        mismatch: Box<AbiMismatch>,
+    ) -> IngestError {
+        match self.check_range(rpc, headers, logs, true).await {
+            Ok(()) | Err(IngestError::Unproven { .. }) => mismatch.into(),
+            Err(IngestError::Rpc(error)) if error.is_method_missing() => mismatch.into(),
+            Err(error) => error,
+        }
     }
 
     async fn check_receipts(
