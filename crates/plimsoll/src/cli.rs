@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
 mod admin;
+mod probe;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use admin::*;
+pub(crate) use probe::{BlockChoice, Probe};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -29,7 +31,7 @@ Exit codes:
   0  done, and nothing to object to
   1  it failed, or a difference was found
   2  the command line or the configuration is wrong
-  3  nothing differs, but not everything was verified (verify)
+  3  nothing differs, but not everything was verified (verify), or is known (probe)
 
 Every setting of the configuration file is also an environment variable: `plimsoll config example`.";
 
@@ -74,6 +76,10 @@ Examples:
     /// Derive again from the journal, beside what is there, and compare
     #[command(subcommand)]
     Replay(Replay),
+
+    /// Ask a chain for balances and other numbers of its state at a block
+    #[command(after_help = probe::AFTER_HELP)]
+    Probe(Probe),
 
     /// Look at a fold, or tell it to pass over a record that it cannot apply
     #[command(subcommand)]

@@ -94,6 +94,14 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Replay(Replay::Views(asked)) => {
             visit(&load(), async |_, config, db| commands::replay::views(config, db, &asked).await)
         }
+        Command::Probe(asked) if asked.block.is_in_journal() => visit(&load(), async |loaded, config, db| {
+            commands::probe::probe(loaded, config, Some(db), &asked).await
+        }),
+        Command::Probe(asked) => {
+            log_quietly()?;
+            let loaded = load();
+            block_on(commands::probe::probe(&loaded, configured(&loaded)?, None, &asked))
+        }
         Command::Fold(asked) => visit(&load(), async |_, _, db| match &asked {
             Fold::Status { chain, json } => commands::fold::status(db, *chain, *json).await,
             Fold::Skip(skip) => commands::fold::skip(db, skip).await,

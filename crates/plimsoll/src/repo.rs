@@ -134,6 +134,25 @@ pub(crate) async fn chains(pool: &PgPool, chain_id: Option<i64>) -> sqlx::Result
     .await
 }
 
+/// The hash, as `0x…`, of the last final block of a chain, or of its last confirmed one; none while there is none.
+pub(crate) async fn marked_hash(
+    pool: &PgPool,
+    chain_id: i64,
+    is_final: bool,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT '0x' || encode(b.hash, 'hex') AS "hash!"
+           FROM chains c JOIN chain_blocks b
+             ON b.chain_id = c.chain_id AND b.number = CASE WHEN $2 THEN c.final_number ELSE c.confirmed_number END
+           WHERE c.chain_id = $1 AND b.state <> $3"#,
+        chain_id,
+        is_final,
+        BlockState::Orphaned as BlockState
+    )
+    .fetch_optional(pool)
+    .await
+}
+
 /// The chains' ids and the schema's limits keep these below 2^53.
 pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -17,6 +17,7 @@ fn every_help_page_reads_as_it_was_written() {
         &["verify", "views"],
         &["verify", "audit"],
         &["replay", "views"],
+        &["probe"],
         &["fold"],
         &["fold", "skip"],
         &["chain"],

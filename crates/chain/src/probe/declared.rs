@@ -9,7 +9,7 @@ use plimsoll_types::{address_text, parse_address};
 use serde::{Deserialize, Serialize};
 
 use super::reading::{Probe, Question, View};
-use crate::abi::Contracts;
+use crate::abi::{Contract, Contracts};
 
 /// What a function returns that does not say it.
 const DEFAULT_OUTPUT: &str = "uint256";
@@ -57,7 +57,7 @@ pub enum DeclaredProbe {
 )]
 pub enum DeclaredFunction {
     /// `name(types)(types returned)`; Solidity's `function … returns (…)`; either without what is returned, which is then what the ABI of a
-    /// contract that is followed says, else a `uint256`; or, without parentheses, a name in such an ABI.
+    /// contract that is followed says, and of any other a `uint256`; or, without parentheses, a name in such an ABI.
     Text(String),
     /// An item of a JSON ABI.
     Item(Box<Function>),
@@ -185,11 +185,9 @@ impl DeclaredFunction {
         };
         let mut abi = signature(text)?;
         if abi.outputs.is_empty() {
-            let known = contracts.get(&contract);
-            let same =
-                known.and_then(|known| known.abi.functions().find(|own| own.selector() == abi.selector()));
-            if let Some(same) = same {
-                return Ok(Found::from(same.clone()));
+            if let Some(known) = contracts.get(&contract) {
+                let same = known.abi.functions().find(|own| own.selector() == abi.selector());
+                return same.cloned().map(Found::from).ok_or_else(|| not_in_abi(text, known));
             }
             abi.outputs = vec![Param::parse(DEFAULT_OUTPUT).expect("a type of Solidity's")];
         }
@@ -206,23 +204,31 @@ fn named(name: &str, contract: Address, contracts: &Contracts) -> Result<Functio
     let Some(known) = contracts.get(&contract) else {
         return Err(unknown("its ABI is not configured, so write `name(types)(types returned)`".to_owned()));
     };
-    let signatures =
-        |of: &mut dyn Iterator<Item = &Function>| of.map(Function::signature).collect::<Vec<_>>().join(", ");
     match known.abi.function(name).map(Vec::as_slice) {
         Some([only]) => Ok(only.clone()),
-        Some(several) => {
-            let several = signatures(&mut several.iter());
-            Err(unknown(format!("there are several, so write one with its types: {several}")))
-        }
-        None => {
-            let all = signatures(&mut known.abi.functions());
-            Err(unknown(format!(
-                "the ABI of {} has {}",
-                known.name,
-                if all.is_empty() { "none" } else { &all }
-            )))
-        }
+        Some(several) => Err(unknown(format!(
+            "there are several, so write one with its types: {}",
+            signatures(several.iter())
+        ))),
+        None => Err(not_in_abi(name, known)),
     }
+}
+
+fn not_in_abi(name: &str, contract: &Contract) -> InvalidProbe {
+    let all = signatures(contract.abi.functions());
+    InvalidProbe::UnknownFunction {
+        name: name.to_owned(),
+        contract: address_text(&contract.address),
+        reason: format!(
+            "the ABI of {} has {}; if the contract has more, write `name(types)(types returned)`",
+            contract.name,
+            if all.is_empty() { "none" } else { &all }
+        ),
+    }
+}
+
+fn signatures<'a>(functions: impl Iterator<Item = &'a Function>) -> String {
+    functions.map(Function::signature).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads a function from Solidity's words, or from the short form, whose second parentheses hold what is returned.

@@ -9,6 +9,7 @@ pub(crate) mod fence;
 pub(crate) mod fold;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
+pub(crate) mod probe;
 mod progress;
 pub(crate) mod replay;
 pub(crate) mod run;
@@ -16,6 +17,7 @@ pub(crate) mod verify;
 
 use std::io::Write as _;
 
+use plimsoll_chain::Pool;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -39,6 +41,28 @@ pub(crate) fn chosen(config: &Config, chain_id: Option<u64>) -> Result<Vec<&Chai
             .remedy(format!("ask for one of {}", known.join(", "))));
     }
     Ok(chains)
+}
+
+/// That the nodes are of this chain. One that is silent is passed over where another answers.
+pub(crate) async fn of_chain(loaded: &Loaded, chain: &Chain, pool: &Pool) -> Result<(), Failure> {
+    let (mut answered, mut silent) = (false, None);
+    for (rpc, endpoint) in pool.endpoints().iter().zip(&chain.endpoints) {
+        match rpc.chain_id().await {
+            Ok(found) if found == chain.chain_id => answered = true,
+            Ok(found) => {
+                let what =
+                    format!("the node at {} serves chain {found}, not {}", rpc.endpoint(), chain.chain_id);
+                return Err(Failure::usage(what)
+                    .at(loaded, &chain.origin)
+                    .remedy("correct `chain_id`, or the node's URL"));
+            }
+            Err(error) => silent = silent.or_else(|| Some(Failure::from(error).at(loaded, &endpoint.origin))),
+        }
+    }
+    match silent {
+        Some(failure) if !answered => Err(failure),
+        _ => Ok(()),
+    }
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.

@@ -5,7 +5,7 @@ use plimsoll_store::Db;
 use plimsoll_views::verify::{VerifyOptions, VerifyReport, verify};
 
 use super::progress::Progress;
-use super::{chosen, or_dash, print, print_json, table};
+use super::{chosen, of_chain, or_dash, print, print_json, table};
 use crate::cli::{VerifyAudit, VerifyViews};
 use crate::config::{Config, Loaded};
 use crate::failure::{FAILED, Failure, UNVERIFIED};
@@ -21,19 +21,7 @@ pub(crate) async fn views(
     let mut reports: Vec<VerifyReport> = Vec::new();
     for chain in chosen(config, asked.chain)? {
         let pool = wiring::pool(loaded, chain)?;
-        for (rpc, endpoint) in pool.endpoints().iter().zip(&chain.endpoints) {
-            let found =
-                rpc.chain_id().await.map_err(|error| Failure::from(error).at(loaded, &endpoint.origin))?;
-            if found != chain.chain_id {
-                return Err(Failure::usage(format!(
-                    "the node at {} serves chain {found}, not {}",
-                    rpc.endpoint(),
-                    chain.chain_id
-                ))
-                .at(loaded, &chain.origin)
-                .remedy("correct `chain_id`, or the node's URL"));
-            }
-        }
+        of_chain(loaded, chain, &pool).await?;
         let contracts = wiring::contracts(chain);
         let mut line = Progress::new();
         let progress = |p: plimsoll_views::verify::VerifyProgress| {

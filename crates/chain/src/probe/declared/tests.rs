@@ -33,6 +33,15 @@ fn call(function: &str, arguments: &[&str], output: Option<&str>) -> DeclaredPro
     }
 }
 
+/// A call of a contract that is not followed.
+fn elsewhere(function: &str, arguments: &[&str]) -> DeclaredProbe {
+    let DeclaredProbe::Call { function, arguments, output, direct, .. } = call(function, arguments, None)
+    else {
+        panic!("it is a call")
+    };
+    DeclaredProbe::Call { contract: HOLDER.to_owned(), function, arguments, output, direct }
+}
+
 fn view(declared: &DeclaredProbe) -> View {
     match declared.check(&contracts()).unwrap().question {
         Question::View(view) => view,
@@ -68,6 +77,7 @@ fn a_function_is_declared_in_short_in_solidity_s_words_by_name_or_as_an_abi_item
     let asks = |signature: &str, words: &[U256]| calldata(signature, words);
     for (declared, data, outputs, place) in [
         (call("of(address)", &[HOLDER], None), asks("of(address)", &[holder]), "(uint256)", 0),
+        (elsewhere("any(address)", &[HOLDER]), asks("any(address)", &[holder]), "(uint256)", 0),
         (call("supply()(int128)", &[], None), asks("supply()", &[]), "(int128)", 0),
         (
             call(" two(uint8) ( bool , int24 ) ", &["0x7"], Some("1")),
@@ -111,6 +121,10 @@ fn a_function_is_declared_in_short_in_solidity_s_words_by_name_or_as_an_abi_item
 fn what_is_wrong_is_said_with_what_would_be_right() {
     for (declared, parts) in [
         (call("suply", &[], None), &["unknown function `suply`", "the ABI of Pool has", "supply()"][..]),
+        (
+            call("suply()", &[], None),
+            &["unknown function `suply()`", "the ABI of Pool has", "(types returned)"],
+        ),
         (call("of", &[HOLDER], None), &["there are several", "of(address), of(address,uint256)"]),
         (
             call("of(address", &[HOLDER], None),
@@ -124,7 +138,7 @@ fn what_is_wrong_is_said_with_what_would_be_right() {
             &["argument 1 of of(address), `7`, is not address", "40 hexadecimal digits"],
         ),
         (
-            call("at(uint8,uint8)", &["1", "256"], None),
+            call("at(uint8,uint8)(uint8)", &["1", "256"], None),
             &["argument 2 of at(uint8,uint8), `256`, is not uint8"],
         ),
         (call("name()(string)", &[], None), &["name() returns (string)", "`string` is no integer"]),
