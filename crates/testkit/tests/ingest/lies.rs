@@ -53,7 +53,7 @@ const AT_THE_HEAD: &[(&str, &str, Lie)] = &[
         });
     }),
     ("a log's data is altered", "eth_getBlockReceipts", |answer| {
-        of_log(answer, |log| log["data"] = json!("0x"))
+        of_log(answer, |log| log["data"] = json!("0x"));
     }),
     ("a log's topic is altered", "eth_getBlockReceipts", |answer| {
         of_log(answer, |log| log["topics"][0] = json!(B256::repeat_byte(9)));
@@ -69,7 +69,7 @@ const AT_THE_HEAD: &[(&str, &str, Lie)] = &[
         });
     }),
     ("a receipt is missing", "eth_getBlockReceipts", |answer| {
-        of_receipts(answer, |receipts| drop(receipts.pop()))
+        of_receipts(answer, |receipts| drop(receipts.pop()));
     }),
     ("a failure is told as success", "eth_getBlockReceipts", |answer| {
         of_receipts(answer, |receipts| receipts[0]["status"] = json!("0x0"));
