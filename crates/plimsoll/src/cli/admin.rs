@@ -13,7 +13,7 @@ pub(crate) use identity::{Allowance, IssueKey, Keys, NewRole, Roles, Sessions, T
 pub(crate) use records::{
     Audit, AuditExport, AuditFilter, AuditList, AuditTail, Idempotency, IdempotencyList, KeyState,
 };
-pub(crate) use users::{Factors, Holder, Identities, Kind, Link, NewUser, Status, Subject, Users};
+pub(crate) use users::{Factors, Holder, Identities, Kind, Link, NewUser, OfUser, Status, Subject, Users};
 pub(crate) use value::Bound;
 
 const AFTER_HELP: &str = "\

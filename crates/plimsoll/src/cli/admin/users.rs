@@ -31,15 +31,7 @@ Examples:
         json: bool,
     },
     /// One user: roles, what they allow, addresses
-    Show {
-        #[command(flatten)]
-        whose: Whose,
-        /// The user's id
-        user: Uuid,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Show(OfUser),
     /// Make a user
     #[command(after_help = "\
 Examples:
@@ -96,15 +88,7 @@ Example:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Factors {
     /// A user's second factors in force
-    List {
-        #[command(flatten)]
-        whose: Whose,
-        /// The user's id
-        user: Uuid,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List(OfUser),
     /// Take a second factor away, also the last one, and end all of the user's sessions
     #[command(after_help = "\
 For who lost it: without it nobody adds another. Make sure who asks: whoever signs in as this user next sets up a new \
@@ -128,15 +112,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Identities {
     /// All that a user is at providers
-    List {
-        #[command(flatten)]
-        whose: Whose,
-        /// The user's id
-        user: Uuid,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    List(OfUser),
     /// Link a subject of a provider to a user
     #[command(after_help = "\
 Who is this subject at the provider can then sign in as this user. Who can sign in otherwise links it themselves.
@@ -162,6 +138,18 @@ pub(crate) struct Subject {
     pub(crate) subject: String,
     #[command(flatten)]
     pub(crate) change: Change,
+}
+
+/// What is shown of one user.
+#[derive(Debug, Args)]
+pub(crate) struct OfUser {
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    /// The user's id
+    pub(crate) user: Uuid,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A user, as people name it.

@@ -10,7 +10,7 @@ use super::Admin;
 use super::change::As;
 use super::sheet::{Sheet, list};
 use super::users::{self, done, locked};
-use crate::cli::{Factors, Final};
+use crate::cli::{Factors, Final, OfUser};
 use crate::failure::Failure;
 
 const COLUMNS: &[&str] = &["factor", "label", "created_at", "last_used_at", "cloned_at"];
@@ -29,7 +29,7 @@ impl From<&FactorInfo> for Sheet {
 impl Admin<'_> {
     pub(super) async fn factors(&self, asked: &Factors) -> Result<(), Failure> {
         match asked {
-            Factors::List { whose, user, json } => {
+            Factors::List(OfUser { whose, user, json }) => {
                 let tenant = self.tenant(whose).await?;
                 let mut tx = self.db.tenant_tx(&[tenant.tenant_id]).await?;
                 directory::user(&mut tx, tenant.tenant_id, *user)

@@ -9,7 +9,7 @@ use super::Admin;
 use super::change::{As, Done};
 use super::sheet::{Sheet, list};
 use super::users::{self, done, locked};
-use crate::cli::{Identities, Subject};
+use crate::cli::{Identities, OfUser, Subject};
 use crate::failure::Failure;
 
 const COLUMNS: &[&str] = &["issuer", "subject", "linked_at"];
@@ -26,7 +26,7 @@ impl From<&ExternalIdentity> for Sheet {
 impl Admin<'_> {
     pub(super) async fn identities(&self, asked: &Identities) -> Result<(), Failure> {
         match asked {
-            Identities::List { whose, user, json } => {
+            Identities::List(OfUser { whose, user, json }) => {
                 let tenant = self.tenant(whose).await?;
                 let mut tx = self.db.tenant_tx(&[tenant.tenant_id]).await?;
                 directory::user(&mut tx, tenant.tenant_id, *user)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Admin;
 use super::change::{As, Done};
 use super::sheet::{Sheet, list, show};
-use crate::cli::{Change, Final, Holder, Kind, Link, NewUser, Status, Users};
+use crate::cli::{Change, Final, Holder, Kind, Link, NewUser, OfUser, Status, Users};
 use crate::failure::Failure;
 
 const COLUMNS: &[&str] = &["user_id", "kind", "status", "name", "created_at"];
@@ -67,7 +67,7 @@ impl Admin<'_> {
                 let sheets: Vec<Sheet> = found.iter().map(Sheet::from).collect();
                 list(&sheets, COLUMNS, "there is no such user", *json)
             }
-            Users::Show { whose, user, json } => {
+            Users::Show(OfUser { whose, user, json }) => {
                 let tenant = self.tenant(whose).await?;
                 let mut tx = self.db.tenant_tx(&[tenant.tenant_id]).await?;
                 let found = directory::user(&mut tx, tenant.tenant_id, *user)
