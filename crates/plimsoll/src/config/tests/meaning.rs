@@ -93,7 +93,7 @@ fn spans_go_to_the_path_for_them_with_the_headers_that_were_given() {
     assert_eq!((told.sample_one_in.get(), &*told.service_name), (1, "plimsoll"));
     let headers = told.collector.unwrap().headers;
     assert_eq!([&headers["authorization"], &headers["x-org"]], ["Basic hunter2==", "7"]);
-    assert!(headers.values().all(|value| value.is_sensitive()));
+    assert!(headers.values().all(reqwest::header::HeaderValue::is_sensitive));
 }
 
 #[test]
