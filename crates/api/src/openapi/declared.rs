@@ -85,13 +85,22 @@ pub(super) fn guarded(operation: &mut Operation, declaration: &Declaration) {
     }
 }
 
+/// A key as `idempotency::header` reads it: printable ASCII without white space, commas and quotes, or a string of RFC 8941 (§3.3.3).
+const KEY_PATTERN: &str = r#"^([!#-+\--~]+|"([ !#-\[\]-~]|\\["\\])+")$"#;
+
 fn idempotency_key(is_required: bool) -> Parameter {
     ParameterBuilder::new()
         .name("Idempotency-Key")
         .parameter_in(ParameterIn::Header)
         .required(if is_required { Required::True } else { Required::False })
         .description(Some("New for each new request, the same when one is sent again: it is then answered again and not done again"))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255))))
+        .schema(Some(
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .max_length(Some(255))
+                .pattern(Some(KEY_PATTERN)),
+        ))
         .example(Some("5f0c7f0e-6a54-4d0b-9f2c-6f7a1d2b3c4d".into()))
         .build()
 }

@@ -56,7 +56,7 @@ pub async fn begin(conn: &mut PgConnection, authorization: &Authorization) -> Re
 /// adding another: whoever has stolen a session would have a way in of their own.
 ///
 /// # Errors
-/// [`ExternalError::NoSession`], [`ExternalError::SecondFactor`], [`OidcError::OtherTenant`], or the database's.
+/// [`OidcError::OtherTenant`]; `ExternalError::NoSession` and `SecondFactor`; or the database's.
 pub async fn begin_link(
     conn: &mut PgConnection,
     authorization: &Authorization,

@@ -73,7 +73,7 @@ async fn another_chain_at_the_nodes_address_ends_a_running_process_with_the_reas
     let mut house = House::new(&world, Settings::default()).await;
     for (chain_id, blocks, told) in [
         (31_338, 60, "the endpoint serves chain 31338, the configuration says 31337"),
-        (31_338, 3, "correct `chain_id` or the endpoint's URL"),
+        (31_338, 3, "correct `chain_id` or the URL of 127.0.0.1:"),
     ] {
         house.start();
         house.catches_up(&world).await;
