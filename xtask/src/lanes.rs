@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::workspace::Workspace;
-use crate::{architecture, contracts, prepare, process, setup};
+use crate::{architecture, contracts, disk, prepare, process, setup};
 
 /// A lane of checks, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +51,8 @@ pub(crate) fn print_list() {
 pub(crate) fn run(workspace: &Workspace, chosen: &[Lane], options: &Options) -> Result<()> {
     let lanes = if chosen.is_empty() { Lane::value_variants() } else { chosen };
     let mut ended: Vec<(Lane, Duration, bool)> = Vec::new();
+    let disks = [workspace.target.clone(), std::env::temp_dir()];
+    disks.iter().for_each(|place| disk::warn_when_short(place));
     for &lane in lanes {
         println!("\n=== {lane}");
         let began = Instant::now();
@@ -75,6 +77,8 @@ pub(crate) fn run(workspace: &Workspace, chosen: &[Lane], options: &Options) -> 
     let failed = ended.iter().filter(|(.., passed)| !passed).count();
     println!("\n{} passed, {failed} failed", ended.len() - failed);
     if failed > 0 {
+        // A lane that found no room rarely says so itself.
+        disks.iter().for_each(|place| disk::warn_when_short(place));
         bail!("{failed} of {} lanes failed", ended.len());
     }
     Ok(())

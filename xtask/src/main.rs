@@ -24,6 +24,7 @@ mod architecture;
 mod contracts;
 mod demo;
 mod dependencies;
+mod disk;
 mod lanes;
 mod postgres;
 mod prepare;

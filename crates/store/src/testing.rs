@@ -100,8 +100,11 @@ fn next_name() -> String {
 }
 
 async fn create(statement: &str) -> DatabaseUrls {
-    let socket_dir = shared().cluster.socket_dir();
-    let mut conn = connect_options(&socket_dir, "postgres").connect().await.expect("the test cluster runs");
+    let cluster = &shared().cluster;
+    let socket_dir = cluster.socket_dir();
+    let connected = connect_options(&socket_dir, "postgres").connect().await;
+    let mut conn =
+        connected.unwrap_or_else(|error| panic!("the test cluster: {error}\n{}", cluster.log_tail()));
     repo::execute(&mut conn, statement).await.expect("a test database can be created");
     conn.close().await.expect("a connection can be closed");
     let name = statement.split(' ').nth(2).expect("the statement names the database");

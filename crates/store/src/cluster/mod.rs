@@ -132,6 +132,12 @@ impl Cluster {
         self.server.socket_dir().to_owned()
     }
 
+    /// The last lines of the server's log: why it ended, when it did.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        self.server.log_tail()
+    }
+
     /// The server's process, `None` while it is being restarted.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {

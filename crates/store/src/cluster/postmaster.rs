@@ -227,6 +227,11 @@ impl Server {
         command
     }
 
+    /// The last lines of the log.
+    pub(super) fn log_tail(&self) -> String {
+        tail(&self.layout.log(), 0)
+    }
+
     /// Returns where the log ends now. One old log is kept.
     fn rotate_log(&self) -> Result<u64, ClusterError> {
         let log = self.layout.log();
