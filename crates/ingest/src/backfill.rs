@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use plimsoll_chain::{ErrorClass, Header, Pool, Reservation, Rpc};
-use plimsoll_journal::{NewBlock, NewEvent, Transaction};
+use plimsoll_journal::{Range, Transaction};
+use plimsoll_types::Completeness;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::book::Book;
-use crate::config::Completeness;
 use crate::content::Wanted;
 use crate::endpoints::name_contradiction;
 use crate::error::IngestError;
@@ -29,9 +29,7 @@ const DECODED_INLINE: u64 = 64;
 struct Fetched {
     /// The endpoint that gave it.
     place: usize,
-    events: Vec<NewEvent>,
-    transactions: Vec<Transaction>,
-    end: NewBlock,
+    range: Range,
     logs: u64,
     elapsed: std::time::Duration,
 }
@@ -83,8 +81,8 @@ impl<B: Book> Follower<'_, B> {
             match fetched {
                 Ok(fetched) => {
                     self.intervals[fetched.place].on_success(to - from + 1, fetched.logs, fetched.elapsed);
-                    events += fetched.events.len();
-                    self.commit_range(fetched, last).await?;
+                    events += fetched.range.events.len();
+                    self.commit_range(fetched.range, last).await?;
                 }
                 Err(Refused { place, error }) if to > from && self.shrink(place, &error, to - from + 1) => {
                     tracing::debug!(chain_id = wanted.chain_id, from, to, %error, "range refused; asking for less");
@@ -118,13 +116,13 @@ impl<B: Book> Follower<'_, B> {
         true
     }
 
-    async fn commit_range(&mut self, fetched: Fetched, last: u64) -> Result<(), IngestError> {
+    async fn commit_range(&mut self, range: Range, last: u64) -> Result<(), IngestError> {
         let chain_id = self.config.chain_id;
-        let count = fetched.events.len() as u64;
+        let (count, end) = (range.events.len() as u64, range.end.number);
         let started = Instant::now();
-        self.book.append_range(fetched.events, fetched.transactions, &fetched.end).await?;
+        self.book.append_range(range).await?;
         metrics::committed(chain_id, 0, count, started.elapsed());
-        metrics::remaining(chain_id, last - fetched.end.number);
+        metrics::remaining(chain_id, last - end);
         Ok(())
     }
 }
@@ -215,7 +213,10 @@ async fn fetch_from(
             return Err(wanted.mismatch(rpc, provable, &logs, mismatch).await);
         }
     };
-    Ok(Fetched { place, events, transactions, end: new_block(&end), logs: count, elapsed })
+    let evidence = wanted.evidence(rpc, wanted.backfill_completeness);
+    let hashes = headers.iter().map(|header| header.hash).collect();
+    let range = Range { from, end: new_block(&end), hashes, events, transactions, evidence };
+    Ok(Fetched { place, range, logs: count, elapsed })
 }
 
 /// The headers of the blocks from `from` to `end`, which are linked to it.
@@ -243,6 +244,13 @@ async fn transactions(
     if wanted.senders.is_empty() {
         return Ok(Vec::new());
     }
-    let blocks = headers.iter().map(|header| wanted.transactions(rpc, header.number, header.hash));
+    let blocks = headers.iter().map(|header| async move {
+        match wanted.backfill_completeness {
+            Completeness::Receipts => wanted.proven_transactions(rpc, header).await,
+            Completeness::Bloom | Completeness::Trusted => {
+                wanted.transactions(rpc, header.number, header.hash).await
+            }
+        }
+    });
     stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await
 }

@@ -1,7 +1,7 @@
 //! What an ingest writes into.
 
 use alloy_primitives::B256;
-use plimsoll_journal::{Content, NewBlock, NewEvent, Transaction, WriteError, Writer};
+use plimsoll_journal::{Content, NewBlock, Range, WriteError, Writer};
 
 use crate::plan::BlockId;
 
@@ -27,12 +27,7 @@ pub trait Book: Send {
     fn finalize(&mut self, block: &NewBlock) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// See [`Writer::append_range`].
-    fn append_range(
-        &mut self,
-        events: Vec<NewEvent>,
-        transactions: Vec<Transaction>,
-        end: &NewBlock,
-    ) -> impl Future<Output = Result<(), WriteError>> + Send;
+    fn append_range(&mut self, range: Range) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// See [`Writer::replace_above`].
     fn replace_above(
@@ -69,13 +64,8 @@ impl Book for Writer {
         self.finalize(block).await
     }
 
-    async fn append_range(
-        &mut self,
-        events: Vec<NewEvent>,
-        transactions: Vec<Transaction>,
-        end: &NewBlock,
-    ) -> Result<(), WriteError> {
-        self.append_range(events, transactions, end).await
+    async fn append_range(&mut self, range: Range) -> Result<(), WriteError> {
+        self.append_range(range).await
     }
 
     async fn replace_above(

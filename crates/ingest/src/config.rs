@@ -4,6 +4,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use plimsoll_chain::FinalityTag;
 use plimsoll_chain::interval::IntervalPolicy;
+use plimsoll_types::Completeness;
 
 /// When a block is final: nothing at or below it is ever taken back, and a chain that does so halts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +25,6 @@ impl fmt::Display for Finality {
             Self::Age(age) => write!(f, "{} s", age.as_secs()),
         }
     }
-}
-
-/// How it is known that the logs of a block are all there and as they were emitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Completeness {
-    /// By the endpoint's word. For chains whose headers are not made as Ethereum's.
-    Trusted,
-    /// The header has its hash, the logs are in the header's bloom, and where the bloom may have more, the receipts are asked for as long as that is
-    /// seldom. What the bloom cannot show: that one of several logs of a contract is missing from a block.
-    Bloom,
-    /// The receipts of every block whose bloom may have logs of interest give the header's `receiptsRoot`.
-    Receipts,
 }
 
 /// How one chain is followed.

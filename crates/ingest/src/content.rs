@@ -6,10 +6,10 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, U256};
 use plimsoll_chain::abi::{AbiMismatch, Contracts};
 use plimsoll_chain::{Header, Log, LogFilter, Rpc};
-use plimsoll_journal::{Content, Decoding, Event, NewEvent, Transaction};
-use plimsoll_types::Amount;
+use plimsoll_journal::{Content, Decoding, Event, Evidence, Filter, NewEvent, Transaction};
+use plimsoll_types::{Amount, Completeness};
 
-use crate::config::{Completeness, IngestConfig};
+use crate::config::IngestConfig;
 use crate::error::IngestError;
 use crate::{new_block, proven};
 
@@ -38,6 +38,11 @@ impl Wanted {
             head_completeness: config.head_completeness,
             backfill_completeness: config.backfill_completeness,
         })
+    }
+
+    /// How what this endpoint said is known to be all.
+    pub(crate) fn evidence(&self, rpc: &Rpc, level: Completeness) -> Evidence {
+        Evidence { level, endpoint: rpc.endpoint().into() }
     }
 
     /// The logs as events: those of a contract before its start block are not wanted.
@@ -101,7 +106,10 @@ impl Wanted {
             self.check_range(rpc, std::slice::from_ref(header), &logs, false).await?;
         }
         match self.events(&logs) {
-            Ok(events) => Ok(Content { block: new_block(header), events, transactions }),
+            Ok(events) => {
+                let evidence = self.evidence(rpc, self.head_completeness);
+                Ok(Content { block: new_block(header), events, transactions, evidence })
+            }
             Err(mismatch) => {
                 let is_proven = self.head_completeness > Completeness::Trusted;
                 let provable = if is_proven { std::slice::from_ref(header) } else { &[] };
@@ -154,5 +162,13 @@ impl Wanted {
                 })
             })
             .collect()
+    }
+}
+
+/// What is wanted, as it is put on record.
+pub(crate) fn filter(config: &IngestConfig, contracts: &Contracts) -> Filter {
+    Filter {
+        contracts: contracts.iter().map(|contract| (contract.address, contract.start_block)).collect(),
+        senders: config.watched_senders.iter().copied().collect(),
     }
 }

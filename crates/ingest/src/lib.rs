@@ -33,7 +33,7 @@ pub mod plan;
 mod proven;
 
 pub use book::Book;
-pub use config::{Completeness, Finality, IngestConfig};
+pub use config::{Finality, IngestConfig};
 pub use error::IngestError;
 pub use follow::Follower;
 
@@ -89,6 +89,7 @@ impl Ingest {
             start_block: self.contracts.start_block(),
             confirmations: self.config.confirmations,
             finality: self.config.finality.to_string(),
+            filter: content::filter(&self.config, &self.contracts),
         };
         let name = lease_name(self.config.chain_id);
         while !cancel.is_cancelled() {

@@ -13,7 +13,7 @@ use plimsoll_journal::{Content, Transaction};
 use plimsoll_proof::{
     Explanation, Finding, Outcome, ProvenHeader, ProvenReceipts, ReportedReceipt, Transaction as Reported,
 };
-use plimsoll_types::Amount;
+use plimsoll_types::{Amount, Completeness};
 
 use crate::content::Wanted;
 use crate::error::IngestError;
@@ -55,8 +55,37 @@ impl Wanted {
     ) -> Result<Content, IngestError> {
         let proven = self::header(self, rpc, header)?;
         let has_logs = self.has_contracts() && self.prover.may_match(&proven.logs_bloom);
+        let (mut events, mut transactions) = (Vec::new(), Vec::new());
+        if let Some((body, receipts)) = self.body(rpc, &proven, has_logs).await? {
+            transactions = self.included(rpc, header, &body, &receipts).await?;
+            events = self.events(&self.logs_of(header, &receipts))?;
+        }
+        let evidence = self.evidence(rpc, Completeness::Receipts);
+        Ok(Content { block: new_block(header), events, transactions, evidence })
+    }
+
+    /// The watched senders' transactions of one block, proven.
+    pub(crate) async fn proven_transactions(
+        &self,
+        rpc: &Rpc,
+        header: &Header,
+    ) -> Result<Vec<Transaction>, IngestError> {
+        let proven = self::header(self, rpc, header)?;
+        match self.body(rpc, &proven, false).await? {
+            Some((body, receipts)) => self.included(rpc, header, &body, &receipts).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Transactions and receipts of a block. `None` where nothing of them is wanted: it `has_logs` of no contract, and no transaction of a watched sender.
+    async fn body(
+        &self,
+        rpc: &Rpc,
+        header: &ProvenHeader,
+        has_logs: bool,
+    ) -> Result<Option<(Vec<Reported>, ProvenReceipts)>, IngestError> {
         if !has_logs && self.senders.is_empty() {
-            return Ok(Content { block: new_block(header), events: Vec::new(), transactions: Vec::new() });
+            return Ok(None);
         }
         let gone = || {
             self.inconsistent(
@@ -66,18 +95,14 @@ impl Wanted {
         };
         if !has_logs {
             let body = rpc.reported_transactions(header.hash).await?.ok_or_else(gone)?;
-            let body = self.prove_body(rpc, &proven, body)?;
+            let body = self.prove_body(rpc, header, body)?;
             if !body.iter().any(|tx| self.senders.contains(&tx.from)) {
-                return Ok(Content {
-                    block: new_block(header),
-                    events: Vec::new(),
-                    transactions: Vec::new(),
-                });
+                return Ok(None);
             }
         }
         let (body, receipts) = rpc.reported_content(header.hash).await?.ok_or_else(gone)?;
-        let body = self.prove_body(rpc, &proven, body)?;
-        let receipts = self.prove_receipts(rpc, &proven, receipts)?;
+        let body = self.prove_body(rpc, header, body)?;
+        let receipts = self.prove_receipts(rpc, header, receipts)?;
         // Where the transactions' root is unproven their hashes are as the node has them, in both.
         if body.len() != receipts.receipts().len()
             || body.iter().zip(receipts.receipts()).any(|(tx, receipt)| tx.hash != receipt.tx_hash)
@@ -85,9 +110,7 @@ impl Wanted {
             let what = "its receipts are of other transactions than its body";
             return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
         }
-        let transactions = self.included(rpc, header, &body, &receipts).await?;
-        let events = self.events(&self.logs_of(header, &receipts))?;
-        Ok(Content { block: new_block(header), events, transactions })
+        Ok(Some((body, receipts)))
     }
 
     /// The logs of a block that the filter wants.

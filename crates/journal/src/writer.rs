@@ -12,6 +12,8 @@
 //! alone that what it reads at or below `F` will not be taken back. `confirm(N)` follows the records of `N` and is taken back only when
 //! `N` itself is, before any of its records.
 
+mod certify;
+mod error;
 mod input;
 mod open;
 mod plan;
@@ -19,62 +21,20 @@ mod plan;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use plimsoll_store::{Db, Lease, LeaseError, Partitions, Tx};
+use plimsoll_store::{Db, Lease, Partitions, Tx};
 use plimsoll_types::{BlockState, JournalKind};
 
-pub use self::input::{ChainIdentity, Content, Decoding, NewBlock, NewEvent};
+pub(crate) use self::certify::OpenRange;
+use self::certify::{Certified, certify, withdraw};
+pub use self::error::WriteError;
+pub use self::input::{ChainIdentity, Content, Decoding, Evidence, NewBlock, NewEvent, Range};
 use self::open::{LiveBlock, State};
 use self::plan::{Known, Plan, confirm_up_to, fill, mark_final, put_block, retract_above};
-use crate::fold::FoldError;
-use crate::record::{Block, Body, Transaction};
+use crate::record::{Block, Body};
+use crate::repo::certificate::{self, Source};
 use crate::repo::to_i64;
 use crate::repo::write::{self, Marks};
 use crate::tail::Tail;
-
-/// Why the journal could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The database has this chain id with another genesis.
-    #[error(
-        "chain {chain_id}: the node's block 0 is {given}, the database's is {known}; this is another chain with the same id: \
-         use another database for it, or point the endpoint at the chain that this database follows"
-    )]
-    DifferentGenesis {
-        /// The chain.
-        chain_id: u64,
-        /// The node's.
-        given: B256,
-        /// The database's.
-        known: String,
-    },
-    /// The counters in memory are not the database's: another writer, or a commit whose answer was lost.
-    #[error(
-        "chain {chain_id}: the journal moved on without this writer; it starts again from what is committed"
-    )]
-    Stale {
-        /// The chain.
-        chain_id: u64,
-    },
-    /// The blocks do not continue the journal's head.
-    #[error("chain {chain_id}: block {number} does not continue the journal's head {head:?}")]
-    NotOnHead {
-        /// The chain.
-        chain_id: u64,
-        /// The block offered.
-        number: u64,
-        /// The head.
-        head: Option<(u64, B256)>,
-    },
-    /// The journal cannot be read back.
-    #[error(transparent)]
-    Read(#[from] FoldError),
-    /// The authority to write is gone.
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-    /// Postgres.
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
-}
 
 /// The writer of one chain's journal.
 #[derive(Debug)]
@@ -83,6 +43,8 @@ pub struct Writer {
     lease: Lease,
     tail: Tail,
     chain_id: u64,
+    /// The digest of what is wanted.
+    filter: B256,
     partitions: Partitions,
     state: State,
     halt: Option<serde_json::Value>,
@@ -102,7 +64,8 @@ impl Writer {
                 known: alloy_primitives::hex::encode_prefixed(&row.genesis_hash),
             });
         }
-        let state = State::read(&mut tx, chain.chain_id, &row).await?;
+        let filter = certificate::register(&mut tx, chain.chain_id, &chain.filter).await?;
+        let state = State::read(&mut tx, chain.chain_id, filter, &row).await?;
         tx.commit().await?;
         tail.announce(chain.chain_id, state.end());
         let halt = if row.halted { Some(row.halt.unwrap_or_default()) } else { None };
@@ -111,6 +74,7 @@ impl Writer {
             lease,
             tail,
             chain_id: chain.chain_id,
+            filter,
             partitions: Partitions::default(),
             state,
             halt,
@@ -162,47 +126,47 @@ impl Writer {
         self.commit(tx, plan, next).await
     }
 
-    /// Appends a range of a backfill that ends with block `end`, at or below finality: every event and transaction wanted between
-    /// the head and it.
+    /// Appends a range of a backfill, at or below finality: every event and transaction wanted between the head and its end. What follows the head
+    /// at once is the range's to know; a journal that begins later than the chain has nothing wanted between.
     #[tracing::instrument(
         name = "ingest_commit",
         skip_all,
-        fields(chain_id = self.chain_id, block_number = end.number, events = events.len())
+        fields(chain_id = self.chain_id, block_number = range.end.number, events = range.events.len())
     )]
-    pub async fn append_range(
-        &mut self,
-        events: Vec<NewEvent>,
-        transactions: Vec<Transaction>,
-        end: &NewBlock,
-    ) -> Result<(), WriteError> {
+    pub async fn append_range(&mut self, range: Range) -> Result<(), WriteError> {
+        let Range { from, end, hashes, events, transactions, evidence } = range;
         let next_number = self.state.head.map_or(0, |(number, _)| number + 1);
         let is_final = self
             .state
             .final_block
             .as_ref()
             .is_some_and(|f| end.number < f.number || (end.number, end.hash) == (f.number, f.hash));
-        if end.number < next_number || !is_final || !self.state.live.is_empty() {
+        if from < next_number || end.number < from || !is_final || !self.state.live.is_empty() {
             return Err(WriteError::NotOnHead {
                 chain_id: self.chain_id,
                 number: end.number,
                 head: self.state.head,
             });
         }
-        let from = events
+        let first_row = events
             .iter()
             .map(|e| e.event.block_number)
             .chain(transactions.iter().map(|t| t.block_number))
             .fold(end.number, u64::min);
         let mut plan = Plan::new(&self.state);
         let mut next = self.state.clone();
-        let mut tx = self.begin_range(from, end.number, events.len() + transactions.len() + 2).await?;
-        let known = Known::load(&mut tx, self.chain_id, from, end.number).await?;
+        let mut tx = self.begin_range(first_row, end.number, events.len() + transactions.len() + 2).await?;
+        let known = Known::load(&mut tx, self.chain_id, first_row, end.number).await?;
         fill(&mut plan, self.chain_id, &known, events, transactions);
-        let block = put_block(&mut tx, self.chain_id, &mut plan, end, BlockState::Final).await?;
+        let block = put_block(&mut tx, self.chain_id, &mut plan, &end, BlockState::Final).await?;
         plan.push(JournalKind::Block, block.number, block.id, Body::Block(block.clone()));
         plan.push(JournalKind::Confirm, block.number, block.id, Body::Block(block.clone()));
         next.head = Some((block.number, block.hash));
         next.confirmed = Some(block.number);
+        let to = (end.number, end.hash);
+        let certified =
+            Certified { source: Source::Backfill, from, to, hashes: &hashes, evidence: &evidence };
+        certify(&mut tx, self.chain_id, self.filter, &mut next, certified).await?;
         self.commit(tx, plan, next).await
     }
 
@@ -244,7 +208,18 @@ impl Writer {
         let mut tx = self.begin_range(from, to, count).await?;
         let retracted =
             retract_above(&mut tx, self.chain_id, &mut plan, &mut next, ancestor.map(|(n, _)| n)).await?;
+        if retracted > 0 {
+            withdraw(&mut tx, self.chain_id, &mut next, ancestor.map(|(n, _)| n)).await?;
+        }
         let known = Known::load(&mut tx, self.chain_id, from, to).await?;
+        for alike in contents.chunk_by(|a, b| a.evidence == b.evidence) {
+            let (first, last) = (&alike[0], &alike[alike.len() - 1]);
+            let hashes: Vec<_> = alike.iter().map(|content| content.block.hash).collect();
+            let (from, to) = (first.block.number, (last.block.number, last.block.hash));
+            let certified =
+                Certified { source: Source::Head, from, to, hashes: &hashes, evidence: &first.evidence };
+            certify(&mut tx, self.chain_id, self.filter, &mut next, certified).await?;
+        }
         for content in contents {
             let first_seq = plan.next_seq();
             fill(&mut plan, self.chain_id, &known, content.events, content.transactions);

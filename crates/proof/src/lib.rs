@@ -84,6 +84,7 @@
 //! - The header's `gasUsed` is not compared with the receipts': since EIP-7778 they need not agree.
 //! - Positions in tries are encoded so that 0 comes after 127 (`trie.rs`).
 
+mod blocks_root;
 pub mod bloom;
 mod finding;
 mod header;
@@ -97,6 +98,7 @@ mod transactions;
 mod trie;
 pub mod tx_type;
 
+pub use blocks_root::BlocksRoot;
 pub use bloom::{BloomFault, Explanation, LogFilter, Part};
 pub use finding::Finding;
 pub use header::{Fork, Header, HeaderFault, ProvenHeader};

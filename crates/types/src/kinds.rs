@@ -101,6 +101,19 @@ named!(
 );
 
 named!(
+    /// How it is known that what was asked for of a block is all there and as it was emitted (design: chain, ingest).
+    Completeness, "completeness_level", "a completeness level" {
+        /// By the endpoint's word. For chains whose headers are not made as Ethereum's.
+        Trusted = "trusted",
+        /// The header has its hash, the logs are in the header's bloom, and where the bloom may have more, the receipts are asked for as long as
+        /// that is seldom. What the bloom cannot show: that one of several logs of a contract is missing from a block.
+        Bloom = "bloom",
+        /// The receipts of every block whose bloom may have logs of interest give the header's `receiptsRoot`.
+        Receipts = "receipts",
+    }
+);
+
+named!(
     /// Which view an event concerns (spec 1 §4.2 `view_kind`, with the views of §5.4 that it has no word for).
     ViewKind, "view_kind", "a view kind" {
         /// User positions.
@@ -183,6 +196,7 @@ mod tests {
         }
         agree(JournalKind::ALL);
         agree(BlockState::ALL);
+        agree(Completeness::ALL);
         agree(ViewKind::ALL);
         agree(ApplyStatus::ALL);
         agree(PushOutcome::ALL);

@@ -13,10 +13,13 @@ use common::{uint, word};
 use plimsoll_chain::abi::{Contract, Contracts};
 use plimsoll_chain::transport::{self, Fault, Faulty};
 use plimsoll_chain::{EndpointConfig, LogFilter, Rpc};
-use plimsoll_journal::{ChainIdentity, Content, Event, NewBlock, NewEvent, StepOptions, Tail, Writer, step};
+use plimsoll_journal::{
+    ChainIdentity, Content, Event, Evidence, Filter, NewBlock, NewEvent, StepOptions, Tail, Writer, step,
+};
 use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions};
 use plimsoll_testkit::deploy::Deployment;
+use plimsoll_types::Completeness;
 use plimsoll_views::verify::{VerifierOptions, VerifyError, VerifyOptions, VerifyReport, verify};
 use plimsoll_views::{Verifier, ViewFold};
 use serde_json::Value;
@@ -51,6 +54,7 @@ impl Stage {
             start_block: deployment.start_block,
             confirmations: 2,
             finality: "1000 blocks".into(),
+            filter: Filter::default(),
         };
         let writer = Writer::open(&db, lease, Tail::default(), &identity).await.unwrap();
         let mut partitions = Partitions::default();
@@ -125,6 +129,7 @@ impl Stage {
             contents.push(Content {
                 events: events.collect(),
                 transactions: Vec::new(),
+                evidence: Evidence { level: Completeness::Trusted, endpoint: "the node".into() },
                 block: NewBlock {
                     number,
                     hash: header.hash,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
+use plimsoll_types::Completeness;
 
+use crate::filter::Filter;
 use crate::record::{Event, Transaction};
 
 /// Which chain a journal is of, and its depths.
@@ -21,6 +23,8 @@ pub struct ChainIdentity {
     pub confirmations: u64,
     /// When a block is final, for people.
     pub finality: String,
+    /// What is wanted of it.
+    pub filter: Filter,
 }
 
 /// A block to put on record.
@@ -58,6 +62,15 @@ pub struct NewEvent {
     pub decoding: Option<Decoding>,
 }
 
+/// How it is known that everything wanted of a block is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// What was proven.
+    pub level: Completeness,
+    /// By whose answers: the endpoint's name.
+    pub endpoint: Arc<str>,
+}
+
 /// Everything wanted of one block.
 #[derive(Clone, Debug)]
 pub struct Content {
@@ -67,4 +80,23 @@ pub struct Content {
     pub events: Vec<NewEvent>,
     /// Its transactions by watched senders, in transaction order. Their ids are given by the writer.
     pub transactions: Vec<Transaction>,
+    /// How it is known that this is all.
+    pub evidence: Evidence,
+}
+
+/// Everything wanted of the blocks of a range that a backfill brings in.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// The first block.
+    pub from: u64,
+    /// The last one.
+    pub end: NewBlock,
+    /// The hashes of all of them, in order; none where only the last was looked at.
+    pub hashes: Vec<B256>,
+    /// Their events, in the order of the chain.
+    pub events: Vec<NewEvent>,
+    /// Their transactions by watched senders, in the order of the chain. Their ids are given by the writer.
+    pub transactions: Vec<Transaction>,
+    /// How it is known that this is all.
+    pub evidence: Evidence,
 }

@@ -8,7 +8,9 @@ use plimsoll_types::JournalKind;
 use sqlx::PgConnection;
 
 use super::WriteError;
+use super::certify::OpenRange;
 use crate::record::Block;
+use crate::repo::certificate;
 use crate::repo::read::{self, Row};
 use crate::repo::write::{self, ChainRow};
 use crate::repo::{to_i64, to_u64};
@@ -36,6 +38,8 @@ pub(super) struct State {
     pub(super) final_block: Option<Arc<Block>>,
     /// Above finality, oldest first.
     pub(super) live: Vec<LiveBlock>,
+    /// The range of blocks, proven in one way, that ends with the head.
+    pub(super) certified: Option<OpenRange>,
 }
 
 impl State {
@@ -50,6 +54,7 @@ impl State {
     pub(super) async fn read(
         conn: &mut PgConnection,
         chain_id: u64,
+        filter: B256,
         row: &ChainRow,
     ) -> Result<Self, WriteError> {
         let final_block = match row.final_number {
@@ -57,13 +62,19 @@ impl State {
             None => None,
         };
         let live = live_blocks(conn, chain_id, row.next_seq, row.final_number).await?;
+        let head = write::head(chain_id, row)?;
+        let certified = match head {
+            Some(head) => certificate::ending_with(conn, chain_id, filter, head).await?,
+            None => None,
+        };
         Ok(Self {
             next_seq: row.next_seq,
             next_id: row.next_id,
-            head: write::head(chain_id, row)?,
+            head,
             confirmed: row.confirmed_number.map(to_u64),
             final_block,
             live,
+            certified,
         })
     }
 }

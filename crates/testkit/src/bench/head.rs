@@ -6,7 +6,8 @@ use alloy_primitives::Address;
 use anyhow::{Context as _, Result};
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::{EndpointConfig, HeadHint, Rpc};
-use plimsoll_ingest::{Completeness, Finality, IngestConfig};
+use plimsoll_ingest::{Finality, IngestConfig};
+use plimsoll_types::Completeness;
 
 use super::pipeline::{Pipeline, Store};
 use crate::anvil::{Anvil, AnvilOptions, Mining};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use alloy_primitives::{B256, Bloom};
 use alloy_transport::Transport;
 use plimsoll_chain::transport::{Fault, Faulty};
-use plimsoll_ingest::{Completeness, IngestError};
+use plimsoll_ingest::IngestError;
+use plimsoll_types::Completeness;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

@@ -6,18 +6,31 @@
 mod support;
 
 mod atomicity;
+mod certificates;
 mod laws;
 mod refusals;
 mod skips;
 mod steps;
 mod writer;
 
-use plimsoll_journal::{Content, NewBlock, StepOptions, step};
+use plimsoll_journal::{Content, NewBlock, Range, StepOptions, step};
 use plimsoll_store::Db;
 use support::hand::{CHAIN_ID, Probe};
 
 fn last(blocks: &[Content]) -> &NewBlock {
     &blocks.last().unwrap().block
+}
+
+/// These blocks as a backfill brings them in.
+fn range(blocks: &[Content]) -> Range {
+    Range {
+        from: blocks[0].block.number,
+        end: last(blocks).clone(),
+        hashes: blocks.iter().map(|content| content.block.hash).collect(),
+        events: blocks.iter().flat_map(|content| content.events.clone()).collect(),
+        transactions: blocks.iter().flat_map(|content| content.transactions.clone()).collect(),
+        evidence: blocks[0].evidence.clone(),
+    }
 }
 
 fn options(max_records: usize) -> StepOptions<'static> {

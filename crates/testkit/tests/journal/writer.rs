@@ -3,7 +3,7 @@
 use plimsoll_journal::{NewBlock, WriteError, Writer};
 use plimsoll_store::LeaseError;
 
-use crate::last;
+use crate::{last, range};
 use crate::support::hand::{CHAIN_ID, Desk, block, branch, genesis, id, identity};
 use crate::support::laws;
 
@@ -196,9 +196,8 @@ async fn a_writer_that_is_opened_again_stands_exactly_where_the_last_one_stood()
     let far = branch('e', &tip, &[0; 8]);
     desk.writer.finalize(last(&far)).await.unwrap();
     assert_eq!(belief(&desk.opened_again().await), belief(&desk.writer));
-    for end in [&far[3], &far[7]] {
-        let (events, transactions) = (end.events.clone(), end.transactions.clone());
-        desk.writer.append_range(events, transactions, &end.block).await.unwrap();
+    for blocks in [&far[..4], &far[4..]] {
+        desk.writer.append_range(range(blocks)).await.unwrap();
         assert_eq!(belief(&desk.opened_again().await), belief(&desk.writer));
     }
     laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use alloy_primitives::{Address, B256, keccak256};
 use plimsoll_journal::{
-    ChainIdentity, Content, Event, Fold, FoldError, NewBlock, NewEvent, Record, Tail, Transaction, Undone,
-    WriteError, Writer,
+    ChainIdentity, Content, Event, Evidence, Fold, FoldError, NewBlock, NewEvent, Record, Tail, Transaction,
+    Undone, WriteError, Writer,
 };
 use plimsoll_store::{DEFAULT_TERM, Db, Lease, Leases};
-use plimsoll_types::Amount;
+use plimsoll_types::{Amount, Completeness};
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, PgConnection};
 
@@ -51,7 +51,12 @@ pub fn block(branch: char, parent: &NewBlock, events: usize) -> Content {
         request_id: None,
     };
     let block = NewBlock { number, hash, parent_hash: parent.hash, timestamp: 1_700_000_000 + number };
-    Content { block, events: events.collect(), transactions: vec![transaction] }
+    Content { block, events: events.collect(), transactions: vec![transaction], evidence: evidence() }
+}
+
+/// How all blocks of this hand's are known to be whole.
+pub fn evidence() -> Evidence {
+    Evidence { level: Completeness::Receipts, endpoint: "hand".into() }
 }
 
 /// Blocks in a row on `parent`, with so many events each.
@@ -81,6 +86,7 @@ pub fn identity() -> ChainIdentity {
         start_block: 0,
         confirmations: 2,
         finality: "4 blocks".into(),
+        filter: plimsoll_journal::Filter::default(),
     }
 }
 
@@ -107,7 +113,8 @@ impl Desk {
         let lease = leases.acquire("ingest:7").await.unwrap().unwrap();
         let tail = Tail::default();
         let mut writer = Writer::open(&db, lease.clone(), tail.clone(), &identity()).await.unwrap();
-        let start = Content { block: genesis(), events: Vec::new(), transactions: Vec::new() };
+        let start =
+            Content { block: genesis(), events: Vec::new(), transactions: Vec::new(), evidence: evidence() };
         writer.replace_above(None, vec![start], None, None).await.unwrap();
         Self { db, leases, lease, tail, writer }
     }

@@ -9,9 +9,11 @@ use alloy_json_abi::JsonAbi;
 use alloy_primitives::{Address, B256, I256, U256, keccak256};
 use plimsoll_chain::abi::{Contract, Contracts};
 use plimsoll_journal::{
-    ChainIdentity, Content, Decoding, Event, NewBlock, NewEvent, StepOptions, Tail, Writer, step,
+    ChainIdentity, Content, Decoding, Event, Evidence, Filter, NewBlock, NewEvent, StepOptions, Tail, Writer,
+    step,
 };
 use plimsoll_store::{Db, Leases, Partitions};
+use plimsoll_types::Completeness;
 use plimsoll_views::ViewFold;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -165,6 +167,7 @@ impl Scene {
             start_block: 0,
             confirmations: 2,
             finality: "1000 blocks".into(),
+            filter: Filter::default(),
         };
         let writer = Writer::open(&db, lease, Tail::default(), &identity).await.unwrap();
         let mut partitions = Partitions::default();
@@ -192,7 +195,8 @@ impl Scene {
             NewEvent { decoding: decoding(&event), event }
         });
         let block = NewBlock { number, hash, parent_hash: parent, timestamp: 1_700_000_000 + number };
-        Content { block, events: events.collect(), transactions: Vec::new() }
+        let evidence = Evidence { level: Completeness::Trusted, endpoint: "none".into() };
+        Content { block, events: events.collect(), transactions: Vec::new(), evidence }
     }
 
     /// Takes back the newest `depth` blocks and appends these.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use plimsoll_chain::FinalityTag;
-use plimsoll_ingest::{Completeness, Finality};
+use plimsoll_ingest::Finality;
+use plimsoll_types::Completeness;
 use plimsoll_types::parse_address;
 use uuid::Uuid;
 
