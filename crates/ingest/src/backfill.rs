@@ -1,50 +1,18 @@
-//! Ranges below finality: several in flight, decoded off the I/O path, committed in order.
+//! Ranges below finality, committed in order.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use plimsoll_chain::{ErrorClass, Header, Pool, Reservation, Rpc};
-use plimsoll_journal::{Range, Transaction};
-use plimsoll_types::Completeness;
+use plimsoll_journal::Range;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::book::Book;
 use crate::content::Wanted;
-use crate::endpoints::name_contradiction;
 use crate::error::IngestError;
 use crate::follow::Follower;
+use crate::metrics;
 use crate::plan::BlockId;
-use crate::{metrics, new_block};
-
-/// Blocks of a range whose transactions are looked through at a time, when senders are watched.
-const BLOCKS_IN_FLIGHT: usize = 8;
-
-/// Up to so many logs are decoded where they arrive: it takes less than handing them over.
-const DECODED_INLINE: u64 = 64;
-
-/// A range that was fetched and decoded.
-struct Fetched {
-    /// The endpoint that gave it.
-    place: usize,
-    range: Range,
-    logs: u64,
-    elapsed: std::time::Duration,
-}
-
-struct InFlight {
-    from: u64,
-    to: u64,
-    task: AbortOnDropHandle<Result<Fetched, Refused>>,
-}
-
-/// A range that was not had, and by which endpoint.
-struct Refused {
-    place: usize,
-    error: IngestError,
-}
+use crate::range::Ranges;
 
 impl<B: Book> Follower<'_, B> {
     /// Brings in every range from `first`, where the journal ends, to the block `on`, which the journal has announced as final. Each comes from a
@@ -60,37 +28,34 @@ impl<B: Book> Follower<'_, B> {
         tracing::info!(chain_id = wanted.chain_id, first, last, "backfill");
         let started = Instant::now();
         let mut events = 0;
-        let mut next = first;
-        let mut in_flight: VecDeque<InFlight> = VecDeque::new();
-        // Ends: each turn either commits the front range, of which there are finitely many, or halves it, down to one block, where the
-        // endpoint's refusal is an error.
-        while next <= last || !in_flight.is_empty() {
-            while next <= last && in_flight.len() < self.config.ranges_in_flight.max(1) {
-                let place = self.pool.reserve(Some(last));
-                let to = last.min(next + self.intervals[place.place()].blocks() - 1);
-                let task = tokio::spawn(fetch(self.pool.clone(), place, wanted.clone(), next, to, on));
-                in_flight.push_back(InFlight { from: next, to, task: AbortOnDropHandle::new(task) });
-                next = to + 1;
-            }
-            let Some(InFlight { from, to, task }) = in_flight.pop_front() else { break };
+        let ahead = self.config.ranges_in_flight;
+        let mut ranges = Ranges::new(self.pool, wanted, &mut self.intervals, ahead, (first, last), on);
+        loop {
             let fetched = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
-                fetched = task => fetched?,
+                fetched = ranges.next() => fetched?,
             };
-            match fetched {
-                Ok(fetched) => {
-                    self.intervals[fetched.place].on_success(to - from + 1, fetched.logs, fetched.elapsed);
-                    events += fetched.range.events.len();
-                    self.commit_range(fetched.range, last).await?;
-                }
-                Err(Refused { place, error }) if to > from && self.shrink(place, &error, to - from + 1) => {
-                    tracing::debug!(chain_id = wanted.chain_id, from, to, %error, "range refused; asking for less");
-                    in_flight.clear();
-                    next = from;
-                }
-                Err(Refused { error, .. }) => return Err(error),
+            let Some(fetched) = fetched else { break };
+            for error in &fetched.passed_over {
+                note_contradiction(&self.book, error).await?;
             }
+            // Each range was linked by itself. Where the journal has the block before it, they are linked to one another.
+            let before = self.book.head().filter(|(number, _)| number + 1 == fetched.range.from);
+            if let (Some((number, hash)), Some(parent)) = (before, fetched.parent_hash)
+                && hash != parent
+            {
+                let endpoint = self.pool.endpoints()[fetched.place].endpoint();
+                let what =
+                    format!("what follows block {number} has the parent {parent}, the journal has {hash}");
+                return Err(IngestError::Inconsistent {
+                    endpoint: endpoint.to_owned(),
+                    chain_id: wanted.chain_id,
+                    what,
+                });
+            }
+            events += fetched.range.events.len();
+            commit_range(&mut self.book, wanted.chain_id, fetched.range, last).await?;
         }
         tracing::info!(
             chain_id = wanted.chain_id,
@@ -102,155 +67,26 @@ impl<B: Book> Follower<'_, B> {
         );
         Ok(())
     }
-
-    /// Whether asking for fewer blocks may help; the interval has learned from it.
-    fn shrink(&mut self, place: usize, error: &IngestError, span_blocks: u64) -> bool {
-        let interval = &mut self.intervals[place];
-        match error {
-            IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge => {
-                interval.on_too_large(span_blocks);
-            }
-            IngestError::Rpc(error) if error.is_timeout() => interval.on_timeout(span_blocks),
-            _ => return false,
-        }
-        true
-    }
-
-    async fn commit_range(&mut self, range: Range, last: u64) -> Result<(), IngestError> {
-        let chain_id = self.config.chain_id;
-        let (count, end) = (range.events.len() as u64, range.end.number);
-        let started = Instant::now();
-        self.book.append_range(range).await?;
-        metrics::committed(chain_id, 0, count, started.elapsed());
-        metrics::remaining(chain_id, last - end);
-        Ok(())
-    }
 }
 
-/// Fetches a range from the endpoint that was chosen for it, or from the next where that one fails.
-async fn fetch(
-    pool: Pool,
-    chosen: Reservation,
-    wanted: Arc<Wanted>,
-    from: u64,
-    to: u64,
-    on: BlockId,
-) -> Result<Fetched, Refused> {
-    let others = pool.fittest(Some(on.0)).into_iter().filter(|place| *place != chosen.place());
-    let mut first = None;
-    for place in std::iter::once(chosen.place()).chain(others) {
-        let rpc = &pool.endpoints()[place];
-        match fetch_from(rpc, place, &wanted, from, to, on).await {
-            Ok(fetched) => return Ok(fetched),
-            Err(error) => {
-                name_contradiction(rpc, &error);
-                let is_its_own = error.is_of_endpoint() && !may_be_too_much(&error);
-                let refused = first.get_or_insert(Refused { place, error });
-                if !is_its_own && refused.place == place {
-                    break;
-                }
-            }
-        }
-    }
-    Err(first.expect("a pool has an endpoint"))
-}
-
-/// Whether asking for fewer blocks may help.
-fn may_be_too_much(error: &IngestError) -> bool {
-    matches!(error, IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge || error.is_timeout())
-}
-
-async fn fetch_from(
-    rpc: &Rpc,
-    place: usize,
-    wanted: &Arc<Wanted>,
-    from: u64,
-    to: u64,
-    on: BlockId,
-) -> Result<Fetched, IngestError> {
+async fn commit_range(
+    book: &mut impl Book,
+    chain_id: u64,
+    range: Range,
+    last: u64,
+) -> Result<(), IngestError> {
+    let (count, end) = (range.events.len() as u64, range.end.number);
     let started = Instant::now();
-    let range = if wanted.filter.addresses.is_empty() {
-        rpc.header_on(to, on).await?.map(|end| (Vec::new(), end))
-    } else {
-        rpc.range(from, to, on, &wanted.filter).await?
-    };
-    let elapsed = started.elapsed();
-    let inconsistent = |what| wanted.inconsistent(rpc, what);
-    let (logs, end) = range.ok_or_else(|| {
-        let (number, hash) = on;
-        inconsistent(format!(
-            "it had block {number} as {hash}, and now does not have it, or not block {to} below it"
-        ))
-    })?;
-    let foreign =
-        logs.iter().rev().take_while(|log| log.block_number == to).find(|log| log.block_hash != end.hash);
-    if let Some(log) = foreign {
-        return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
-    }
-    let (count, logs) = (logs.len() as u64, Arc::new(logs));
-    let is_proven =
-        wanted.backfill_completeness > Completeness::Trusted && !wanted.filter.addresses.is_empty();
-    let headers = if is_proven || !wanted.senders.is_empty() {
-        linked_headers(rpc, wanted, from, &end).await?
-    } else {
-        Vec::new()
-    };
-    if is_proven {
-        let every_block = wanted.backfill_completeness == Completeness::Receipts;
-        wanted.check_range(rpc, &headers, &logs, every_block).await?;
-    }
-    let transactions = transactions(rpc, wanted, &headers).await?;
-    let events = if count < DECODED_INLINE {
-        wanted.events(&logs)
-    } else {
-        let (decoder, given) = (wanted.clone(), Arc::clone(&logs));
-        tokio::task::spawn_blocking(move || decoder.events(&given)).await?
-    };
-    let events = match events {
-        Ok(events) => events,
-        Err(mismatch) => {
-            let provable = if is_proven { &headers[..] } else { &[] };
-            return Err(wanted.mismatch(rpc, provable, &logs, mismatch).await);
-        }
-    };
-    let evidence = wanted.evidence(rpc, wanted.backfill_completeness);
-    let hashes = headers.iter().map(|header| header.hash).collect();
-    let range = Range { from, end: new_block(&end), hashes, events, transactions, evidence };
-    Ok(Fetched { place, range, logs: count, elapsed })
+    book.append_range(range).await?;
+    metrics::committed(chain_id, 0, count, started.elapsed());
+    metrics::remaining(chain_id, last - end);
+    Ok(())
 }
 
-/// The headers of the blocks from `from` to `end`, which are linked to it.
-async fn linked_headers(
-    rpc: &Rpc,
-    wanted: &Wanted,
-    from: u64,
-    end: &Header,
-) -> Result<Vec<Header>, IngestError> {
-    let headers: Vec<_> = rpc.headers_by_number(from, end.number).await?.into_iter().flatten().collect();
-    let is_linked = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
-    if !is_linked || headers.first().map(|h| h.number) != Some(from) || headers.last() != Some(end) {
-        let what = format!("blocks {from} to {} are not the chain that ends with {}", end.number, end.hash);
-        return Err(wanted.inconsistent(rpc, what));
+/// Keeps the evidence that an endpoint contradicted itself.
+pub(crate) async fn note_contradiction(book: &impl Book, error: &IngestError) -> Result<(), IngestError> {
+    if let Some(detail) = error.contradiction() {
+        book.note_anomaly("endpoint_contradiction", &detail).await?;
     }
-    Ok(headers)
-}
-
-/// The watched senders' transactions of these blocks, block by block: no endpoint serves them by sender.
-async fn transactions(
-    rpc: &Rpc,
-    wanted: &Wanted,
-    headers: &[Header],
-) -> Result<Vec<Transaction>, IngestError> {
-    if wanted.senders.is_empty() {
-        return Ok(Vec::new());
-    }
-    let blocks = headers.iter().map(|header| async move {
-        match wanted.backfill_completeness {
-            Completeness::Receipts => wanted.proven_transactions(rpc, header).await,
-            Completeness::Bloom | Completeness::Trusted => {
-                wanted.transactions(rpc, header.number, header.hash).await
-            }
-        }
-    });
-    stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use alloy_primitives::B256;
 use plimsoll_journal::{Content, NewBlock, Range, WriteError, Writer};
+use serde_json::Value;
 
 use crate::plan::BlockId;
 
@@ -22,6 +23,13 @@ pub trait Book: Send {
 
     /// Writes the node's own head down now.
     fn note_rpc_head(&self) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Keeps the evidence of what should not have happened: the same only once.
+    fn note_anomaly(
+        &self,
+        kind: &'static str,
+        detail: &Value,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// See [`Writer::finalize`].
     fn finalize(&mut self, block: &NewBlock) -> impl Future<Output = Result<(), WriteError>> + Send;
@@ -58,6 +66,10 @@ impl Book for Writer {
 
     async fn note_rpc_head(&self) -> Result<(), WriteError> {
         self.note_rpc_head().await
+    }
+
+    async fn note_anomaly(&self, kind: &'static str, detail: &Value) -> Result<(), WriteError> {
+        self.note_anomaly(kind, detail).await
     }
 
     async fn finalize(&mut self, block: &NewBlock) -> Result<(), WriteError> {

@@ -5,6 +5,7 @@ use futures::future::join_all;
 use plimsoll_chain::{Header, Pool, Reason, Rpc};
 use plimsoll_journal::WriteError;
 
+use crate::backfill::note_contradiction;
 use crate::book::Book;
 use crate::error::IngestError;
 use crate::follow::Follower;
@@ -108,7 +109,7 @@ impl<B: Book> Follower<'_, B> {
 
     /// Whether the chain is what this block says, by all endpoints. It is asked of each now, of the one that showed it too.
     pub(crate) async fn judge(&mut self, number: u64, hash: B256) -> Result<Verdict, IngestError> {
-        let votes = join_all(self.pool.endpoints().iter().map(|rpc| vote(rpc, number, hash))).await;
+        let votes = votes_on(self.pool, (number, hash)).await;
         self.verdict(&votes, (number, hash))
     }
 
@@ -148,8 +149,9 @@ impl<B: Book> Follower<'_, B> {
     }
 
     /// What went wrong in a round is this endpoint's affair, as long as another can be asked.
-    pub(crate) fn excuse(&self, error: IngestError) -> Result<(), IngestError> {
+    pub(crate) async fn excuse(&self, error: IngestError) -> Result<(), IngestError> {
         name_contradiction(self.rpc, &error);
+        note_contradiction(&self.book, &error).await?;
         let is_other_chain = matches!(
             error,
             IngestError::WrongChain { .. } | IngestError::Journal(WriteError::DifferentGenesis { .. })
@@ -180,6 +182,11 @@ pub(crate) fn name_contradiction(rpc: &Rpc, error: &IngestError) {
         tracing::error!(chain_id, endpoint, %error, "the endpoint contradicts itself");
         rpc.bench(Reason::Contradiction);
     }
+}
+
+/// What the endpoints say of a block.
+pub(crate) async fn votes_on(pool: &Pool, (number, hash): BlockId) -> Vec<Vote> {
+    join_all(pool.endpoints().iter().map(|rpc| vote(rpc, number, hash))).await
 }
 
 async fn vote(rpc: &Rpc, number: u64, hash: B256) -> Vote {

@@ -74,6 +74,8 @@ pub enum IngestError {
         chain_id: u64,
         /// What contradicts what.
         what: String,
+        /// The header that it is held against, for whoever looks into it.
+        evidence: Box<Value>,
     },
     /// What the endpoint said may be true, and does not prove what is asked for.
     #[error(
@@ -167,6 +169,12 @@ impl IngestError {
                 | Self::Rpc(_)
                 | Self::Journal(WriteError::DifferentGenesis { .. })
         )
+    }
+
+    /// What is kept of an endpoint that contradicted itself: which, in what, and what that is held against.
+    pub(crate) fn contradiction(&self) -> Option<Value> {
+        let Self::Contradiction { endpoint, what, evidence, .. } = self else { return None };
+        Some(json!({ "endpoint": endpoint, "what": what, "header": evidence }))
     }
 
     pub(crate) fn is_lost_authority(&self) -> bool {

@@ -109,7 +109,7 @@ impl<'a, B: Book> Follower<'a, B> {
             };
             self.turn_to(look.place);
             if let Err(error) = self.catch_up(&wanted, look, cancel).await {
-                self.excuse(error)?;
+                self.excuse(error).await?;
             }
         }
     }

@@ -31,6 +31,8 @@ mod follow;
 mod metrics;
 pub mod plan;
 mod proven;
+mod range;
+pub mod verify;
 
 pub use book::Book;
 pub use config::{Finality, IngestConfig};

@@ -14,6 +14,7 @@ use plimsoll_proof::{
     Explanation, Finding, Outcome, ProvenHeader, ProvenReceipts, ReportedReceipt, Transaction as Reported,
 };
 use plimsoll_types::{Amount, Completeness};
+use serde_json::json;
 
 use crate::content::Wanted;
 use crate::error::IngestError;
@@ -29,21 +30,31 @@ const ASKED_RECEIPTS_SHARE: usize = 16;
 pub(crate) fn fault(
     wanted: &Wanted,
     rpc: &Rpc,
-    number: u64,
+    header: &Header,
     finding: Finding,
     what: &dyn std::fmt::Display,
 ) -> IngestError {
     let (endpoint, chain_id) = (rpc.endpoint().to_owned(), wanted.chain_id);
-    let what = format!("block {number}: {what}");
+    let what = format!("block {}: {what}", header.number);
     match finding {
-        Finding::Contradiction => IngestError::Contradiction { endpoint, chain_id, what },
+        Finding::Contradiction => {
+            let evidence = json!({
+                "block_number": header.number,
+                "block_hash": header.hash,
+                "parent_hash": header.parent_hash,
+                "transactions_root": header.transactions_root,
+                "receipts_root": header.receipts_root,
+                "logs_bloom": header.logs_bloom,
+            });
+            IngestError::Contradiction { endpoint, chain_id, what, evidence: Box::new(evidence) }
+        }
         Finding::Unproven => IngestError::Unproven { endpoint, chain_id, what },
     }
 }
 
 /// The header, if its fields have its hash.
 pub(crate) fn header(wanted: &Wanted, rpc: &Rpc, header: &Header) -> Result<ProvenHeader, IngestError> {
-    header.clone().prove().map_err(|error| fault(wanted, rpc, header.number, error.finding(), &error))
+    header.clone().prove().map_err(|error| fault(wanted, rpc, header, error.finding(), &error))
 }
 
 impl Wanted {
@@ -108,7 +119,7 @@ impl Wanted {
             || body.iter().zip(receipts.receipts()).any(|(tx, receipt)| tx.hash != receipt.tx_hash)
         {
             let what = "its receipts are of other transactions than its body";
-            return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+            return Err(fault(self, rpc, header, Finding::Contradiction, &what));
         }
         Ok(Some((body, receipts)))
     }
@@ -138,7 +149,7 @@ impl Wanted {
         receipts: Vec<ReportedReceipt>,
     ) -> Result<ProvenReceipts, IngestError> {
         let proven = header.prove_receipts(receipts);
-        proven.map_err(|error| fault(self, rpc, header.number, error.finding(), &error))
+        proven.map_err(|error| fault(self, rpc, header, error.finding(), &error))
     }
 
     /// The transactions, proven as far as they can be: a chain may have types that are not known here.
@@ -153,7 +164,7 @@ impl Wanted {
             if let Err(error) = tx.check_sender()
                 && error.finding() == Finding::Contradiction
             {
-                return Err(fault(self, rpc, number, error.finding(), &error));
+                return Err(fault(self, rpc, header, error.finding(), &error));
             }
         }
         match header.prove_transactions(body.clone()) {
@@ -162,7 +173,7 @@ impl Wanted {
                 tracing::debug!(chain_id = self.chain_id, number, %error, "the transactions are as the endpoint has them");
                 Ok(body)
             }
-            Err(error) => Err(fault(self, rpc, number, error.finding(), &error)),
+            Err(error) => Err(fault(self, rpc, header, error.finding(), &error)),
         }
     }
 
@@ -193,7 +204,7 @@ impl Wanted {
             if !is_as_proven {
                 let what =
                     format!("the receipt of transaction {} is not the one that the header proves", tx.hash);
-                return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+                return Err(fault(self, rpc, header, Finding::Contradiction, &what));
             }
             let (gas_used, price) = (Amount::from(told.gas_used), Amount::from(told.effective_gas_price));
             included.push(Transaction {
@@ -233,12 +244,11 @@ impl Wanted {
             let returned = by_block.get(&header.number).copied().unwrap_or_default();
             if let Some(log) = returned.iter().find(|log| log.block_hash != header.hash) {
                 let what = format!("a log says {}, the header {}", log.block_hash, header.hash);
-                return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+                return Err(fault(self, rpc, header, Finding::Contradiction, &what));
             }
             let shown = returned.iter().map(|log| (log.address, &*log.topics));
             let explained = self.prover.explain(&proven.logs_bloom, shown);
-            let explained =
-                explained.map_err(|error| fault(self, rpc, header.number, error.finding(), &error))?;
+            let explained = explained.map_err(|error| fault(self, rpc, header, error.finding(), &error))?;
             let is_open = match explained {
                 Explanation::Empty => false,
                 Explanation::Consistent => every_block,
@@ -305,7 +315,7 @@ impl Wanted {
             });
             if let Some(dispute) = receipts.disputes(&self.prover, placed).first() {
                 let what = format!("its logs are not those of its receipts: {dispute:?}");
-                return Err(fault(self, rpc, header.number, Finding::Contradiction, &what));
+                return Err(fault(self, rpc, &header, Finding::Contradiction, &what));
             }
         }
         Ok(())

@@ -14,6 +14,7 @@
 //! row, appended again. Whether a record can still be taken back follows from the order of records alone (`finalize` precedes
 //! what a backfill brings in below it), never from the time at which someone reads: a replay from zero gives what the first run gave.
 
+mod coverage;
 mod filter;
 mod fold;
 mod record;
@@ -21,14 +22,17 @@ mod repo;
 mod runner;
 mod step;
 mod tail;
+mod verified;
 mod writer;
 
+pub use coverage::{Certificate, Uncovered, certificates, uncovered};
 pub use filter::Filter;
 pub use fold::{Fold, FoldError, Undone};
 pub use record::{Block, Body, Event, Record, Transaction};
 pub use runner::{FoldRunner, SkipError, lease_name, listen, retry, skip};
 pub use step::{Step, StepOn, StepOptions, step};
 pub use tail::{End, Tail};
+pub use verified::{Certifier, Standing, Stored, note_finding, standing, stored};
 pub use writer::{
     ChainIdentity, Content, Decoding, Evidence, NewBlock, NewEvent, Range, WriteError, Writer, resume,
 };

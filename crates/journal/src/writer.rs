@@ -24,8 +24,8 @@ use alloy_primitives::B256;
 use plimsoll_store::{Db, Lease, Partitions, Tx};
 use plimsoll_types::{BlockState, JournalKind};
 
-pub(crate) use self::certify::OpenRange;
-use self::certify::{Certified, certify, withdraw};
+use self::certify::withdraw;
+pub(crate) use self::certify::{Certified, OpenRange, certify};
 pub use self::error::WriteError;
 pub use self::input::{ChainIdentity, Content, Decoding, Evidence, NewBlock, NewEvent, Range};
 use self::open::{LiveBlock, State};
@@ -166,7 +166,7 @@ impl Writer {
         let to = (end.number, end.hash);
         let certified =
             Certified { source: Source::Backfill, from, to, hashes: &hashes, evidence: &evidence };
-        certify(&mut tx, self.chain_id, self.filter, &mut next, certified).await?;
+        certify(&mut tx, self.chain_id, self.filter, &mut next.certified, certified).await?;
         self.commit(tx, plan, next).await
     }
 
@@ -218,7 +218,7 @@ impl Writer {
             let (from, to) = (first.block.number, (last.block.number, last.block.hash));
             let certified =
                 Certified { source: Source::Head, from, to, hashes: &hashes, evidence: &first.evidence };
-            certify(&mut tx, self.chain_id, self.filter, &mut next, certified).await?;
+            certify(&mut tx, self.chain_id, self.filter, &mut next.certified, certified).await?;
         }
         for content in contents {
             let first_seq = plan.next_seq();
@@ -260,6 +260,12 @@ impl Writer {
         self.lease.guard(&mut tx).await?;
         write::set_rpc_head(&mut tx, self.chain_id, number).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Keeps the evidence of what should not have happened: the same only once.
+    pub async fn note_anomaly(&self, kind: &str, detail: &serde_json::Value) -> Result<(), WriteError> {
+        let mut conn = self.db.worker().acquire().await?;
+        Ok(write::add_anomaly(&mut conn, self.chain_id, "ingest", kind, detail).await?)
     }
 
     /// Stops the chain and says why; only [`resume`] lifts it.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod probe;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap_complete::Shell;
 
 pub(crate) use admin::*;
 pub(crate) use probe::{BlockChoice, Probe};
+pub(crate) use verify::*;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -25,6 +27,7 @@ Examples:
   plimsoll run                              follow the chains, keep the mirrors, serve the API
   plimsoll run --roles api                  serve the API only, beside other processes
   plimsoll verify views                     compare every mirror row with the chain itself
+  plimsoll verify completeness              prove that no log is missing from the journal
   plimsoll replay views                     rebuild the mirrors from the journal and compare
 
 Exit codes:
@@ -159,60 +162,6 @@ pub(crate) enum Role {
     Api,
     /// Drops what is past its retention
     Retention,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verify {
-    /// Each mirror row with the contract's own getter, at the block that the mirror stands at
-    #[command(after_help = "\
-Exit codes: 0 every row is equal; 1 a row differs; 3 none differs, but some could not be read from the node (it may have \
-pruned that block's state): such a row counts as unverified, never as equal. With --limit, 3 also when rows were left out.
-
---limit takes the first rows by key: positions by user, asset and contract, then the other mirrors by contract, view and \
-key. The same mirrors give the same rows each time; the role `verify` of `plimsoll run` is what gets round to all of them.
-
-Examples:
-  plimsoll verify views
-  plimsoll verify views --limit 1000
-  plimsoll verify views --chain 1 --json")]
-    Views(VerifyViews),
-    /// Each row of the audit log with its digest, and with the hash of the row before it
-    #[command(after_help = "\
-Exit codes: 0 every row holds; 1 a row was changed, removed or added: the first one is named.
-
-The last row's hash is printed. Whoever can rewrite the whole log can give it other hashes that hold; keep the last one \
-elsewhere, and compare: `--to` with that row's number prints it again.
-
-Examples:
-  plimsoll verify audit
-  plimsoll verify audit --from 100000 --to 200000 --json")]
-    Audit(VerifyAudit),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyAudit {
-    /// The first row [default: the first that is kept]
-    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) from: Option<i64>,
-    /// The last row [default: the last there is]
-    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) to: Option<i64>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct VerifyViews {
-    /// Only this chain [default: every configured one]
-    #[arg(long, value_name = "CHAIN_ID")]
-    pub(crate) chain: Option<u64>,
-    /// At most so many rows of each chain, the first ones by key; the report is then partial
-    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) limit: Option<u64>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

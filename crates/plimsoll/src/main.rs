@@ -88,6 +88,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Verify(Verify::Views(asked)) => visit(&load(), async |loaded, config, db| {
             commands::verify::views(loaded, config, db, &asked).await
         }),
+        Command::Verify(Verify::Completeness(asked)) => visit(&load(), async |loaded, config, db| {
+            commands::verify::completeness(loaded, config, db, &asked).await
+        }),
         Command::Verify(Verify::Audit(asked)) => {
             visit(&load(), async |_, _, db| commands::verify::audit(db, &asked).await)
         }

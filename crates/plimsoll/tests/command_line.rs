@@ -15,6 +15,7 @@ fn every_help_page_reads_as_it_was_written() {
         &["run"],
         &["migrate"],
         &["verify", "views"],
+        &["verify", "completeness"],
         &["verify", "audit"],
         &["replay", "views"],
         &["probe"],

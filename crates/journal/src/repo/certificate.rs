@@ -1,12 +1,16 @@
 //! Filters and certificates of completeness.
 
-use alloy_primitives::B256;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256};
 use plimsoll_proof::BlocksRoot;
 use plimsoll_types::{Completeness, address_text};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use super::{to_hash, to_i64, to_u64};
+use crate::coverage::Certificate;
 use crate::filter::Filter;
 use crate::fold::FoldError;
 use crate::writer::OpenRange;
@@ -19,6 +23,19 @@ pub(crate) enum Source {
     Backfill,
     /// Its blocks were brought in one by one.
     Head,
+    /// They were looked at again.
+    Verify,
+}
+
+impl Source {
+    /// As Postgres spells it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Backfill => "backfill",
+            Self::Head => "head",
+            Self::Verify => "verify",
+        }
+    }
 }
 
 /// Puts a filter on record, and returns its digest.
@@ -52,7 +69,7 @@ pub(crate) async fn ending_with(
     (number, hash): (u64, B256),
 ) -> Result<Option<OpenRange>, FoldError> {
     let row = sqlx::query!(
-        r#"SELECT certificate_id, source::text AS "source!", from_number, to_number, blocks_root, level AS "level: Completeness", endpoints
+        r#"SELECT certificate_id, source AS "source: Source", from_number, to_number, blocks_root, level AS "level: Completeness", endpoints
            FROM completeness_certificates
            WHERE chain_id = $1 AND filter_digest = $2 AND to_number = $3 AND to_hash = $4 AND source <> 'verify'
            ORDER BY certificate_id DESC LIMIT 1"#,
@@ -67,7 +84,7 @@ pub(crate) async fn ending_with(
     let root = row.blocks_root.map(|root| to_hash(chain_id, &root).map(BlocksRoot::kept)).transpose()?;
     Ok(Some(OpenRange {
         id: row.certificate_id,
-        source: if row.source == "head" { Source::Head } else { Source::Backfill },
+        source: row.source,
         from: to_u64(row.from_number),
         to: to_u64(row.to_number),
         root,
@@ -189,6 +206,76 @@ pub(crate) async fn shorten(
         to_i64(to),
         last.as_slice(),
         root.as_slice()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// All of a chain, by their blocks.
+pub(crate) async fn all(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<Certificate>, FoldError> {
+    let rows = sqlx::query!(
+        "SELECT filter_digest, contracts, senders FROM completeness_filters WHERE chain_id = $1",
+        to_i64(chain_id)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let malformed = |what: String| FoldError::Malformed { chain_id, what };
+    let mut filters = HashMap::new();
+    for row in rows {
+        let contracts: BTreeMap<Address, u64> = serde_json::from_value(row.contracts)
+            .map_err(|error| malformed(format!("a filter's contracts: {error}")))?;
+        let senders: BTreeSet<Address> = serde_json::from_value(row.senders)
+            .map_err(|error| malformed(format!("a filter's senders: {error}")))?;
+        filters.insert(row.filter_digest, Arc::new(Filter { contracts, senders }));
+    }
+    let rows = sqlx::query!(
+        r#"SELECT filter_digest, from_number, to_number, to_hash, blocks_root, level AS "level: Completeness", endpoints,
+                  source AS "source: Source", certified_at
+           FROM completeness_certificates WHERE chain_id = $1 ORDER BY from_number, certificate_id"#,
+        to_i64(chain_id)
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let filter = filters.get(&row.filter_digest);
+            Ok(Certificate {
+                from: to_u64(row.from_number),
+                to: to_u64(row.to_number),
+                to_hash: to_hash(chain_id, &row.to_hash)?,
+                blocks_root: row.blocks_root.map(|root| to_hash(chain_id, &root)).transpose()?,
+                filter: filter
+                    .ok_or_else(|| malformed("a certificate without its filter".to_owned()))?
+                    .clone(),
+                level: row.level,
+                endpoints: row.endpoints,
+                source: row.source.as_str().to_owned(),
+                certified_at: row.certified_at,
+            })
+        })
+        .collect()
+}
+
+/// Forgets what a second look has shown of blocks that are looked at again, where no more was shown.
+pub(crate) async fn supersede(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    filter: B256,
+    (from, to): (u64, u64),
+    level: Completeness,
+    before_id: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM completeness_certificates
+         WHERE chain_id = $1 AND filter_digest = $2 AND source = 'verify' AND from_number >= $3 AND to_number <= $4 AND level <= $5
+           AND certificate_id < $6",
+        to_i64(chain_id),
+        filter.as_slice(),
+        to_i64(from),
+        to_i64(to),
+        level as Completeness,
+        before_id
     )
     .execute(conn)
     .await?;

@@ -80,6 +80,27 @@ pub(crate) async fn journal_end(conn: &mut PgConnection, chain_id: u64) -> Resul
     Ok(next.map_or(0, |next| next - 1))
 }
 
+/// How far a journal has come.
+pub(crate) struct Marks {
+    pub(crate) start_block: u64,
+    pub(crate) head: Option<u64>,
+    pub(crate) final_number: Option<u64>,
+}
+
+pub(crate) async fn marks(conn: &mut PgConnection, chain_id: u64) -> Result<Option<Marks>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT start_block, head_number, final_number FROM chains WHERE chain_id = $1",
+        to_i64(chain_id)
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Marks {
+        start_block: to_u64(row.start_block),
+        head: row.head_number.map(to_u64),
+        final_number: row.final_number.map(to_u64),
+    }))
+}
+
 pub(crate) async fn stop(
     conn: &mut PgConnection,
     fold: &str,

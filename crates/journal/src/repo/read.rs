@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{to_address, to_hash, to_i64, to_u64};
 use crate::fold::FoldError;
 use crate::record::{Block, Body, Event, Record, Transaction};
+use crate::verified::Stored;
 
 /// A journal row, before its body.
 #[derive(Clone, Copy, Debug)]
@@ -302,4 +303,31 @@ pub(crate) async fn final_block(
     .await?;
     row.map(|row| block(chain_id, row.id, row.number, &row.hash, &row.parent_hash, row.time).map(Arc::new))
         .transpose()
+}
+
+/// Everything that the raw store has of these blocks.
+pub(crate) async fn stored(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    from: u64,
+    to: u64,
+) -> Result<Stored, FoldError> {
+    let (from, to) = (to_i64(from), to_i64(to));
+    let events = events(conn, chain_id, from, to).await?;
+    let transactions = transactions(conn, chain_id, from, to).await?;
+    let live = sqlx::query_scalar!(
+        "SELECT e.id FROM chain_events e
+         JOIN chain_live l ON l.chain_id = e.chain_id AND l.tx_hash = e.tx_hash AND l.log_index = e.log_index AND l.event_id = e.id
+         WHERE e.chain_id = $1 AND e.block_number BETWEEN $2 AND $3",
+        to_i64(chain_id),
+        from,
+        to
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut events: Vec<_> = events.into_values().map(Arc::unwrap_or_clone).collect();
+    events.sort_unstable_by_key(|event| (event.block_number, event.block_hash, event.log_index));
+    let mut transactions: Vec<_> = transactions.into_values().map(Arc::unwrap_or_clone).collect();
+    transactions.sort_unstable_by_key(|tx| (tx.block_number, tx.block_hash, tx.tx_index));
+    Ok(Stored { events, live: live.into_iter().collect(), transactions })
 }

@@ -242,6 +242,27 @@ pub(crate) async fn halt(
     Ok(())
 }
 
+/// Keeps an anomaly that has no record of its own; the same one is kept once.
+pub(crate) async fn add_anomaly(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    source: &str,
+    kind: &str,
+    detail: &serde_json::Value,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO anomalies (chain_id, source, kind, detail) SELECT $1, $2, $3, $4
+         WHERE NOT EXISTS (SELECT FROM anomalies WHERE chain_id = $1 AND source = $2 AND kind = $3 AND detail = $4)",
+        to_i64(chain_id),
+        source,
+        kind,
+        detail
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Lifts a halt; `false` when the chain was not halted.
 pub(crate) async fn resume(
     conn: &mut PgConnection,

@@ -30,25 +30,25 @@ pub(crate) struct OpenRange {
 }
 
 /// Blocks that continue the journal, and how it is known that everything wanted of them is there.
-pub(super) struct Certified<'a> {
-    pub(super) source: Source,
-    pub(super) from: u64,
-    pub(super) to: (u64, B256),
+pub(crate) struct Certified<'a> {
+    pub(crate) source: Source,
+    pub(crate) from: u64,
+    pub(crate) to: (u64, B256),
     /// Of every block, or none where only the last was looked at.
-    pub(super) hashes: &'a [B256],
-    pub(super) evidence: &'a Evidence,
+    pub(crate) hashes: &'a [B256],
+    pub(crate) evidence: &'a Evidence,
 }
 
-/// Puts blocks on record that continue the journal.
-pub(super) async fn certify(
+/// Puts blocks on record, as part of the `last` range where they continue it in kind.
+pub(crate) async fn certify(
     conn: &mut PgConnection,
     chain_id: u64,
     filter: B256,
-    next: &mut State,
+    last: &mut Option<OpenRange>,
     blocks: Certified<'_>,
 ) -> Result<(), sqlx::Error> {
     let Certified { source, from, to: (to, to_hash), hashes, evidence } = blocks;
-    let open = next.certified.take().filter(|open| {
+    let open = last.take().filter(|open| {
         open.source == source
             && open.to + 1 == from
             && open.level == evidence.level
@@ -77,7 +77,7 @@ pub(super) async fn certify(
     } else {
         repo::grow(conn, &range, to_hash).await?;
     }
-    next.certified = Some(range);
+    *last = Some(range);
     Ok(())
 }
 

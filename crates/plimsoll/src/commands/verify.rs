@@ -1,12 +1,14 @@
 //! `plimsoll verify`.
 
 use plimsoll_bus::audit;
+use plimsoll_ingest::verify::{self as completeness, CompletenessReport, VerifyError};
 use plimsoll_store::Db;
+use plimsoll_types::Completeness;
 use plimsoll_views::verify::{VerifyOptions, VerifyReport, verify};
 
 use super::progress::Progress;
 use super::{chosen, of_chain, or_dash, print, print_json, table};
-use crate::cli::{VerifyAudit, VerifyViews};
+use crate::cli::{Level, VerifyAudit, VerifyCompleteness, VerifyViews};
 use crate::config::{Config, Loaded};
 use crate::failure::{FAILED, Failure, UNVERIFIED};
 use crate::wiring;
@@ -59,6 +61,67 @@ pub(crate) async fn views(
             UNVERIFIED,
         )
         .remedy("raise `--limit`, or leave it away to check every row"));
+    }
+    Ok(())
+}
+
+pub(crate) async fn completeness(
+    loaded: &Loaded,
+    config: &Config,
+    db: &Db,
+    asked: &VerifyCompleteness,
+) -> Result<(), Failure> {
+    let level = match asked.level {
+        Level::Bloom => Completeness::Bloom,
+        Level::Receipts => Completeness::Receipts,
+    };
+    let options = completeness::VerifyOptions { from: asked.from, to: asked.to, level };
+    let mut reports: Vec<CompletenessReport> = Vec::new();
+    for chain in chosen(config, asked.chain)? {
+        let pool = wiring::pool(loaded, chain)?;
+        of_chain(loaded, chain, &pool).await?;
+        let (contracts, ingest) = (wiring::contracts(chain), wiring::ingest(chain));
+        let (mut line, chain_id) = (Progress::new(), chain.chain_id);
+        let progress = |p: completeness::VerifyProgress| {
+            line.line(|| {
+                format!(
+                    "chain {chain_id}: {} of {} blocks, {} differences",
+                    p.blocks, p.of_blocks, p.different
+                )
+            });
+        };
+        let report = completeness::verify(db, &pool, &contracts, &ingest, options, progress).await;
+        drop(line);
+        let report = report.map_err(|error| match error {
+            VerifyError::Range { .. } => Failure::usage(error.to_string()),
+            VerifyError::Endpoint { from, .. } => Failure::from(error).remedy(format!(
+                "what was proven before is on record: go on with `--from {from}` when the node answers"
+            )),
+            error => Failure::from(error),
+        })?;
+        if !asked.json {
+            print(&report.to_string())?;
+        }
+        reports.push(report);
+    }
+    if asked.json {
+        print_json(&reports)?;
+    }
+    let total = |of: fn(&CompletenessReport) -> u64| reports.iter().map(of).sum::<u64>();
+    let different = total(|report| report.different);
+    if different > 0 {
+        return Err(Failure::found(format!("journal and chain differ in {different} events or transactions"), FAILED).remedy(
+            "each is kept as an anomaly with both sides. Keep the database as the evidence, and follow the chain into a new one to have a journal that is whole",
+        ));
+    }
+    let unproven = total(CompletenessReport::unproven_blocks);
+    if unproven > 0 {
+        return Err(Failure::found(format!("{unproven} blocks could not be proven; nothing else differs"), UNVERIFIED)
+            .remedy("the report says why; another endpoint may give what proves them, or `--level bloom` what there is to show"));
+    }
+    if reports.iter().any(|report| !report.uncovered.is_empty()) {
+        return Err(Failure::found("not all blocks were ever asked for what is followed now", UNVERIFIED)
+            .remedy("run it without `--from` and `--to`: a range in which nothing is missing is covered by being proven"));
     }
     Ok(())
 }

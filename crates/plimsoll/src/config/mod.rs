@@ -31,8 +31,8 @@ use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
 use plimsoll_ingest::Finality;
-use plimsoll_types::Completeness;
 use plimsoll_store::idempotency::KeyOptions;
+use plimsoll_types::Completeness;
 use reqwest::header::HeaderMap;
 use uuid::Uuid;
 

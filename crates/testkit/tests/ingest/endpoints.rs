@@ -7,9 +7,11 @@ use plimsoll_chain::transport::{Fault, FaultHandle, Faulty};
 use plimsoll_ingest::IngestError;
 use plimsoll_store::Db;
 use plimsoll_testkit::model::ModelChain;
+use plimsoll_types::Completeness;
 use tokio_util::sync::CancellationToken;
 
 use crate::reorgs::retractions;
+use crate::support::endpoints::Forger;
 use crate::support::follower::Follower;
 use crate::support::world::World;
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
@@ -204,4 +206,30 @@ async fn an_endpoint_of_another_chain_is_named_at_the_start_and_passed_over_late
     node.end().await;
     assert_eq!(retractions(&db, 1).await, 0);
     agrees(&db, 1, &world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_makes_up_a_history_of_whole_blocks_is_outvoted() {
+    let (db, leases) = place().await;
+    for (chain_id, level) in [(1, Completeness::Bloom), (2, Completeness::Receipts)] {
+        let mut world = World::new(chain_id, 1);
+        world.extend(vec![vec![plan()]; 30]);
+        let fork = world.chain.ancestor(world.chain.tip(), 3).unwrap();
+        let made_up = branch(&mut world, fork, 25);
+        let other = world.chain.twin();
+        other.learn(&world.chain);
+        other.switch_to(made_up);
+        let forger = Forger::new(&world.chain, &other, 20).boxed();
+        let endpoints = vec![forger, world.chain.clone().boxed(), world.chain.twin().boxed()];
+        let mut node = Follower::new(&db, &leases, chain_id, &world.chain, settings(1))
+            .await
+            .with_endpoints(endpoints)
+            .with_completeness(Completeness::Receipts, level);
+        node.start_ingest();
+        let tip = world.visible_head();
+        node.settle(|journal| journal.head == Some(tip)).await.unwrap();
+        node.end().await;
+        assert!(other.answered("eth_getLogs") > 0, "it was asked");
+        agrees(&db, chain_id, &world).await;
+    }
 }

@@ -3,9 +3,9 @@
 use plimsoll_journal::{NewBlock, WriteError, Writer};
 use plimsoll_store::LeaseError;
 
-use crate::{last, range};
 use crate::support::hand::{CHAIN_ID, Desk, block, branch, genesis, id, identity};
 use crate::support::laws;
+use crate::{last, range};
 
 /// All that a writer believes.
 fn belief(writer: &Writer) -> String {

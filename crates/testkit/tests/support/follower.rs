@@ -201,18 +201,21 @@ impl Follower {
         self
     }
 
-    /// An ingest as it would be started now.
-    pub fn ingest(&self) -> Ingest {
+    /// Its endpoints as they are now.
+    pub fn pool(&self) -> Pool {
         // What fails is not tried again within a request: the ingest ends and is started anew, which is the harder case.
         let rpc = |(place, transport): (usize, &BoxTransport)| {
             let name = Some(format!("model-{place}"));
             let endpoint = EndpointConfig { max_retries: 0, name, ..EndpointConfig::new("http://model") };
             Rpc::over(transport.clone(), &endpoint)
         };
-        let pool =
-            Pool::new(self.transports.iter().enumerate().map(rpc).collect()).expect("it has an endpoint");
-        let Settings { start_block, confirmations, ranges_in_flight, range_blocks, .. } = self.settings;
-        let config = IngestConfig {
+        Pool::new(self.transports.iter().enumerate().map(rpc).collect()).expect("it has an endpoint")
+    }
+
+    /// How it follows.
+    pub fn config(&self) -> IngestConfig {
+        let Settings { confirmations, ranges_in_flight, range_blocks, .. } = self.settings;
+        IngestConfig {
             chain_id: self.chain_id,
             name: "model".into(),
             confirmations,
@@ -228,10 +231,14 @@ impl Follower {
                 increase_blocks: 1,
                 ..IntervalPolicy::default()
             },
-        };
-        let contracts = contracts(start_block);
+        }
+    }
+
+    /// An ingest as it would be started now.
+    pub fn ingest(&self) -> Ingest {
+        let contracts = contracts(self.settings.start_block);
         let (db, leases, tail) = (self.db.clone(), self.leases.clone(), self.tail.clone());
-        Ingest::new(config, pool, contracts, db, leases, tail)
+        Ingest::new(self.config(), self.pool(), contracts, db, leases, tail)
     }
 
     pub fn start_ingest(&mut self) {

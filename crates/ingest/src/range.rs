@@ -1,0 +1,312 @@
+//! Ranges of blocks at or below a final one: several in flight, each proven as far as is asked for, decoded off the I/O path, given out in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use plimsoll_chain::interval::Interval;
+use plimsoll_chain::{ErrorClass, Header, Pool, Reservation, Rpc};
+use plimsoll_journal::{NewBlock, Range, Transaction};
+use plimsoll_types::Completeness;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::content::Wanted;
+use crate::endpoints::{name_contradiction, votes_on};
+use crate::error::IngestError;
+use crate::new_block;
+use crate::plan::{BlockId, Verdict, Vote};
+
+/// Blocks of a range whose transactions are looked through at a time, when senders are watched.
+const BLOCKS_IN_FLIGHT: usize = 8;
+
+/// Up to so many logs are decoded where they arrive: it takes less than handing them over.
+const DECODED_INLINE: u64 = 64;
+
+/// A range that was fetched, proven and decoded.
+pub(crate) struct Fetched {
+    /// The endpoint that gave it.
+    pub(crate) place: usize,
+    /// What is wanted of it.
+    pub(crate) range: Range,
+    /// The hash of the block before it, where its headers were looked at.
+    pub(crate) parent_hash: Option<B256>,
+    /// Why other endpoints, asked before, were passed over.
+    pub(crate) passed_over: Vec<IngestError>,
+    logs: u64,
+    elapsed: Duration,
+}
+
+struct InFlight {
+    from: u64,
+    to: u64,
+    task: AbortOnDropHandle<Result<Fetched, Refused>>,
+}
+
+/// A range that was not had, and by which endpoint.
+struct Refused {
+    place: usize,
+    error: IngestError,
+}
+
+/// A range that nobody gave.
+pub(crate) struct NotHad {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) error: IngestError,
+}
+
+impl From<NotHad> for IngestError {
+    fn from(range: NotHad) -> Self {
+        range.error
+    }
+}
+
+/// The ranges from one block to another, in order.
+pub(crate) struct Ranges<'a> {
+    pool: &'a Pool,
+    wanted: &'a Arc<Wanted>,
+    /// Of each endpoint.
+    intervals: &'a mut [Interval],
+    /// How many are in flight.
+    ahead: usize,
+    next: u64,
+    last: u64,
+    on: BlockId,
+    in_flight: VecDeque<InFlight>,
+}
+
+impl<'a> Ranges<'a> {
+    /// The ranges from block `first` to block `last`, on the chain of the final block `on`, at or above it.
+    pub(crate) fn new(
+        pool: &'a Pool,
+        wanted: &'a Arc<Wanted>,
+        intervals: &'a mut [Interval],
+        ahead: usize,
+        (first, last): (u64, u64),
+        on: BlockId,
+    ) -> Self {
+        Self {
+            pool,
+            wanted,
+            intervals,
+            ahead: ahead.max(1),
+            next: first,
+            last,
+            on,
+            in_flight: VecDeque::new(),
+        }
+    }
+
+    /// The next one; none after the last. Dropped before it is ready, the range that it waited for is lost. After one that was not had it goes on
+    /// with the one behind it.
+    pub(crate) async fn next(&mut self) -> Result<Option<Fetched>, NotHad> {
+        // Ends: each turn gives out the front range, or halves it, down to one block, where the endpoint's refusal is an error.
+        loop {
+            while self.next <= self.last && self.in_flight.len() < self.ahead {
+                let place = self.pool.reserve(Some(self.on.0));
+                let (from, blocks) = (self.next, self.intervals[place.place()].blocks());
+                let to = self.last.min(from + blocks - 1);
+                let task = fetch(self.pool.clone(), place, self.wanted.clone(), from, to, self.on);
+                let task = AbortOnDropHandle::new(tokio::spawn(task));
+                self.in_flight.push_back(InFlight { from, to, task });
+                self.next = to + 1;
+            }
+            let Some(InFlight { from, to, task }) = self.in_flight.pop_front() else { return Ok(None) };
+            let fetched = match task.await {
+                Ok(fetched) => fetched,
+                Err(error) => return Err(NotHad { from, to, error: error.into() }),
+            };
+            match fetched {
+                Ok(fetched) => {
+                    self.intervals[fetched.place].on_success(to - from + 1, fetched.logs, fetched.elapsed);
+                    return Ok(Some(fetched));
+                }
+                Err(Refused { place, error }) if to > from && self.shrink(place, &error, to - from + 1) => {
+                    tracing::debug!(chain_id = self.wanted.chain_id, from, to, %error, "range refused; asking for less");
+                    self.in_flight.clear();
+                    self.next = from;
+                }
+                Err(Refused { error, .. }) => return Err(NotHad { from, to, error }),
+            }
+        }
+    }
+
+    /// Whether asking for fewer blocks may help; the interval has learned from it.
+    fn shrink(&mut self, place: usize, error: &IngestError, span_blocks: u64) -> bool {
+        let interval = &mut self.intervals[place];
+        match error {
+            IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge => {
+                interval.on_too_large(span_blocks);
+            }
+            IngestError::Rpc(error) if error.is_timeout() => interval.on_timeout(span_blocks),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Fetches a range from the endpoint that was chosen for it, or from the next where that one fails, or most others have another block at its end.
+async fn fetch(
+    pool: Pool,
+    chosen: Reservation,
+    wanted: Arc<Wanted>,
+    from: u64,
+    to: u64,
+    on: BlockId,
+) -> Result<Fetched, Refused> {
+    let others = pool.fittest(Some(on.0)).into_iter().filter(|place| *place != chosen.place());
+    let mut first: Option<Refused> = None;
+    let mut passed_over = Vec::new();
+    for place in std::iter::once(chosen.place()).chain(others) {
+        let rpc = &pool.endpoints()[place];
+        let fetched = match fetch_from(rpc, place, &wanted, from, to, on).await {
+            Ok(fetched) => {
+                is_of_the_others_chain(&pool, &wanted, place, &fetched.range.end).await.map(|()| fetched)
+            }
+            Err(error) => Err(error),
+        };
+        match fetched {
+            Ok(fetched) => {
+                passed_over.extend(first.map(|refused| refused.error));
+                return Ok(Fetched { passed_over, ..fetched });
+            }
+            Err(error) => {
+                name_contradiction(rpc, &error);
+                let is_its_own = error.is_of_endpoint() && !may_be_too_much(&error);
+                match &first {
+                    Some(_) => passed_over.push(error),
+                    None => first = Some(Refused { place, error }),
+                }
+                if !is_its_own && first.as_ref().is_some_and(|refused| refused.place == place) {
+                    break;
+                }
+            }
+        }
+    }
+    Err(first.expect("a pool has an endpoint"))
+}
+
+/// The other endpoints have the block with which the range ends. Its blocks are linked to it, so that who makes up a history has to make up this one;
+/// what is proven from headers is true of the headers, whosever they are. One whose word stands against all that can be heard is not
+/// believed, and as long as there is no majority, one that contradicts is enough to wait.
+async fn is_of_the_others_chain(
+    pool: &Pool,
+    wanted: &Wanted,
+    place: usize,
+    end: &NewBlock,
+) -> Result<(), IngestError> {
+    if pool.endpoints().len() == 1 {
+        return Ok(());
+    }
+    let mut votes = votes_on(pool, (end.number, end.hash)).await;
+    votes[place] = Vote::For;
+    if Verdict::of(&votes) == Verdict::Refused {
+        let what = format!("others have another block {} than {}", end.number, end.hash);
+        return Err(wanted.inconsistent(&pool.endpoints()[place], what));
+    }
+    Ok(())
+}
+
+/// Whether asking for fewer blocks may help.
+fn may_be_too_much(error: &IngestError) -> bool {
+    matches!(error, IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge || error.is_timeout())
+}
+
+async fn fetch_from(
+    rpc: &Rpc,
+    place: usize,
+    wanted: &Arc<Wanted>,
+    from: u64,
+    to: u64,
+    on: BlockId,
+) -> Result<Fetched, IngestError> {
+    let started = Instant::now();
+    let range = if wanted.filter.addresses.is_empty() {
+        rpc.header_on(to, on).await?.map(|end| (Vec::new(), end))
+    } else {
+        rpc.range(from, to, on, &wanted.filter).await?
+    };
+    let elapsed = started.elapsed();
+    let inconsistent = |what| wanted.inconsistent(rpc, what);
+    let (logs, end) = range.ok_or_else(|| {
+        let (number, hash) = on;
+        inconsistent(format!(
+            "it had block {number} as {hash}, and now does not have it, or not block {to} below it"
+        ))
+    })?;
+    let foreign =
+        logs.iter().rev().take_while(|log| log.block_number == to).find(|log| log.block_hash != end.hash);
+    if let Some(log) = foreign {
+        return Err(inconsistent(format!("block {to} is {}, a log of it says {}", end.hash, log.block_hash)));
+    }
+    let (count, logs) = (logs.len() as u64, Arc::new(logs));
+    let is_proven =
+        wanted.backfill_completeness > Completeness::Trusted && !wanted.filter.addresses.is_empty();
+    let headers = if is_proven || !wanted.senders.is_empty() {
+        linked_headers(rpc, wanted, from, &end).await?
+    } else {
+        Vec::new()
+    };
+    if is_proven {
+        let every_block = wanted.backfill_completeness == Completeness::Receipts;
+        wanted.check_range(rpc, &headers, &logs, every_block).await?;
+    }
+    let transactions = transactions(rpc, wanted, &headers).await?;
+    let events = if count < DECODED_INLINE {
+        wanted.events(&logs)
+    } else {
+        let (decoder, given) = (wanted.clone(), Arc::clone(&logs));
+        tokio::task::spawn_blocking(move || decoder.events(&given)).await?
+    };
+    let events = match events {
+        Ok(events) => events,
+        Err(mismatch) => {
+            let provable = if is_proven { &headers[..] } else { &[] };
+            return Err(wanted.mismatch(rpc, provable, &logs, mismatch).await);
+        }
+    };
+    let evidence = wanted.evidence(rpc, wanted.backfill_completeness);
+    let parent_hash = headers.first().map(|header| header.parent_hash);
+    let hashes = headers.iter().map(|header| header.hash).collect();
+    let range = Range { from, end: new_block(&end), hashes, events, transactions, evidence };
+    Ok(Fetched { place, range, parent_hash, passed_over: Vec::new(), logs: count, elapsed })
+}
+
+/// The headers of the blocks from `from` to `end`, which are linked to it.
+async fn linked_headers(
+    rpc: &Rpc,
+    wanted: &Wanted,
+    from: u64,
+    end: &Header,
+) -> Result<Vec<Header>, IngestError> {
+    let headers: Vec<_> = rpc.headers_by_number(from, end.number).await?.into_iter().flatten().collect();
+    let is_linked = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
+    if !is_linked || headers.first().map(|h| h.number) != Some(from) || headers.last() != Some(end) {
+        let what = format!("blocks {from} to {} are not the chain that ends with {}", end.number, end.hash);
+        return Err(wanted.inconsistent(rpc, what));
+    }
+    Ok(headers)
+}
+
+/// The watched senders' transactions of these blocks, block by block: no endpoint serves them by sender.
+async fn transactions(
+    rpc: &Rpc,
+    wanted: &Wanted,
+    headers: &[Header],
+) -> Result<Vec<Transaction>, IngestError> {
+    if wanted.senders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let blocks = headers.iter().map(|header| async move {
+        match wanted.backfill_completeness {
+            Completeness::Receipts => wanted.proven_transactions(rpc, header).await,
+            Completeness::Bloom | Completeness::Trusted => {
+                wanted.transactions(rpc, header.number, header.hash).await
+            }
+        }
+    });
+    stream::iter(blocks).buffered(BLOCKS_IN_FLIGHT).try_concat().boxed().await
+}

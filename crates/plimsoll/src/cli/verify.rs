@@ -1,0 +1,99 @@
+//! `plimsoll verify …` as it is typed.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verify {
+    /// Each mirror row with the contract's own getter, at the block that the mirror stands at
+    #[command(after_help = "\
+Exit codes: 0 every row is equal; 1 a row differs; 3 none differs, but some could not be read from the node (it may have \
+pruned that block's state): such a row counts as unverified, never as equal. With --limit, 3 also when rows were left out.
+
+--limit takes the first rows by key: positions by user, asset and contract, then the other mirrors by contract, view and \
+key. The same mirrors give the same rows each time; the role `verify` of `plimsoll run` is what gets round to all of them.
+
+Examples:
+  plimsoll verify views
+  plimsoll verify views --limit 1000
+  plimsoll verify views --chain 1 --json")]
+    Views(VerifyViews),
+    /// The journal's raw store with what the chain's own headers prove: that nothing is missing, altered or made up
+    #[command(after_help = "\
+The final blocks are fetched again, linked to one another, and proven at the level that is asked for; every log and transaction \
+that is followed is compared with what is stored. What is equal gets a certificate. What differs is kept as an anomaly with \
+both sides. What is followed now and was never asked for in older blocks is listed: its history is not in the journal.
+
+Exit codes: 0 every block is proven, and stored as it is; 1 something differs; 3 nothing differs, but some blocks could not be \
+proven, or were never asked for what is followed now.
+
+Examples:
+  plimsoll verify completeness
+  plimsoll verify completeness --chain 42161 --from 300000000 --to 300100000
+  plimsoll verify completeness --level bloom --json")]
+    Completeness(VerifyCompleteness),
+    /// Each row of the audit log with its digest, and with the hash of the row before it
+    #[command(after_help = "\
+Exit codes: 0 every row holds; 1 a row was changed, removed or added: the first one is named.
+
+The last row's hash is printed. Whoever can rewrite the whole log can give it other hashes that hold; keep the last one \
+elsewhere, and compare: `--to` with that row's number prints it again.
+
+Examples:
+  plimsoll verify audit
+  plimsoll verify audit --from 100000 --to 200000 --json")]
+    Audit(VerifyAudit),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyAudit {
+    /// The first row [default: the first that is kept]
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) from: Option<i64>,
+    /// The last row [default: the last there is]
+    #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) to: Option<i64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyViews {
+    /// Only this chain [default: every configured one]
+    #[arg(long, value_name = "CHAIN_ID")]
+    pub(crate) chain: Option<u64>,
+    /// At most so many rows of each chain, the first ones by key; the report is then partial
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyCompleteness {
+    /// Only this chain [default: every configured one]
+    #[arg(long, value_name = "CHAIN_ID")]
+    pub(crate) chain: Option<u64>,
+    /// The first block [default: the first of interest]
+    #[arg(long, value_name = "BLOCK")]
+    pub(crate) from: Option<u64>,
+    /// The last block [default: the last final one]
+    #[arg(long, value_name = "BLOCK")]
+    pub(crate) to: Option<u64>,
+    /// What is to be proven: every log by the block's receipts, or only what the header's bloom shows, which asks the node for less
+    #[arg(long, value_enum, default_value_t = Level::Receipts)]
+    pub(crate) level: Level,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be proven of a block's logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// What the header's bloom shows
+    Bloom,
+    /// All of them, by the root of the receipts
+    Receipts,
+}
