@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::follower::Follower;
 use crate::support::follower::Settings;
 use crate::support::world::{World, user};
-use crate::{HANGS_AFTER, agrees, place, plan, settings};
+use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 
 const DEEP: u64 = 64;
 
@@ -171,6 +171,9 @@ async fn is_caught(
             .with_completeness(head, backfill);
         if alone {
             contradiction_of(&node, what).await;
+            let kept = "SELECT count(*) FROM anomalies WHERE chain_id = $1 AND kind = 'endpoint_contradiction'
+                        AND detail->>'endpoint' = 'model-0' AND detail->'header'->>'block_hash' IS NOT NULL";
+            assert_eq!(integers(&db, kept, 1).await, 1, "{what}: the evidence is kept");
             faults.clear();
         }
         node.start_ingest();
