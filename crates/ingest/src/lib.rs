@@ -44,7 +44,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::{ErrorClass, Header, Pool};
-use plimsoll_journal::{ChainIdentity, NewBlock, Tail, Writer};
+use plimsoll_journal::{ChainIdentity, Filter, NewBlock, Tail, WriteError, Writer, certificates, uncovered};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::address_text;
 use tokio_util::sync::CancellationToken;
@@ -165,6 +165,7 @@ impl Ingest {
                 continue;
             }
             metrics::halted(self.config.chain_id, false);
+            self.note_uncovered(&identity.filter, &writer).await?;
             let mut follower =
                 Follower::new(&self.config, &self.pool, &self.contracts, identity.genesis_hash, writer);
             let followed = tokio::select! {
@@ -183,6 +184,28 @@ impl Ingest {
                 other => return other,
             }
         }
+    }
+}
+
+impl Ingest {
+    /// Says which blocks of the journal nobody has been asked about for what is wanted now: a contract that was added, or is wanted from an earlier
+    /// block. Their history is not in the journal.
+    async fn note_uncovered(&self, filter: &Filter, writer: &Writer) -> Result<(), IngestError> {
+        let chain_id = self.config.chain_id;
+        let Some((head, _)) = writer.head() else { return Ok(()) };
+        let known = certificates(&self.db, chain_id).await.map_err(WriteError::from)?;
+        let gaps = uncovered(filter, &known, self.contracts.start_block(), head);
+        metrics::uncovered(chain_id, gaps.iter().map(|gap| gap.to - gap.from + 1).sum());
+        for gap in &gaps {
+            tracing::warn!(
+                chain_id,
+                address = %address_text(&gap.address),
+                from = gap.from,
+                to = gap.to,
+                "these blocks were never asked about it, and its history in them is not in the journal; `plimsoll verify completeness` says what is missing"
+            );
+        }
+        Ok(())
     }
 }
 

@@ -35,6 +35,12 @@ pub(crate) fn remaining(chain_id: u64, blocks: u64) {
     gauge!("ingest_backfill_remaining_blocks", "chain_id" => chain_id.to_string()).set(blocks as f64);
 }
 
+/// Blocks of the journal, counted for each contract and sender, that nobody has been asked about for it.
+#[expect(clippy::cast_precision_loss, reason = "block numbers are far below 2^52")]
+pub(crate) fn uncovered(chain_id: u64, blocks: u64) {
+    gauge!("ingest_uncovered_blocks", "chain_id" => chain_id.to_string()).set(blocks as f64);
+}
+
 /// Blocks by which an endpoint's head is below what the journal has.
 #[expect(clippy::cast_precision_loss, reason = "block numbers are far below 2^52")]
 pub(crate) fn behind(chain_id: u64, endpoint: &str, blocks: u64) {

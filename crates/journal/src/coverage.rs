@@ -48,6 +48,14 @@ pub struct Uncovered {
     pub to: u64,
 }
 
+impl Uncovered {
+    /// Whether what this address did in this block was never asked for.
+    #[must_use]
+    pub fn contains(&self, address: Address, block_number: u64) -> bool {
+        self.address == address && (self.from..=self.to).contains(&block_number)
+    }
+}
+
 /// All certificates of a chain, by the order of their blocks.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use plimsoll_journal::{Event, Filter, Range, Stored, Transaction};
 use plimsoll_types::address_text;
 use serde::Serialize;
@@ -42,6 +42,8 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// `event` or `transaction`.
     pub of: &'static str,
+    /// The contract, or the sender.
+    pub address: Address,
     /// Its block's number.
     pub block_number: u64,
     /// Its block's hash.
@@ -57,6 +59,7 @@ pub struct Difference {
 /// A thing of a block, and what the chain says of it.
 struct Fact {
     place: (u64, B256, u32),
+    address: Address,
     what: Value,
     is_live: bool,
 }
@@ -86,7 +89,12 @@ fn event(event: &Event, is_live: bool) -> Fact {
         "topics": event.topics.iter().collect::<Vec<_>>(),
         "data": event.data,
     });
-    Fact { place: (event.block_number, event.block_hash, event.log_index), what, is_live }
+    Fact {
+        place: (event.block_number, event.block_hash, event.log_index),
+        address: event.contract,
+        what,
+        is_live,
+    }
 }
 
 fn transaction(tx: &Transaction) -> Fact {
@@ -99,7 +107,7 @@ fn transaction(tx: &Transaction) -> Fact {
         "gas_used": tx.gas_used,
         "effective_gas_price": tx.effective_gas_price,
     });
-    Fact { place: (tx.block_number, tx.block_hash, tx.tx_index), what, is_live: true }
+    Fact { place: (tx.block_number, tx.block_hash, tx.tx_index), address: tx.sender, what, is_live: true }
 }
 
 fn differences(
@@ -108,24 +116,31 @@ fn differences(
     on_chain: Vec<Fact>,
     kept: Vec<Fact>,
 ) -> Vec<Difference> {
-    let mut expected: HashMap<_, _> = on_chain.into_iter().map(|fact| (fact.place, fact.what)).collect();
+    let mut expected: HashMap<_, _> = on_chain.into_iter().map(|fact| (fact.place, fact)).collect();
     let mut found = Vec::new();
-    let mut differs = |kind, (block_number, block_hash, index), stored, chain| {
-        found.push(Difference { kind, of, block_number, block_hash, index, stored, chain });
+    let mut differs = |kind, stored: Option<Fact>, chain: Option<Fact>| {
+        let Some(Fact { place: (block_number, block_hash, index), address, .. }) =
+            stored.as_ref().or(chain.as_ref())
+        else {
+            return;
+        };
+        let (block_number, block_hash, index, address) = (*block_number, *block_hash, *index, *address);
+        let (stored, chain) = (stored.map(|fact| fact.what), chain.map(|fact| fact.what));
+        found.push(Difference { kind, of, address, block_number, block_hash, index, stored, chain });
     };
-    for Fact { place, what, is_live } in kept {
-        match expected.remove(&place) {
-            Some(chain) if chain != what => differs(DifferenceKind::Altered, place, Some(what), Some(chain)),
-            Some(chain) if !is_live => differs(DifferenceKind::NotLive, place, Some(what), Some(chain)),
+    for ours in kept {
+        match expected.remove(&ours.place) {
+            Some(chain) if chain.what != ours.what => {
+                differs(DifferenceKind::Altered, Some(ours), Some(chain))
+            }
+            Some(chain) if !ours.is_live => differs(DifferenceKind::NotLive, Some(ours), Some(chain)),
             Some(_) => {}
             // What was left by a reorganisation stays stored.
-            None if !is_live && !canonical.contains(&place.1) => {}
-            None => differs(DifferenceKind::Foreign, place, Some(what), None),
+            None if !ours.is_live && !canonical.contains(&ours.place.1) => {}
+            None => differs(DifferenceKind::Foreign, Some(ours), None),
         }
     }
-    for (place, chain) in expected {
-        differs(DifferenceKind::Missing, place, None, Some(chain));
-    }
+    expected.into_values().for_each(|chain| differs(DifferenceKind::Missing, None, Some(chain)));
     found.sort_unstable_by_key(|it: &Difference| (it.block_number, it.block_hash, it.index));
     found
 }

@@ -10,18 +10,19 @@ mod report;
 
 use std::sync::Arc;
 
+use alloy_primitives::Address;
 use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::Interval;
 use plimsoll_journal::{
-    Certifier, Filter, FoldError, certificates, note_finding, standing, stored, uncovered,
+    Certifier, Filter, FoldError, Uncovered, certificates, note_finding, standing, stored,
 };
 use plimsoll_store::Db;
 use plimsoll_types::Completeness;
 use serde_json::json;
 
 pub use self::compare::{Difference, DifferenceKind};
-pub use self::report::{CompletenessReport, Contradicting, MAX_LISTED, Unproven};
+pub use self::report::{CompletenessReport, Contradicting, MAX_LISTED, NeverAskedFor, Unproven};
 use crate::config::IngestConfig;
 use crate::content::{self, Wanted};
 use crate::error::IngestError;
@@ -135,12 +136,22 @@ pub async fn verify(
     };
     let certifier = Certifier::new(db, chain_id, &filter).await?;
     let on = (final_block.number, final_block.hash);
-    let mut look = Look { db, pool, contracts, config, filter, on, report, certifier };
+    let (start_block, head) = (standing.start_block, standing.head.unwrap_or(last));
+    let uncovered = async || -> Result<_, FoldError> {
+        Ok(plimsoll_journal::uncovered(&filter, &certificates(db, chain_id).await?, start_block, head))
+    };
+    let gaps = uncovered().await?;
+    let filter = &filter;
+    let mut look =
+        Look { db, pool, contracts, config, filter, on, gaps, not_asked_for: Vec::new(), report, certifier };
     look.over(from, to, progress).await?;
-    let Look { mut report, filter, certifier, .. } = look;
+    let Look { mut report, certifier, not_asked_for, .. } = look;
     certifier.finish().await?;
-    let head = standing.head.unwrap_or(last);
-    report.uncovered = uncovered(&filter, &certificates(db, chain_id).await?, standing.start_block, head);
+    let never_asked_for = uncovered().await?.into_iter().map(|what| {
+        let missing = not_asked_for.iter().filter(|it| what.contains(it.0, it.1)).count() as u64;
+        NeverAskedFor { what, missing }
+    });
+    report.uncovered = never_asked_for.collect();
     Ok(report)
 }
 
@@ -149,9 +160,13 @@ struct Look<'a> {
     pool: &'a Pool,
     contracts: &'a Contracts,
     config: &'a IngestConfig,
-    filter: Filter,
+    filter: &'a Filter,
     /// The final block that all others are linked to.
     on: BlockId,
+    /// What nobody was asked for before.
+    gaps: Vec<Uncovered>,
+    /// What was found in them: whose, and in which block.
+    not_asked_for: Vec<(Address, u64)>,
     report: CompletenessReport,
     certifier: Certifier,
 }
@@ -210,7 +225,7 @@ impl Look<'_> {
         let mut range = fetched.range;
         let (from, end, chain_id) = (range.from, range.end.number, self.config.chain_id);
         let stored = stored(self.db, chain_id, from, end).await?;
-        let mut differences = compare::compare(&self.filter, &range, &stored);
+        let mut differences = compare::compare(self.filter, &range, &stored);
         if !differences.is_empty() && range.evidence.level < Completeness::Receipts {
             // An endpoint may have altered what the bloom does not cover.
             let (wanted, mut intervals) = (self.wanted(Completeness::Receipts), self.intervals());
@@ -224,7 +239,7 @@ impl Look<'_> {
                         let part = fetched.range;
                         let stored =
                             plimsoll_journal::stored(self.db, chain_id, part.from, part.end.number).await?;
-                        differences.extend(compare::compare(&self.filter, &part, &stored));
+                        differences.extend(compare::compare(self.filter, &part, &stored));
                         whole = Some(part);
                     }
                     Ok(None) => break,
@@ -242,9 +257,15 @@ impl Look<'_> {
             return Ok(());
         }
         for difference in differences {
+            let (whose, number) = (difference.address, difference.block_number);
+            let is_known = difference.kind == DifferenceKind::Missing
+                && self.gaps.iter().any(|gap| gap.contains(whose, number));
+            if is_known {
+                self.not_asked_for.push((whose, number));
+                continue;
+            }
             let evidence = &range.evidence;
-            let detail =
-                json!({ "difference": &difference, "level": evidence.level, "endpoint": &*evidence.endpoint });
+            let detail = json!({ "difference": &difference, "level": evidence.level, "endpoint": &*evidence.endpoint });
             note_finding(self.db, chain_id, difference.kind.anomaly(), &detail).await?;
             report.different += 1;
             if report.differences.len() < MAX_LISTED {

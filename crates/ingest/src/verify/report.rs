@@ -31,6 +31,16 @@ pub struct Unproven {
     pub why: String,
 }
 
+/// Blocks in which nobody was asked for what is wanted now, so that the journal does not have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NeverAskedFor {
+    /// Whose logs or transactions, and in which blocks.
+    #[serde(flatten)]
+    pub what: Uncovered,
+    /// How many of them there are, as far as those blocks were looked at.
+    pub missing: u64,
+}
+
 /// What a second look found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CompletenessReport {
@@ -57,7 +67,7 @@ pub struct CompletenessReport {
     /// Ranges that nobody could prove.
     pub unproven: Vec<Unproven>,
     /// Blocks of which nobody has been asked for what is wanted now, up to the journal's head.
-    pub uncovered: Vec<Uncovered>,
+    pub uncovered: Vec<NeverAskedFor>,
 }
 
 impl CompletenessReport {
@@ -91,9 +101,11 @@ impl fmt::Display for CompletenessReport {
         for Contradicting { endpoint, what } in &self.contradictions {
             writeln!(f, "  {endpoint} contradicts itself: {what}")?;
         }
-        for Difference { kind, of, block_number, block_hash, index, stored, chain } in &self.differences {
+        for Difference { kind, of, address, block_number, block_hash, index, stored, chain } in
+            &self.differences
+        {
             let name = kind.anomaly().trim_start_matches("completeness_").replace('_', " ");
-            writeln!(f, "  {name}: {of} {index} of block {block_number} ({block_hash})")?;
+            writeln!(f, "  {name}: {of} {index} of block {block_number} ({block_hash}), by {address:#x}")?;
             for (side, what) in [("stored", stored), ("chain", chain)] {
                 if let Some(what) = what {
                     writeln!(f, "    {side}: {what}")?;
@@ -103,9 +115,12 @@ impl fmt::Display for CompletenessReport {
         if self.different > self.differences.len() as u64 {
             writeln!(f, "  … and {} more differences", self.different - self.differences.len() as u64)?;
         }
-        for Uncovered { address, is_sender, from, to } in &self.uncovered {
-            let whose = if *is_sender { "transactions of" } else { "logs of" };
-            writeln!(f, "  never asked for: {whose} {address:#x} in blocks {from} to {to}")?;
+        for NeverAskedFor { what: Uncovered { address, is_sender, from, to }, missing } in &self.uncovered {
+            let what = if *is_sender { "transactions of" } else { "logs of" };
+            writeln!(
+                f,
+                "  never asked for: {what} {address:#x} in blocks {from} to {to}; {missing} were found"
+            )?;
         }
         match self.cannot_show() {
             Some(what) => writeln!(f, "  not shown: {what}"),

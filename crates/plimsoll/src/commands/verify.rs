@@ -119,9 +119,13 @@ pub(crate) async fn completeness(
         return Err(Failure::found(format!("{unproven} blocks could not be proven; nothing else differs"), UNVERIFIED)
             .remedy("the report says why; another endpoint may give what proves them, or `--level bloom` what there is to show"));
     }
-    if reports.iter().any(|report| !report.uncovered.is_empty()) {
-        return Err(Failure::found("not all blocks were ever asked for what is followed now", UNVERIFIED)
-            .remedy("run it without `--from` and `--to`: a range in which nothing is missing is covered by being proven"));
+    let gaps: Vec<_> = reports.iter().flat_map(|report| &report.uncovered).collect();
+    if !gaps.is_empty() {
+        let missing: u64 = gaps.iter().map(|gap| gap.missing).sum();
+        let what = "not all blocks were ever asked for what is followed now";
+        return Err(Failure::found(format!("{what}; {missing} of its events or transactions were found in them"), UNVERIFIED).remedy(
+            "where nothing is missing, the blocks are covered by having been proven: look at all of them, without `--from` and `--to`. To have the history, follow              the chain into a new database",
+        ));
     }
     Ok(())
 }

@@ -62,6 +62,12 @@ pub struct Summary {
     pub cache_update_failed: i64,
     /// Events that the node's receipts and the raw store do not agree on.
     pub event_differences: usize,
+    /// Final blocks that `plimsoll verify completeness` fetched again and proved by their receipts.
+    pub blocks_proven: u64,
+    /// Final blocks that could not be proven.
+    pub blocks_unproven: u64,
+    /// Events in which the raw store differs from what was proven.
+    pub completeness_differences: u64,
     /// Rows of all mirrors.
     pub mirror_rows: i64,
     /// Rows that `plimsoll verify views` compared with the contracts' getters.
@@ -93,14 +99,18 @@ pub(super) async fn judge(
     let kept = live_truth(conn, deployment.chain_id).await?;
     let event_differences = truth::differences(&truth.events, &kept);
     let journal = JournalCheck::read(conn, deployment.chain_id).await?;
+    println!("proving every final block by its receipts: plimsoll verify completeness");
+    let whole = reports(ask(plimsoll, config, &["verify", "completeness"]).await?);
     println!("comparing every mirror row with its contract: plimsoll verify views");
     let verify = reports(ask(plimsoll, config, &["verify", "views"]).await?);
     println!("replaying the journal from zero: plimsoll replay views");
     let replay = reports(ask(plimsoll, config, &["replay", "views"]).await?);
-    let count = |field: &str| -> Result<u64> {
-        let counts = verify.iter().map(|report| report[field].as_u64());
-        counts.sum::<Option<u64>>().with_context(|| format!("the report of `verify views` lacks `{field}`"))
+    let sum = |of: &[Value], field: &str| -> Result<u64> {
+        let counts = of.iter().map(|report| report[field].as_u64());
+        counts.sum::<Option<u64>>().with_context(|| format!("a report lacks `{field}`"))
     };
+    let unproven = whole.iter().filter_map(|report| report["unproven"].as_array()).flatten();
+    let unproven = unproven.map(|range| Some(range["to"].as_u64()? + 1 - range["from"].as_u64()?));
 
     let mut summary = Summary {
         duration_s: run.duration_s,
@@ -117,10 +127,13 @@ pub(super) async fn judge(
         reorged_event_kinds: run.reorged_event_kinds,
         cache_update_failed: repo::live_events_named(conn, chain_id, "CacheUpdateFailed").await?,
         event_differences: event_differences.len(),
+        blocks_proven: sum(&whole, "proven_blocks")?,
+        blocks_unproven: unproven.sum::<Option<u64>>().context("a range that is not proven has no bounds")?,
+        completeness_differences: sum(&whole, "different")?,
         mirror_rows: repo::mirror_rows(conn, chain_id).await?,
-        mirror_verified: count("equal")?,
-        mirror_mismatches: count("mismatched_rows")?,
-        mirror_unverified: count("unverified_rows")?,
+        mirror_verified: sum(&verify, "equal")?,
+        mirror_mismatches: sum(&verify, "mismatched_rows")?,
+        mirror_unverified: sum(&verify, "unverified_rows")?,
         replay_equal: !replay.is_empty() && replay.iter().all(|report| report["equal"] == true),
         anomalies: repo::anomalies(conn, chain_id).await?.into_iter().collect(),
         disagreements: Vec::new(),
@@ -158,6 +171,12 @@ impl Summary {
         must(
             self.mirror_unverified == 0,
             format!("{} mirror rows could not be compared", self.mirror_unverified),
+        );
+        must(self.blocks_proven > 0, "no final block was proven".into());
+        must(self.blocks_unproven == 0, format!("{} final blocks could not be proven", self.blocks_unproven));
+        must(
+            self.completeness_differences == 0,
+            format!("{} events differ from what is proven", self.completeness_differences),
         );
         must(self.mirror_verified > 0, "no mirror row was compared".into());
         must(self.replay_equal, "a replay of the journal does not give the same mirrors".into());
@@ -212,6 +231,7 @@ impl Summary {
             ),
         );
         row("CacheUpdateFailed", self.cache_update_failed.to_string());
+        row("final blocks", format!("{} proven by their receipts", self.blocks_proven));
         row("raw store", format!("{} differences from the node's receipts", self.event_differences));
         row(
             "mirrors",

@@ -13,7 +13,7 @@ use plimsoll_testkit::demo::status::{Api, Status, covers};
 use plimsoll_testkit::projection::{JournalCheck, Projection, live_truth};
 use plimsoll_testkit::truth;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
@@ -351,6 +351,15 @@ impl House {
         assert!(differences.is_empty(), "{differences:#?}");
         let journal = JournalCheck::read(&mut conn, self.chain_id).await.unwrap();
         assert!(journal.is_sound(), "{journal:?}");
+        let is_final: Option<i64> =
+            sqlx::query_scalar("SELECT max(final_number) FROM chains").fetch_one(&mut conn).await.unwrap();
+        if is_final.is_some() {
+            let report = self.report(&["verify", "completeness"]).await;
+            let is_whole = report["different"] == 0
+                && report["unproven"] == json!([])
+                && report["uncovered"] == json!([]);
+            assert!(is_whole, "{report:#}");
+        }
         self.mirrors_are_true().await;
         let replay = self.report(&["replay", "views"]).await;
         assert_eq!(replay["equal"], true, "{replay:#}");

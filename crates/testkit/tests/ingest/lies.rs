@@ -171,7 +171,8 @@ async fn is_caught(
             .with_completeness(head, backfill);
         if alone {
             contradiction_of(&node, what).await;
-            let kept = "SELECT count(*) FROM anomalies WHERE chain_id = $1 AND kind = 'endpoint_contradiction'
+            let kept =
+                "SELECT count(*) FROM anomalies WHERE chain_id = $1 AND kind = 'endpoint_contradiction'
                         AND detail->>'endpoint' = 'model-0' AND detail->'header'->>'block_hash' IS NOT NULL";
             assert_eq!(integers(&db, kept, 1).await, 1, "{what}: the evidence is kept");
             faults.clear();
