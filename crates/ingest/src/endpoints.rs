@@ -1,7 +1,10 @@
 //! What the endpoints are to one another: of the same chain, of one mind about a branch, or excused.
 
+use std::time::Duration;
+
 use alloy_primitives::B256;
 use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
 use plimsoll_chain::{Header, Pool, Reason, Rpc};
 use plimsoll_journal::WriteError;
 
@@ -10,6 +13,9 @@ use crate::error::IngestError;
 use crate::follow::Follower;
 use crate::metrics;
 use crate::plan::{BlockId, Patience, Verdict, Vote};
+
+/// How long endpoints that do not answer are waited for when a vote is not settled without them.
+pub(crate) const VOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What one endpoint showed that would be drastic to believe at once.
 #[derive(Debug, Default)]
@@ -107,22 +113,24 @@ impl<B: Book> Follower<'_, B> {
     }
 
     /// Whether the chain is what this block says, by all endpoints. It is asked of each now, of the one that showed it too.
-    pub(crate) async fn judge(&mut self, number: u64, hash: B256) -> Result<Verdict, IngestError> {
-        let votes = join_all(self.pool.endpoints().iter().map(|rpc| vote(rpc, number, hash))).await;
+    pub(crate) async fn judge(&self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
+        let votes = votes_on(self.pool, (number, hash)).await;
         self.verdict(&votes, (number, hash))
     }
 
     /// Whether the chain has ended below this block of the journal, by all endpoints. That there is none so high is believed of the one that
     /// showed it; any other may be behind.
-    pub(crate) async fn judge_gone(&mut self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
-        let answers = join_all(self.pool.endpoints().iter().map(|rpc| rpc.header_by_number(number))).await;
-        let vote = |(place, answer): (usize, Result<Option<Header>, _>)| match answer {
-            Ok(Some(header)) if header.hash == hash => Vote::Against,
-            Ok(Some(_)) => Vote::For,
-            Ok(None) if place == self.place => Vote::For,
-            Ok(None) | Err(_) => Vote::Abstains,
-        };
-        let votes: Vec<_> = answers.into_iter().enumerate().map(vote).collect();
+    pub(crate) async fn judge_gone(&self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
+        let ours = self.place;
+        let votes = gather(self.pool, |place, rpc| async move {
+            match rpc.header_by_number(number).await {
+                Ok(Some(header)) if header.hash == hash => Vote::Against,
+                Ok(Some(_)) => Vote::For,
+                Ok(None) if place == ours => Vote::For,
+                Ok(None) | Err(_) => Vote::Abstains,
+            }
+        });
+        let votes = votes.await;
         self.verdict(&votes, (number, hash))
     }
 
@@ -182,10 +190,39 @@ pub(crate) fn name_contradiction(rpc: &Rpc, error: &IngestError) {
     }
 }
 
-async fn vote(rpc: &Rpc, number: u64, hash: B256) -> Vote {
-    match rpc.header_by_number(number).await {
-        Ok(Some(header)) if header.hash == hash => Vote::For,
-        Ok(Some(_)) => Vote::Against,
-        Ok(None) | Err(_) => Vote::Abstains,
+/// What the endpoints say of a block.
+pub(crate) async fn votes_on(pool: &Pool, (number, hash): BlockId) -> Vec<Vote> {
+    gather(pool, |_, rpc| async move {
+        match rpc.header_by_number(number).await {
+            Ok(Some(header)) if header.hash == hash => Vote::For,
+            Ok(Some(_)) => Vote::Against,
+            Ok(None) | Err(_) => Vote::Abstains,
+        }
+    })
+    .await
+}
+
+/// Gathers votes until they are settled. Who has not answered by then, or after a while, abstains: one that is mute keeps nobody waiting.
+async fn gather<F>(pool: &Pool, vote: impl Fn(usize, Rpc) -> F) -> Vec<Vote>
+where
+    F: Future<Output = Vote>,
+{
+    let endpoints = pool.endpoints().iter().cloned().enumerate();
+    let mut open: FuturesUnordered<_> =
+        endpoints.map(|(place, rpc)| { let vote = vote(place, rpc); async move { (place, vote.await) } }).collect();
+    let mut votes = vec![Vote::Abstains; open.len()];
+    let end = tokio::time::sleep(VOTE_PATIENCE);
+    let mut end = std::pin::pin!(end);
+    // Ends: each turn takes one of the open votes, or is the last.
+    while !Verdict::is_settled(&votes, open.len()) {
+        tokio::select! {
+            biased;
+            voted = open.next() => match voted {
+                Some((place, vote)) => votes[place] = vote,
+                None => break,
+            },
+            () = &mut end => break,
+        }
     }
+    votes
 }

@@ -168,7 +168,7 @@ impl<'a, B: Book> Follower<'a, B> {
         if !tail.is_linked((head.number, head.hash), head.parent_hash) {
             self.check_chain().await?;
         }
-        self.look_at_finality().await;
+        self.look_at_finality(&tail).await?;
         if let Some((first, last)) = self.unfinished_backfill() {
             return self.finish_backfill(wanted, &tail, first, last, head, cancel).await;
         }
@@ -177,14 +177,15 @@ impl<'a, B: Book> Follower<'a, B> {
             Relation::AtTip | Relation::Lagging => {
                 self.sightings().reset();
                 self.note_behind(head);
-                self.mark_final(&tail).await?;
+                self.write_final(&tail).await?;
                 Ok(Round::Done)
             }
             Relation::Fork { .. } | Relation::Next => self.take_branch(wanted, &tail, head).await,
             Relation::Higher => {
                 let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
                 let first = first.max(self.contracts.start_block());
-                if head.number < first {
+                // A branch may be the whole chain, as long as it is not known that most of it is final.
+                if head.number < first || self.awaits_finality() {
                     return Ok(Round::Done);
                 }
                 match self.final_below(head).await? {
@@ -218,10 +219,7 @@ impl<'a, B: Book> Follower<'a, B> {
             }
         }
         let end = self.known_header(final_to, head).await?;
-        // What is called final now is never taken back: that is not for one endpoint to say.
-        if self.pool.endpoints().len() > 1 && !self.is_agreed((end.number, end.hash)).await? {
-            return Ok(Round::Done);
-        }
+        let Some(end) = self.agreed_end(first, end, head).await? else { return Ok(Round::Done) };
         self.book.finalize(&new_block(&end)).await?;
         self.backfill(wanted, first, (end.number, end.hash), cancel).await?;
         Ok(Round::Again)
@@ -297,7 +295,7 @@ impl<'a, B: Book> Follower<'a, B> {
         let (blocks, events) = (contents.len(), contents.iter().map(|c| c.events.len()).sum::<usize>());
         let last = headers.last().map_or(head.number, |h| h.number);
         let confirm = last.checked_sub(self.config.confirmations);
-        let finalize = self.final_with(tail, &headers);
+        let finalize = self.final_with(tail, ancestor, &headers);
         let started = Instant::now();
         let retracted = self.book.replace_above(ancestor, contents, confirm, finalize).await?;
         self.forget_final();
@@ -403,9 +401,9 @@ impl<'a, B: Book> Follower<'a, B> {
     }
 
     /// Whether the endpoints agree that this block is of the chain, or one shows it for long enough while nobody contradicts.
-    async fn is_agreed(&mut self, (number, hash): BlockId) -> Result<bool, IngestError> {
-        let verdict = self.judge(number, hash).await?;
-        Ok(self.is_enough(verdict, (number, hash)))
+    async fn is_agreed(&mut self, block: BlockId) -> Result<bool, IngestError> {
+        let verdict = self.judge(block).await?;
+        Ok(self.is_enough(verdict, block))
     }
 
     fn is_enough(&mut self, verdict: Verdict, block: BlockId) -> bool {
@@ -432,8 +430,8 @@ impl<'a, B: Book> Follower<'a, B> {
             return Ok(());
         }
         if self.pool.endpoints().len() > 1 {
-            let (number, hash) = found.map_or((head.number, head.hash), |found| (final_block.0, found));
-            if self.judge(number, hash).await? == Verdict::Refused {
+            let block = found.map_or((head.number, head.hash), |found| (final_block.0, found));
+            if self.judge(block).await? == Verdict::Refused {
                 return Ok(());
             }
         }

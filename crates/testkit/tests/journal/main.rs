@@ -7,6 +7,7 @@ mod support;
 
 mod atomicity;
 mod laws;
+mod memory;
 mod refusals;
 mod skips;
 mod steps;
