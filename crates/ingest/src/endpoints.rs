@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::B256;
+use futures::FutureExt;
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use plimsoll_chain::{Header, Pool, Reason, Rpc};
@@ -113,9 +114,9 @@ impl<B: Book> Follower<'_, B> {
     }
 
     /// Whether the chain is what this block says, by all endpoints. It is asked of each now, of the one that showed it too.
-    pub(crate) async fn judge(&self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
-        let votes = votes_on(self.pool, (number, hash)).await;
-        self.verdict(&votes, (number, hash))
+    pub(crate) async fn judge(&self, block: BlockId) -> Result<Verdict, IngestError> {
+        let votes = votes_on(self.pool, block).await;
+        self.verdict(&votes, block)
     }
 
     /// Whether the chain has ended below this block of the journal, by all endpoints. That there is none so high is believed of the one that
@@ -130,8 +131,7 @@ impl<B: Book> Follower<'_, B> {
                 Ok(None) | Err(_) => Vote::Abstains,
             }
         });
-        let votes = votes.await;
-        self.verdict(&votes, (number, hash))
+        self.verdict(&votes.await, (number, hash))
     }
 
     fn verdict(&self, votes: &[Vote], (number, hash): BlockId) -> Result<Verdict, IngestError> {
@@ -141,11 +141,13 @@ impl<B: Book> Follower<'_, B> {
             return Err(self.inconsistent(what));
         }
         let verdict = Verdict::of(votes);
-        for (rpc, vote) in self.pool.endpoints().iter().zip(votes) {
-            let is_alone = match verdict {
-                Verdict::Believed => *vote == Vote::Against,
-                Verdict::IfItStays => false,
-                Verdict::Refused => *vote == Vote::For,
+        for (place, (rpc, vote)) in self.pool.endpoints().iter().zip(votes).enumerate() {
+            let is_alone = match (verdict, vote) {
+                (Verdict::Believed, Vote::Against) | (Verdict::Refused, Vote::For) => true,
+                // It has shown the block, whether or not it was heard again in time.
+                (Verdict::Refused, Vote::Abstains) if place == self.place => true,
+                (_, Vote::Abstains) => continue,
+                _ => false,
             };
             metrics::on_other_fork(chain_id, rpc.endpoint(), is_alone);
         }
@@ -172,10 +174,11 @@ impl<B: Book> Follower<'_, B> {
         Err(error)
     }
 
-    /// How far this endpoint is behind what the journal has.
+    /// This endpoint is on the journal's chain, and this far behind its end.
     pub(crate) fn note_behind(&self, head: &Header) {
         let tip = self.book.head().map_or(0, |(number, _)| number);
         metrics::behind(self.config.chain_id, self.rpc.endpoint(), tip.saturating_sub(head.number));
+        metrics::on_other_fork(self.config.chain_id, self.rpc.endpoint(), false);
     }
 }
 
@@ -207,22 +210,19 @@ async fn gather<F>(pool: &Pool, vote: impl Fn(usize, Rpc) -> F) -> Vec<Vote>
 where
     F: Future<Output = Vote>,
 {
-    let endpoints = pool.endpoints().iter().cloned().enumerate();
+    let voters = pool.endpoints().iter().cloned().enumerate();
     let mut open: FuturesUnordered<_> =
-        endpoints.map(|(place, rpc)| { let vote = vote(place, rpc); async move { (place, vote.await) } }).collect();
+        voters.map(|(place, rpc)| vote(place, rpc).map(move |vote| (place, vote))).collect();
     let mut votes = vec![Vote::Abstains; open.len()];
-    let end = tokio::time::sleep(VOTE_PATIENCE);
-    let mut end = std::pin::pin!(end);
-    // Ends: each turn takes one of the open votes, or is the last.
-    while !Verdict::is_settled(&votes, open.len()) {
-        tokio::select! {
-            biased;
-            voted = open.next() => match voted {
-                Some((place, vote)) => votes[place] = vote,
-                None => break,
-            },
-            () = &mut end => break,
+    let hear = async {
+        // Ends: each turn takes one of the open votes.
+        while !Verdict::is_settled(&votes, open.len())
+            && let Some((place, vote)) = open.next().await
+        {
+            votes[place] = vote;
         }
-    }
+    };
+    // Whether or not all were heard in time, what was heard counts.
+    _ = tokio::time::timeout(VOTE_PATIENCE, hear).await;
     votes
 }

@@ -1,9 +1,9 @@
 //! Up to which block the chain is final.
 //!
-//! What is final is never taken back, so it is not for one endpoint to say. Depth, age or the chain's own tag name a block that is *due*; where there are
-//! several endpoints it is final when the majority of them has that very block. As long as there is no majority, one that has
-//! another block there is enough to wait, and where the others are silent, or are not that high, a block is believed that nobody contradicts for a
-//! while. That is asked beside the following of the head, which waits for nobody's answer.
+//! What is final is never taken back, so with several endpoints it is not for one of them to say. A block is *due* when depth, age or the chain's own
+//! tag say so by the heads of the majority, and final when the majority has that very block. As long as there is no majority, one that has
+//! another block there is enough to wait, and where the others are silent a block is believed that nobody contradicts for a while. That is
+//! asked beside the following of the head, which waits for nobody's answer.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,13 +25,14 @@ use crate::plan::{BlockId, CanonicalTail, Verdict};
 const INQUIRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A block that is due is believed to be final after this long, if nobody contradicts and too few are there to say so.
 const UNOPPOSED_FOR: Duration = Duration::from_secs(20);
+/// A branch that ends this much above the majority's heads, and is as long, is waited with: what of it is final is not known.
+const MAX_AHEAD_BLOCKS: u64 = 1_024;
 
-/// What the endpoints say of a block that is due.
-#[derive(Clone, Copy, Debug)]
-struct Inquiry {
-    block: BlockId,
-    verdict: Verdict,
-}
+/// What the endpoints say of finality; none if they do not say.
+type Answer = Option<Inquiry>;
+
+/// What the endpoints say of the block that is due; none if none is.
+type Inquiry = Option<(BlockId, Verdict)>;
 
 /// What was learned of the chain's finality.
 #[derive(Debug, Default)]
@@ -41,9 +42,9 @@ pub(crate) struct Finalized {
     /// A block that nobody contradicted since then.
     unopposed: Option<(BlockId, Instant)>,
     asked: Option<Instant>,
-    answer: Option<AbortOnDropHandle<Option<Inquiry>>>,
-    /// Whether there ever was an answer.
-    is_answered: bool,
+    answer: Option<AbortOnDropHandle<Answer>>,
+    /// Whether the chain ever said what it calls final.
+    is_known: bool,
     /// Numbers and times of the journal's blocks that are not final yet, as far as this follower brought them in.
     times: VecDeque<(u64, u64)>,
 }
@@ -52,10 +53,7 @@ impl<B: Book> Follower<'_, B> {
     /// Takes in what was answered, and asks when enough time has passed.
     pub(crate) async fn look_at_finality(&mut self, tail: &CanonicalTail) -> Result<(), IngestError> {
         if let Some(answer) = self.finalized.answer.take_if(|answer| answer.is_finished()) {
-            self.finalized.is_answered = true;
-            if let Some(Inquiry { block, verdict }) = answer.await? {
-                self.finalized.weigh(block, verdict);
-            }
+            self.finalized.hear(answer.await?);
         }
         let is_asked = self.finalized.answer.is_some()
             || self.finalized.asked.is_some_and(|asked| asked.elapsed() < INQUIRY_INTERVAL);
@@ -65,12 +63,16 @@ impl<B: Book> Follower<'_, B> {
         let pool = self.pool.clone();
         let question = match self.config.finality {
             Finality::Tag(tag) => async move {
-                let block = majority_mark(&pool, tag).await?;
-                Some(inquire(&pool, block).await)
+                Some(match majority_mark(&pool, tag).await? {
+                    Some(block) => inquire(&pool, block).await,
+                    None => None,
+                })
             }
             .boxed(),
             Finality::Depth(_) | Finality::Age(_) => {
-                let Some(block) = self.due(tail).filter(|_| !self.is_alone()) else { return Ok(()) };
+                let due =
+                    self.due(tail).filter(|due| !self.is_alone() && self.finalized.agreed != Some(*due));
+                let Some(block) = due else { return Ok(()) };
                 async move { Some(inquire(&pool, block).await) }.boxed()
             }
         };
@@ -79,9 +81,18 @@ impl<B: Book> Follower<'_, B> {
         Ok(())
     }
 
-    /// Whether the chain has been asked what it calls final, and nothing has been heard yet.
-    pub(crate) fn awaits_finality(&self) -> bool {
-        matches!(self.config.finality, Finality::Tag(_)) && !self.finalized.is_answered
+    /// Whether it is known what the chain calls final; the first answer is waited for. A branch may be the whole chain, as long as it is not known
+    /// that most of it is final.
+    pub(crate) async fn knows_finality(&mut self) -> Result<bool, IngestError> {
+        if !matches!(self.config.finality, Finality::Tag(_)) {
+            return Ok(true);
+        }
+        if !self.finalized.is_known
+            && let Some(answer) = self.finalized.answer.take()
+        {
+            self.finalized.hear(answer.await?);
+        }
+        Ok(self.finalized.is_known)
     }
 
     /// Whether there is no other endpoint to ask.
@@ -89,12 +100,30 @@ impl<B: Book> Follower<'_, B> {
         self.pool.endpoints().len() == 1
     }
 
+    /// The height of this head, or the majority's if that is lower.
+    fn height_with_majority(&self, number: u64) -> u64 {
+        self.pool.reach().filter(|_| !self.is_alone()).map_or(number, |reach| reach.height.min(number))
+    }
+
+    /// The time of this head, or the majority's if that is earlier.
+    fn time_with_majority(&self, timestamp: u64) -> u64 {
+        self.pool.reach().filter(|_| !self.is_alone()).map_or(timestamp, |reach| reach.time.min(timestamp))
+    }
+
+    /// Whether a branch from `first` to this head is long, and the majority is nowhere near its end.
+    pub(crate) fn is_far_ahead(&self, first: u64, head: &Header) -> bool {
+        head.number.saturating_sub(first.max(self.height_with_majority(head.number))) > MAX_AHEAD_BLOCKS
+    }
+
     /// The last of the journal's blocks that is deep or old enough, if it is not final yet.
     fn due(&self, tail: &CanonicalTail) -> Option<BlockId> {
         let (tip, _) = tail.tip()?;
         let number = match self.config.finality {
-            Finality::Depth(blocks) => tip.checked_sub(blocks)?,
-            Finality::Age(age) => self.finalized.last_older(age)?,
+            Finality::Depth(blocks) => self.height_with_majority(tip).checked_sub(blocks)?,
+            Finality::Age(age) => {
+                let (_, newest) = self.finalized.times.back()?;
+                self.finalized.last_older(age, self.time_with_majority(*newest))?
+            }
             Finality::Tag(_) => return None,
         };
         tail.unfinal.iter().rfind(|(due, _)| *due <= number).copied()
@@ -103,7 +132,9 @@ impl<B: Book> Follower<'_, B> {
     /// The last final block at or below the head, to be looked up on the head's own chain.
     pub(crate) async fn final_below(&mut self, head: &Header) -> Result<Option<u64>, IngestError> {
         match self.config.finality {
-            Finality::Depth(blocks) => Ok(Some(head.number.saturating_sub(blocks))),
+            Finality::Depth(blocks) => {
+                Ok(Some(self.height_with_majority(head.number).saturating_sub(blocks)))
+            }
             Finality::Tag(_) => Ok(self.finalized.agreed.map(|(number, _)| number.min(head.number))),
             Finality::Age(age) => self.last_older_than(age, head).await,
         }
@@ -116,28 +147,22 @@ impl<B: Book> Follower<'_, B> {
         end: Header,
         head: &Header,
     ) -> Result<Option<Header>, IngestError> {
-        if self.is_alone() {
+        let block = (end.number, end.hash);
+        if self.is_alone() || self.finalized.agreed == Some(block) {
             return Ok(Some(end));
         }
-        let verdict = self.judge((end.number, end.hash)).await?;
-        self.finalized.weigh((end.number, end.hash), verdict);
-        let Some((number, hash)) = self.finalized.agreed.filter(|(number, _)| *number >= first) else {
-            return Ok(None);
-        };
-        if number > end.number {
-            return Ok(None);
-        }
+        let verdict = self.judge(block).await?;
+        self.finalized.weigh(block, verdict);
+        let agreed = self.finalized.agreed.filter(|(number, _)| (first..=end.number).contains(number));
+        let Some((number, hash)) = agreed else { return Ok(None) };
         let there = self.known_header(number, head).await?;
-        if there.hash == hash {
-            return Ok(Some(there));
-        }
-        self.finalized.agreed = None;
-        Ok(None)
+        Ok((there.hash == hash).then_some(there))
     }
 
-    /// The last block that is older than the head by this much; none if none above the final ones is.
+    /// The last block that is older than the head, and the majority's, by this much; none if none above the final ones is.
     async fn last_older_than(&self, age: Duration, head: &Header) -> Result<Option<u64>, IngestError> {
-        let Some(cutoff) = head.timestamp.checked_sub(age.as_secs()) else { return Ok(None) };
+        let now = self.time_with_majority(head.timestamp);
+        let Some(cutoff) = now.checked_sub(age.as_secs()) else { return Ok(None) };
         let mut low =
             self.contracts.start_block().max(self.book.final_block().map_or(0, |(number, _)| number));
         let mut high = head.number;
@@ -166,7 +191,7 @@ impl<B: Book> Follower<'_, B> {
                 let times = &mut self.finalized.times;
                 times.retain(|(number, _)| *number < first.number);
                 times.extend(headers.iter().map(|header| (header.number, header.timestamp)));
-                self.finalized.last_older(age)
+                self.finalized.last_older(age, last.timestamp)
             }
         };
         if self.is_alone() && due.is_some() {
@@ -197,6 +222,13 @@ impl<B: Book> Follower<'_, B> {
 }
 
 impl Finalized {
+    fn hear(&mut self, answer: Answer) {
+        self.is_known |= answer.is_some();
+        if let Some((block, verdict)) = answer.flatten() {
+            self.weigh(block, verdict);
+        }
+    }
+
     /// Takes in what the endpoints say of a block that is due.
     fn weigh(&mut self, block: BlockId, verdict: Verdict) {
         match verdict {
@@ -211,24 +243,27 @@ impl Finalized {
         }
     }
 
-    /// The last of the known blocks that is older than the newest by this much.
-    fn last_older(&self, age: Duration) -> Option<u64> {
-        let (_, newest) = self.times.back()?;
-        let cutoff = newest.checked_sub(age.as_secs())?;
+    /// The last of the known blocks that is this old at that time.
+    fn last_older(&self, age: Duration, now: u64) -> Option<u64> {
+        let cutoff = now.checked_sub(age.as_secs())?;
         self.times.iter().rfind(|(_, time)| *time <= cutoff).map(|(number, _)| *number)
     }
 }
 
-/// What all endpoints say of a block.
+/// What all endpoints say of a block that is due.
 async fn inquire(pool: &Pool, block: BlockId) -> Inquiry {
-    Inquiry { block, verdict: Verdict::of(&votes_on(pool, block).await) }
+    // Who is alone has just said so.
+    let is_alone = pool.endpoints().len() == 1;
+    let verdict = if is_alone { Verdict::Believed } else { Verdict::of(&votes_on(pool, block).await) };
+    Some((block, verdict))
 }
 
-/// The highest block that more than half of the endpoints call final, or are past. Who does not answer for a while is not past anything.
-async fn majority_mark(pool: &Pool, tag: FinalityTag) -> Option<BlockId> {
+/// The highest block that more than half of the endpoints call final, or are past, if there is one; none if too few of them say so. Who does not
+/// answer for a while does not.
+async fn majority_mark(pool: &Pool, tag: FinalityTag) -> Option<Option<BlockId>> {
     let marks = pool.endpoints().iter().map(|rpc| async move {
         match tokio::time::timeout(VOTE_PATIENCE, rpc.final_head(tag)).await {
-            Ok(Ok(header)) => header.map(|header| (header.number, header.hash)),
+            Ok(Ok(header)) => Some(header.map(|header| (header.number, header.hash))),
             Ok(Err(error)) => {
                 tracing::warn!(endpoint = rpc.endpoint(), %error, "what is final is not known");
                 None
@@ -236,7 +271,7 @@ async fn majority_mark(pool: &Pool, tag: FinalityTag) -> Option<BlockId> {
             Err(_) => None,
         }
     });
-    let mut marks: Vec<BlockId> = join_all(marks).await.into_iter().flatten().collect();
+    let mut marks: Vec<Option<BlockId>> = join_all(marks).await.into_iter().flatten().collect();
     marks.sort_unstable_by(|a, b| b.cmp(a));
     marks.get(pool.endpoints().len() / 2).copied()
 }

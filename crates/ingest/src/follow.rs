@@ -184,14 +184,14 @@ impl<'a, B: Book> Follower<'a, B> {
             Relation::Higher => {
                 let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
                 let first = first.max(self.contracts.start_block());
-                // A branch may be the whole chain, as long as it is not known that most of it is final.
-                if head.number < first || self.awaits_finality() {
+                if head.number < first || !self.knows_finality().await? {
                     return Ok(Round::Done);
                 }
                 match self.final_below(head).await? {
                     Some(final_to) if final_to >= first => {
                         self.take_final(wanted, &tail, first, final_to, head, cancel).await
                     }
+                    _ if self.is_far_ahead(first, head) => Ok(Round::Done),
                     _ => self.take_branch(wanted, &tail, head).await,
                 }
             }

@@ -135,8 +135,7 @@ impl Verdict {
     pub fn is_settled(votes: &[Vote], unheard: usize) -> bool {
         let count = |vote| votes.iter().filter(|v| **v == vote).count();
         let believers = count(Vote::For);
-        2 * believers > votes.len()
-            || count(Vote::Against) > 0 && 2 * (believers + unheard) <= votes.len()
+        2 * believers > votes.len() || count(Vote::Against) > 0 && 2 * (believers + unheard) <= votes.len()
     }
 
     /// The verdict of all configured endpoints, the one that showed the branch among them. The majority of all decides; as long as there is none,
@@ -263,7 +262,16 @@ mod tests {
             for unheard in 0..=silent.len() {
                 let mut ends = vec![votes];
                 for place in &silent[..unheard] {
-                    ends = ends.iter().flat_map(|end| all.map(|vote| { let mut end = *end; end[*place] = vote; end })).collect();
+                    ends = ends
+                        .iter()
+                        .flat_map(|end| {
+                            all.map(|vote| {
+                                let mut end = *end;
+                                end[*place] = vote;
+                                end
+                            })
+                        })
+                        .collect();
                 }
                 let is_one = ends.iter().all(|end| Verdict::of(end) == Verdict::of(&votes));
                 if Verdict::is_settled(&votes, unheard) {

@@ -278,8 +278,7 @@ impl Book for MemoryBook {
         let gone: Vec<BlockId> = live.clone().filter(|(number, _)| !keeps(*number)).collect();
         let kept = live.filter(|(number, _)| keeps(*number));
         let new = contents.iter().map(|content| (content.block.number, content.block.hash));
-        let marked =
-            kept.chain(new).rfind(|(number, _)| finalize.is_some_and(|last| *number <= last));
+        let marked = kept.chain(new).rfind(|(number, _)| finalize.is_some_and(|last| *number <= last));
         self.witness(&Commit::Replaced { gone: &gone, contents: &contents, marked });
         let change = |store: &mut Store, belief: &Belief| {
             store.replace_above(belief, ancestor, contents, confirm, finalize)

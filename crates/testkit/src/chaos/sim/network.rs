@@ -15,7 +15,7 @@ use super::store::BlockId;
 use super::story::{EndpointSettings, Settings};
 use super::trace::Trace;
 use crate::model::ModelChain;
-use crate::world::{Inclusion, Plan, World, user};
+use crate::world::World;
 
 /// The chain's id.
 pub(super) const CHAIN_ID: u64 = 1;

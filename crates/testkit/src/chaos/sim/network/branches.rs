@@ -10,7 +10,7 @@ use crate::world::Plan;
 
 impl Network {
     /// Puts a block on the chain's tip; all learn of it who are on no fork of their own.
-    pub(super) fn grow(self: &Arc<Self>, plans: Vec<Plan>) {
+    pub(in super::super) fn grow(self: &Arc<Self>, plans: Vec<Plan>) {
         let tip = self.state().tip;
         let tip = self.add(tip, vec![plans]);
         self.switch_to(tip);
@@ -18,7 +18,7 @@ impl Network {
 
     /// The chain leaves its tip for a branch of these blocks, which begins `depth` blocks below, and not below what may be final somewhere unless it
     /// `is_deep`. With `again`, the branch holds what the blocks held that it leaves.
-    pub(super) fn reorganise(
+    pub(in super::super) fn reorganise(
         self: &Arc<Self>,
         depth: u64,
         blocks: Vec<Vec<Plan>>,
@@ -30,7 +30,7 @@ impl Network {
     }
 
     /// The chain goes back to a tip that it left, if nothing that may be final is lost by it.
-    pub(super) fn flip(self: &Arc<Self>, choice: usize) {
+    pub(in super::super) fn flip(self: &Arc<Self>, choice: usize) {
         let tip = {
             let state = self.state();
             let floor = state.floor(self.finality_depth);
@@ -49,7 +49,7 @@ impl Network {
     }
 
     /// The chain goes back to the tip that it left last, whatever is lost by it.
-    pub(super) fn undo(self: &Arc<Self>) {
+    pub(in super::super) fn undo(self: &Arc<Self>) {
         let last = self.state().left.last().copied();
         if let Some(tip) = last {
             self.switch_to(tip);
@@ -57,7 +57,7 @@ impl Network {
     }
 
     /// These endpoints leave the chain for a branch of their own.
-    pub(super) fn split(
+    pub(in super::super) fn split(
         self: &Arc<Self>,
         places: &[usize],
         depth: u64,
@@ -72,7 +72,7 @@ impl Network {
     }
 
     /// The branches on which some are alone grow by these blocks, and stay apart.
-    pub(super) fn grow_apart(self: &Arc<Self>, blocks: &[Vec<Plan>]) {
+    pub(in super::super) fn grow_apart(self: &Arc<Self>, blocks: &[Vec<Plan>]) {
         let mut tips: Vec<B256> = self.state().places.iter().filter_map(|place| place.own).collect();
         tips.sort_unstable();
         tips.dedup();
@@ -89,7 +89,7 @@ impl Network {
     }
 
     /// All are on one chain again.
-    pub(super) fn rejoin(self: &Arc<Self>) {
+    pub(in super::super) fn rejoin(self: &Arc<Self>) {
         let (tip, count) = (self.tip().1, self.places());
         for place in 0..count {
             let own = self.state().places[place].own.take();
@@ -144,7 +144,7 @@ impl Network {
     }
 
     /// The endpoint's nodes learn of a tip, each in its time.
-    fn announce(self: &Arc<Self>, place: usize, tip: B256) {
+    pub(super) fn announce(self: &Arc<Self>, place: usize, tip: B256) {
         let (announcement, waits) = {
             let mut state = self.state();
             state.announcements += 1;

@@ -9,33 +9,33 @@ use crate::world::{Inclusion, World, user};
 
 impl Network {
     /// Whether another chain ever answered at one of the addresses.
-    pub(super) fn was_foreign(&self) -> bool {
+    pub(in super::super) fn was_foreign(&self) -> bool {
         self.state().was_foreign
     }
 
     /// Whether a block is of this chain, on whatever branch.
-    pub(super) fn has(&self, block: BlockId) -> bool {
+    pub(in super::super) fn has(&self, block: BlockId) -> bool {
         self.state().world.chain.number(block.1) == Some(block.0)
     }
 
     /// The block's ancestor at this height.
-    pub(super) fn ancestor(&self, of: B256, number: u64) -> Option<B256> {
+    pub(in super::super) fn ancestor(&self, of: B256, number: u64) -> Option<B256> {
         self.state().world.chain.ancestor(of, number)
     }
 
-    pub(super) fn with_world<T>(&self, with: impl FnOnce(&World) -> T) -> T {
+    pub(in super::super) fn with_world<T>(&self, with: impl FnOnce(&World) -> T) -> T {
         with(&self.state().world)
     }
 
     /// Places of the endpoints that had this block on their canonical chain all the time since then, whichever node answered.
-    pub(super) fn stood_by(&self, block: BlockId, since: Instant) -> Vec<usize> {
+    pub(in super::super) fn stood_by(&self, block: BlockId, since: Instant) -> Vec<usize> {
         self.which(|state, place| {
             place.nodes.iter().all(|node| node.tips(since).all(|tip| state.is_on(tip, block)))
         })
     }
 
     /// Places of the endpoints that had another block at this height on their canonical chain all the time since then.
-    pub(super) fn stood_against(&self, block: BlockId, since: Instant) -> Vec<usize> {
+    pub(in super::super) fn stood_against(&self, block: BlockId, since: Instant) -> Vec<usize> {
         self.which(|state, place| {
             let is_against = |tip| state.at(tip, block.0).is_some_and(|there| there != block.1);
             place.nodes.iter().all(|node| node.tips(since).all(is_against))
@@ -43,14 +43,14 @@ impl Network {
     }
 
     /// Places of the endpoints that had this block on their canonical chain at some moment since then.
-    pub(super) fn have_shown(&self, block: BlockId, since: Instant) -> Vec<usize> {
+    pub(in super::super) fn have_shown(&self, block: BlockId, since: Instant) -> Vec<usize> {
         self.which(|state, place| {
             place.nodes.iter().any(|node| node.tips(since).any(|tip| state.is_on(tip, block)))
         })
     }
 
     /// Whether the endpoint could be heard about this height: it was not asked since then and would have answered, or was asked and has answered.
-    pub(super) fn could_be_heard(&self, place: usize, number: u64, since: Instant) -> bool {
+    pub(in super::super) fn could_be_heard(&self, place: usize, number: u64, since: Instant) -> bool {
         let state = self.state();
         let place = &state.places[place];
         let mut said = place.said.iter().filter(|said| said.at >= since && said.number == number).peekable();
@@ -67,11 +67,10 @@ impl Network {
     }
 
     /// The transactions of these users in a block.
-    pub(super) fn inclusions_of(&self, block: B256, watched: &[u8]) -> Vec<Inclusion> {
+    pub(in super::super) fn inclusions_of(&self, block: B256, watched: &[u8]) -> Vec<Inclusion> {
         let senders: Vec<_> = watched.iter().map(|n| user(*n)).collect();
         self.state().world.inclusions_of(block, &senders)
     }
-}
 }
 
 impl Node {
