@@ -78,6 +78,8 @@ pub struct Standing {
     pub head: Option<u64>,
     /// The latest time of a head that it showed, in seconds since 1970, by the chain's own clock.
     pub clock: Option<u64>,
+    /// When it last showed one.
+    pub seen: Option<Instant>,
     /// Set while it is on the bench.
     pub bench: Option<Bench>,
     /// How long it is to be left alone, as it asked or as its limit has it.
@@ -179,9 +181,10 @@ impl Health {
     }
 
     pub(crate) fn saw_head(&self, number: u64, timestamp: u64) {
-        self.with(|standing, _, _| {
+        self.with(|standing, _, now| {
             standing.head = standing.head.max(Some(number));
             standing.clock = standing.clock.max(Some(timestamp));
+            standing.seen = Some(now);
         });
         metrics::head(&self.endpoint, number);
     }

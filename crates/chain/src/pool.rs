@@ -20,6 +20,9 @@ use crate::{
 /// The latency that is expected of an endpoint which was never asked.
 const UNKNOWN_LATENCY: Duration = Duration::from_millis(50);
 
+/// An endpoint that has not shown its head for so long is not heard of.
+const HEARD_WITHIN: Duration = Duration::from_secs(30);
+
 /// The endpoints of one chain; at least one. Clones share them.
 #[derive(Clone)]
 pub struct Pool {
@@ -68,10 +71,13 @@ impl Pool {
         self.endpoints.iter().enumerate().any(|(other, rpc)| other != place && rpc.standing().bench.is_none())
     }
 
-    /// How far the majority of the endpoints is, as far as they were heard of; none while too few of them are.
+    /// How far the majority of the endpoints is, as far as they are heard of; none while too few of them are.
     #[must_use]
     pub fn reach(&self) -> Option<Reach> {
-        let heard = self.endpoints.iter().map(Rpc::standing).filter(|standing| standing.bench.is_none());
+        let is_heard = |standing: &Standing| {
+            standing.bench.is_none() && standing.seen.is_some_and(|seen| seen.elapsed() < HEARD_WITHIN)
+        };
+        let heard = self.endpoints.iter().map(Rpc::standing).filter(is_heard);
         let (heads, clocks): (Vec<_>, Vec<_>) =
             heard.filter_map(|standing| standing.head.zip(standing.clock)).unzip();
         Some(Reach { height: self.majority_of(heads)?, time: self.majority_of(clocks)? })
@@ -225,7 +231,7 @@ mod tests {
         assert!(!pool.has_another_than(2) && pool.has_another_than(1));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_majority_is_where_more_than_half_of_all_endpoints_are_that_are_heard_of() {
         let pool = Pool::new((0..4).map(|n| endpoint(&n.to_string(), None)).collect()).unwrap();
         let saw =
@@ -240,6 +246,9 @@ mod tests {
         assert_eq!(pool.reach(), Some(Reach { height: 20, time: 100 }), "one that is low keeps nobody back");
         pool.endpoints()[0].bench(Reason::Contradiction);
         assert_eq!(pool.reach(), Some(Reach { height: 10, time: 100 }), "who is benched is not heard");
+        tokio::time::advance(HEARD_WITHIN).await;
+        (1..3).for_each(|place| saw(place, 40, 300));
+        assert_eq!(pool.reach(), None, "who is silent is not heard");
     }
 
     #[test]

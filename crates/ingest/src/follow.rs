@@ -410,7 +410,10 @@ impl<'a, B: Book> Follower<'a, B> {
         match verdict {
             Verdict::Believed => true,
             Verdict::IfItStays => self.sightings().branch.sighted(block),
-            Verdict::Refused => false,
+            Verdict::Refused => {
+                self.sightings().branch.reset();
+                false
+            }
         }
     }
 
@@ -432,6 +435,7 @@ impl<'a, B: Book> Follower<'a, B> {
         if self.pool.endpoints().len() > 1 {
             let block = found.map_or((head.number, head.hash), |found| (final_block.0, found));
             if self.judge(block).await? == Verdict::Refused {
+                self.sightings().deep.reset();
                 return Ok(());
             }
         }

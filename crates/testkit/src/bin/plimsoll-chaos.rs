@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use plimsoll_testkit::chaos::sim::{self, Run};
 use plimsoll_testkit::chaos::{self, Options, seeds};
+use tracing_subscriber::EnvFilter;
 
 /// The last lines of what happened that are shown of a failing seed.
 const SHOWN_LINES: usize = 150;
@@ -39,7 +40,7 @@ enum Subject {
 
 fn main() -> Result<ExitCode> {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
     let Subject::Ingest { seeds, seed, json, trace } = Args::parse().subject;

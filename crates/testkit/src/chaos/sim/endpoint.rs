@@ -9,6 +9,7 @@ use alloy_primitives::U64;
 use alloy_transport::{TransportError, TransportErrorKind, TransportFut};
 use plimsoll_chain::transport::TransportFailure;
 use serde_json::Value;
+use tokio::time::Instant;
 use tower::Service;
 
 use super::conduct::{Answer, Fault, garble, refusal};
@@ -79,6 +80,7 @@ impl Endpoint {
         let numbers = canonical_questions(&packet);
         let heard =
             |is_answered| numbers.iter().for_each(|number| network.said(*place, *number, is_answered));
+        let began = Instant::now();
         tokio::time::sleep(there).await;
         // As with a real node, other tasks run between question and answer.
         tokio::task::yield_now().await;
@@ -101,7 +103,13 @@ impl Endpoint {
         let is_batch = matches!(packet, RequestPacket::Batch(_));
         let answers = self.ask(&packet, fault, &pauses).await?;
         let is_whole = answers.iter().all(|answer| matches!(answer.payload, ResponsePayload::Success(_)));
-        heard(is_whole && !fault.is_some_and(Fault::is_total) && fault != Some(Fault::MemberRefused));
+        let is_in_time = began.elapsed() + back < network.request_timeout();
+        heard(
+            is_whole
+                && is_in_time
+                && !fault.is_some_and(Fault::is_total)
+                && fault != Some(Fault::MemberRefused),
+        );
         tokio::time::sleep(back).await;
         trace.note(format_args!("endpoint {place}: {}", shown(&answers, fault)));
         garble(fault, answers, is_batch, &mut dice)

@@ -4,7 +4,8 @@
 //! - What is committed of a block is what is in it: every log of the followed contracts, every transaction of the watched senders.
 //! - Nothing is taken back that a majority of the endpoints had all through the round that took it back; nor, while no majority shows the new
 //!   branch, what one of them had that could be heard.
-//! - Nothing is marked final while a majority of the endpoints has another block there all through the round.
+//! - Nothing is marked final while a majority of the endpoints has another block there all through the round, unless a majority had this one, as
+//!   deep as finality is, before.
 //! - What is offered to the journal continues it.
 //!
 //! *At each end*: the follower ends with an error only for a reason that chance gave it; it halts only if no majority had the journal's
@@ -159,7 +160,8 @@ impl Judge {
         let (number, hash) = block;
         let mut against = self.network.stood_against(block, since);
         against.retain(|place| self.network.could_be_heard(*place, number, since));
-        if self.has_majority(against.len()) {
+        let once = self.network.have_shown_deep(block, self.settings.finality_depth);
+        if self.has_majority(against.len()) && !self.has_majority(once.len()) {
             self.trace.violated(format!(
                 "block {number} {hash} is marked final, and endpoints {against:?} had another all the time, which are the majority"
             ));
@@ -230,21 +232,17 @@ impl Judge {
         }
     }
 
-    /// The marks of a journal at rest: what has enough blocks on top is confirmed, and final.
-    pub(super) fn marks(&self, journal: &MemoryJournal, tip: BlockId) {
+    /// What is not marked in a journal at rest: what has enough blocks on top is confirmed, and final.
+    pub(super) fn missing_mark(&self, journal: &MemoryJournal, tip: BlockId) -> Option<String> {
         let Settings { confirmations, finality_depth, start_block, .. } = &self.settings;
         let (confirmed, last_final) = journal.marks();
         let due = |depth: u64| tip.0.checked_sub(depth).filter(|number| number >= start_block);
-        for (what, mark, due) in
-            [("confirmed", confirmed, due(*confirmations)), ("final", last_final, due(*finality_depth))]
-        {
-            if mark < due {
-                self.trace.violated(format!(
-                    "with the head at {}, {due:?} is {what}, and {mark:?} is marked",
-                    tip.0
-                ));
-            }
-        }
+        let marks =
+            [("confirmed", confirmed, due(*confirmations)), ("final", last_final, due(*finality_depth))];
+        let missing = marks.into_iter().find(|(_, mark, due)| mark < due);
+        missing.map(|(what, mark, due)| {
+            format!("with the head at {}, {due:?} is {what}, and {mark:?} is marked", tip.0)
+        })
     }
 
     /// Who lied, and whether he was named.

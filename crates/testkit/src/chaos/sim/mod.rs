@@ -51,6 +51,8 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(2 * 3_600);
 const GROWS_AFTER: Duration = Duration::from_secs(20);
 /// How often it is looked whether it is.
 const LOOKS_EACH: Duration = Duration::from_millis(250);
+/// Then what is confirmed and final is marked within this: an endpoint that wants to be left alone is silent for a while yet.
+const MARKS_WITHIN: Duration = Duration::from_secs(120);
 /// What has come to rest stays at rest for this long.
 const RESTS_FOR: Duration = Duration::from_secs(5);
 
@@ -290,13 +292,25 @@ impl Stage {
             self.judge.at_rest(&self.journal, head.unwrap_or((0, self.network.genesis())));
         } else {
             self.judge.at_rest(&self.journal, tip);
-            if settings.finality == FinalityBy::Depth {
-                self.judge.marks(&self.journal, tip);
+            // By age, what the follower did not bring in itself waits for its successors.
+            if settings.finality != FinalityBy::Age {
+                self.marks(tip).await;
             }
         }
         self.judge.named(&self.process.named());
         let lost = self.misfortune.lock().unwrap_or_else(PoisonError::into_inner).lost;
         (0..lost).for_each(|_| self.trace.fault("commit_or_answer_lost"));
+    }
+
+    /// Waits until the journal's marks are where they belong.
+    async fn marks(&self, tip: BlockId) {
+        let at_rest = Instant::now();
+        while let Some(missing) = self.judge.missing_mark(&self.journal, tip) {
+            if at_rest.elapsed() > MARKS_WITHIN {
+                return self.trace.violated(missing);
+            }
+            tokio::time::sleep(LOOKS_EACH).await;
+        }
     }
 
     /// The chain is below what is final, or it went back and has nothing in the place of what it lost: neither is told from a chain that lags,

@@ -84,6 +84,7 @@ pub(super) struct Network {
     state: Mutex<State>,
     trace: Arc<Trace>,
     finality_depth: u64,
+    request_timeout: Duration,
     genesis: B256,
 }
 
@@ -125,7 +126,13 @@ impl Network {
             places,
             was_foreign: false,
         };
-        Self { state: Mutex::new(state), trace, finality_depth: settings.finality_depth, genesis }
+        Self {
+            state: Mutex::new(state),
+            trace,
+            finality_depth: settings.finality_depth,
+            request_timeout: Duration::from_millis(settings.request_timeout_ms),
+            genesis,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -134,6 +141,11 @@ impl Network {
 
     pub(super) fn genesis(&self) -> B256 {
         self.genesis
+    }
+
+    /// An answer that takes longer is not waited for.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
     }
 
     pub(super) fn places(&self) -> usize {

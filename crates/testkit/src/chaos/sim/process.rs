@@ -173,6 +173,7 @@ impl Process {
                 () = naming => {}
                 () = self.one_life(&pool, &end) => {}
             }
+            self.name(&pool);
         }
     }
 
@@ -263,12 +264,16 @@ impl Process {
     /// Notes who is benched for contradicting himself, for ever.
     async fn names(&self, pool: &Pool) {
         loop {
-            for (place, rpc) in pool.endpoints().iter().enumerate() {
-                if rpc.standing().bench.is_some_and(|bench| bench.reason == Reason::Contradiction) {
-                    lock(&self.named).insert(place);
-                }
-            }
+            self.name(pool);
             tokio::time::sleep(OPERATOR_LOOKS).await;
+        }
+    }
+
+    fn name(&self, pool: &Pool) {
+        for (place, rpc) in pool.endpoints().iter().enumerate() {
+            if rpc.standing().bench.is_some_and(|bench| bench.reason == Reason::Contradiction) {
+                lock(&self.named).insert(place);
+            }
         }
     }
 }

@@ -49,6 +49,17 @@ impl Network {
         })
     }
 
+    /// Places of the endpoints that ever had this block on their canonical chain, with so many blocks on top of it.
+    pub(in super::super) fn have_shown_deep(&self, block: BlockId, depth: u64) -> Vec<usize> {
+        self.which(|state, place| {
+            let mut shown = place.nodes.iter().flat_map(|node| node.shown.iter().map(|(_, tip)| *tip));
+            shown.any(|tip| {
+                state.is_on(tip, block)
+                    && state.world.chain.number(tip).is_some_and(|number| number >= block.0 + depth)
+            })
+        })
+    }
+
     /// Whether the endpoint could be heard about this height: it was not asked since then and would have answered, or was asked and has answered.
     pub(in super::super) fn could_be_heard(&self, place: usize, number: u64, since: Instant) -> bool {
         let state = self.state();
