@@ -145,7 +145,7 @@ impl<B: Book> Follower<'_, B> {
             let is_alone = match (verdict, vote) {
                 (Verdict::Believed, Vote::Against) | (Verdict::Refused, Vote::For) => true,
                 // It has shown the block, whether or not it was heard again in time.
-                (Verdict::Refused, Vote::Abstains) if place == self.place => true,
+                (Verdict::Refused, Vote::Abstains) if place == self.place => votes.contains(&Vote::Against),
                 (_, Vote::Abstains) => continue,
                 _ => false,
             };
