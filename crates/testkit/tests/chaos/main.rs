@@ -2,6 +2,11 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod mirror;
+
 use plimsoll_testkit::chaos::{self, Options, seeds, sim};
 
 /// Seeds that nobody has seen yet.

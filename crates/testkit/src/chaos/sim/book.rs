@@ -23,6 +23,49 @@ pub(super) enum Commit<'a> {
     Replaced { gone: &'a [BlockId], contents: &'a [Content], marked: Option<BlockId> },
 }
 
+/// A commit that was made, with all that it was given.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// See [`Book::finalize`].
+    Finalized(NewBlock),
+    /// See [`Book::append_range`].
+    Range {
+        /// Everything of the range that is of interest.
+        events: Vec<NewEvent>,
+        /// The watched senders' transactions of the range.
+        transactions: Vec<Transaction>,
+        /// Its last block.
+        end: NewBlock,
+    },
+    /// See [`Book::replace_above`].
+    Replaced {
+        /// What stays, up to this block.
+        ancestor: Option<BlockId>,
+        /// What comes on top of it.
+        contents: Vec<Content>,
+        /// Up to here it is confirmed.
+        confirm: Option<u64>,
+        /// Up to here it is final.
+        finalize: Option<u64>,
+    },
+}
+
+impl Made {
+    /// Makes it again, in another journal that stands where this one stood.
+    ///
+    /// # Errors
+    /// What the journal says.
+    pub async fn make_again(self, book: &mut impl Book) -> Result<(), WriteError> {
+        match self {
+            Self::Finalized(block) => book.finalize(&block).await,
+            Self::Range { events, transactions, end } => book.append_range(events, transactions, &end).await,
+            Self::Replaced { ancestor, contents, confirm, finalize } => {
+                book.replace_above(ancestor, contents, confirm, finalize).await.map(|_| ())
+            }
+        }
+    }
+}
+
 /// Who is shown each commit before it is made.
 pub(super) trait Witness: Send + Sync {
     /// The commit belongs to a round that began at `since`, as far as it can be seen from here.
@@ -52,6 +95,7 @@ pub struct MemoryJournal {
     store: Arc<Mutex<Store>>,
     misfortune: Option<Arc<Mutex<Misfortune>>>,
     witness: Option<Arc<dyn Witness>>,
+    made: Arc<Mutex<Vec<Made>>>,
 }
 
 impl std::fmt::Debug for MemoryJournal {
@@ -78,7 +122,8 @@ impl MemoryJournal {
     /// An empty journal on a database that does what it is told.
     #[must_use]
     pub fn new(chain_id: u64) -> Self {
-        Self { store: Arc::new(Mutex::new(Store::new(chain_id))), misfortune: None, witness: None }
+        let store = Arc::new(Mutex::new(Store::new(chain_id)));
+        Self { store, misfortune: None, witness: None, made: Arc::default() }
     }
 
     pub(super) fn with(chain_id: u64, misfortune: Arc<Mutex<Misfortune>>, witness: Arc<dyn Witness>) -> Self {
@@ -94,6 +139,11 @@ impl MemoryJournal {
 
     pub(super) fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
+    }
+
+    /// The commits that were made, in their order.
+    pub(super) fn made(&self) -> Vec<Made> {
+        lock(&self.made).clone()
     }
 
     /// Its records, for the laws.
@@ -198,6 +248,7 @@ impl MemoryBook {
     /// Makes a commit, unless it is lost, and believes what it answers, unless that is lost.
     async fn commit<T>(
         &mut self,
+        made: Made,
         change: impl FnOnce(&mut Store, &Belief) -> Result<(Belief, T), WriteError> + Send,
     ) -> Result<T, WriteError>
     where
@@ -212,6 +263,7 @@ impl MemoryBook {
             witness.refuses(error);
         }
         let (belief, told) = changed?;
+        lock(&self.journal.made).push(made);
         self.come_back(fate).await?;
         self.belief = belief;
         Ok(told)
@@ -249,7 +301,8 @@ impl Book for MemoryBook {
 
     async fn finalize(&mut self, block: &NewBlock) -> Result<(), WriteError> {
         self.witness(&Commit::Finalized(block));
-        self.commit(|store, belief| store.finalize(belief, block).map(|belief| (belief, ()))).await
+        let made = Made::Finalized(block.clone());
+        self.commit(made, |store, belief| store.finalize(belief, block).map(|belief| (belief, ()))).await
     }
 
     async fn append_range(
@@ -260,10 +313,12 @@ impl Book for MemoryBook {
     ) -> Result<(), WriteError> {
         let first = self.belief.head.map_or(0, |(number, _)| number + 1);
         self.witness(&Commit::Range { first, end, events: &events, transactions: &transactions });
+        let made =
+            Made::Range { events: events.clone(), transactions: transactions.clone(), end: end.clone() };
         let change = |store: &mut Store, belief: &Belief| {
             store.append_range(belief, events, transactions, end).map(|belief| (belief, ()))
         };
-        self.commit(change).await
+        self.commit(made, change).await
     }
 
     async fn replace_above(
@@ -280,9 +335,10 @@ impl Book for MemoryBook {
         let new = contents.iter().map(|content| (content.block.number, content.block.hash));
         let marked = kept.chain(new).rfind(|(number, _)| finalize.is_some_and(|last| *number <= last));
         self.witness(&Commit::Replaced { gone: &gone, contents: &contents, marked });
+        let made = Made::Replaced { ancestor, contents: contents.clone(), confirm, finalize };
         let change = |store: &mut Store, belief: &Belief| {
             store.replace_above(belief, ancestor, contents, confirm, finalize)
         };
-        self.commit(change).await
+        self.commit(made, change).await
     }
 }

@@ -27,9 +27,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use tokio::time::Instant;
 
-pub use self::book::{MemoryBook, MemoryJournal};
+pub use self::book::{Made, MemoryBook, MemoryJournal};
 use self::book::{Misfortune, Witness};
 use self::dice::Dice;
 use self::endpoint::Endpoint;
@@ -69,6 +70,14 @@ pub struct Run {
     pub violation: Option<String>,
     /// All that happened, if it was to be kept.
     pub lines: Vec<String>,
+    /// Block 0's hash.
+    pub genesis_hash: B256,
+    /// The first block of interest.
+    pub start_block: u64,
+    /// The commits that were made.
+    pub commits: Vec<Made>,
+    /// The journal that came of it.
+    pub journal: MemoryJournal,
 }
 
 /// What happens in the run of a seed, in words.
@@ -91,16 +100,26 @@ pub fn run(seed: u64, keeps_lines: bool) -> Run {
         .expect("a runtime without I/O needs nothing of the system");
     let trace = runtime.block_on(async { Arc::new(Trace::new(keeps_lines)) });
     let story = Story::of(seed);
-    let told = catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(Box::pin(Stage::new(seed, &story.settings, &trace).tell(&story)));
-    }));
+    let stage = runtime.block_on(async { Stage::new(seed, &story.settings, &trace) });
+    let told = catch_unwind(AssertUnwindSafe(|| runtime.block_on(Box::pin(stage.tell(&story)))));
     if let Err(panic) = told {
         let what = panic.downcast_ref::<String>().cloned();
         let what = what.or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
         trace.violated(format!("a panic: {what}"));
     }
     let (hash, counts, lines) = runtime.block_on(async { trace.end() });
-    Run { seed, hash, counts, violation: trace.violation(), lines }
+    let journal = stage.journal.clone();
+    Run {
+        seed,
+        hash,
+        counts,
+        violation: trace.violation(),
+        lines,
+        genesis_hash: stage.network.genesis(),
+        start_block: story.settings.start_block,
+        commits: journal.made(),
+        journal,
+    }
 }
 
 /// Everybody who has a part.
