@@ -29,6 +29,8 @@ const DECODED_INLINE: u64 = 64;
 struct Fetched {
     /// The endpoint that gave it.
     place: usize,
+    /// The parent of its first block, where the headers were asked for.
+    parent: Option<BlockId>,
     events: Vec<NewEvent>,
     transactions: Vec<Transaction>,
     end: NewBlock,
@@ -120,6 +122,21 @@ impl<B: Book> Follower<'_, B> {
 
     async fn commit_range(&mut self, fetched: Fetched, last: u64) -> Result<(), IngestError> {
         let chain_id = self.config.chain_id;
+        if let (Some(parent), Some(head)) = (fetched.parent, self.book.head())
+            && parent.0 == head.0
+            && parent.1 != head.1
+        {
+            // Either is of another chain. If it is the journal's, it shows each time.
+            self.past_finality(head, Some(parent.1), (fetched.end.number, fetched.end.hash)).await?;
+            let endpoint = self.pool.endpoints()[fetched.place].endpoint().to_owned();
+            let what = format!(
+                "block {} names the parent {}, and the journal has {} there",
+                parent.0 + 1,
+                parent.1,
+                head.1
+            );
+            return Err(IngestError::Inconsistent { endpoint, chain_id, what });
+        }
         let count = fetched.events.len() as u64;
         let started = Instant::now();
         self.book.append_range(fetched.events, fetched.transactions, &fetched.end).await?;
@@ -201,6 +218,7 @@ async fn fetch_from(
         let every_block = wanted.backfill_completeness == Completeness::Receipts;
         wanted.check_range(rpc, &headers, &logs, every_block).await?;
     }
+    let parent = headers.first().and_then(|first| Some((first.number.checked_sub(1)?, first.parent_hash)));
     let transactions = transactions(rpc, wanted, &headers).await?;
     let events = if count < DECODED_INLINE {
         wanted.events(&logs)
@@ -215,7 +233,7 @@ async fn fetch_from(
             return Err(wanted.mismatch(rpc, provable, &logs, mismatch).await);
         }
     };
-    Ok(Fetched { place, events, transactions, end: new_block(&end), logs: count, elapsed })
+    Ok(Fetched { place, parent, events, transactions, end: new_block(&end), logs: count, elapsed })
 }
 
 /// The headers of the blocks from `from` to `end`, which are linked to it.

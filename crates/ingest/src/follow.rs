@@ -429,11 +429,22 @@ impl<'a, B: Book> Follower<'a, B> {
             Some(1) => Some(lowest.parent_hash),
             _ => None,
         };
-        if !self.sightings().deep.sighted((final_block.0, found.unwrap_or(head.hash))) {
+        self.past_finality(final_block, found, (head.number, head.hash)).await
+    }
+
+    /// The chain has another block in the place of a final one, as far as the endpoint of this round shows: `found`, or none below this head. Is an error
+    /// once it is believed.
+    pub(crate) async fn past_finality(
+        &mut self,
+        final_block: BlockId,
+        found: Option<B256>,
+        head: BlockId,
+    ) -> Result<(), IngestError> {
+        if !self.sightings().deep.sighted((final_block.0, found.unwrap_or(head.1))) {
             return Ok(());
         }
         if self.pool.endpoints().len() > 1 {
-            let block = found.map_or((head.number, head.hash), |found| (final_block.0, found));
+            let block = found.map_or(head, |found| (final_block.0, found));
             if self.judge(block).await? == Verdict::Refused {
                 self.sightings().deep.reset();
                 return Ok(());
@@ -443,7 +454,7 @@ impl<'a, B: Book> Follower<'a, B> {
             chain_id: self.config.chain_id,
             final_block,
             found,
-            head: (head.number, head.hash),
+            head,
         })))
     }
 }

@@ -345,9 +345,13 @@ impl Stage {
     /// The journal is where the chain is; or the chain has left its final block, and it is halted.
     fn is_at_rest(&self, tip: BlockId) -> bool {
         let store = self.journal.store();
-        let is_past_finality = store
-            .final_block
-            .is_some_and(|(number, hash)| self.network.ancestor(tip.1, number) != Some(hash));
+        let is_left = |(number, hash): BlockId| self.network.ancestor(tip.1, number) != Some(hash);
+        // Below a final block that it has announced, the journal has nothing that could be taken back.
+        let ends = [
+            store.final_block,
+            store.head.filter(|head| store.final_block.is_some_and(|last| head.0 < last.0)),
+        ];
+        let is_past_finality = ends.into_iter().flatten().any(is_left);
         if is_past_finality { store.is_halted } else { !store.is_halted && store.head == Some(tip) }
     }
 }
