@@ -6,6 +6,7 @@
 mod support;
 
 mod mirror;
+mod torn;
 
 use plimsoll_testkit::chaos::{self, Options, seeds, sim};
 
