@@ -1,4 +1,4 @@
-//! The demo and the benchmarks: built, then run in our place, so that Ctrl-C and the exit code are theirs.
+//! The demo, the benchmarks and the simulators: built, then run in our place, so that Ctrl-C and the exit code are theirs.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -53,6 +53,18 @@ pub(crate) fn bench(workspace: &Workspace, name: OsString, args: Vec<OsString>) 
     let anvil = setup::for_tests(workspace)?;
     let bin = build(workspace, false)?;
     become_it(Command::new(bin.join("plimsoll-bench")).arg(name).args(args), &anvil)
+}
+
+/// Builds the simulators for release and becomes one: they need no server. Returns only on failure.
+pub(crate) fn chaos(workspace: &Workspace, subject: OsString, args: Vec<OsString>) -> Result<()> {
+    const PROGRAM: &str = "plimsoll-chaos";
+    println!("building the simulators (release profile; the first time takes minutes)");
+    let build = ["build", "-p", "plimsoll-testkit", "--bin", PROGRAM, "--profile", "release"];
+    process::run(workspace.cargo().args(build))?;
+    let mut command = Command::new(workspace.target.join("release").join(PROGRAM));
+    command.arg(subject).args(args);
+    let error = command.exec();
+    Err(error).with_context(|| format!("could not start `{}`", process::shown(&command)))
 }
 
 /// Builds the programs and returns the directory they are in.

@@ -1,4 +1,4 @@
-//! Everything that a person or CI runs: `cargo xtask setup | test | demo | bench | sqlx | contracts`.
+//! Everything that a person or CI runs: `cargo xtask setup | test | demo | bench | chaos | sqlx | contracts`.
 //!
 //! The promise: on a machine that has nothing but `rustup`'s cargo and a C compiler, each command either does its
 //! job or says which one thing is missing and how to get it. That holds because no command assumes a tool: each
@@ -71,6 +71,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<OsString>,
     },
+    /// Let Plimsoll live through what can happen to it, from seeds; ends with 1 if a promise was broken
+    Chaos {
+        /// What: `ingest` (`cargo xtask chaos help` names all)
+        subject: OsString,
+        /// Handed over as they are: `--seeds 5000 --json target/chaos.json`, `--seed 7 --trace`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
     /// Record what the database says about each SQL query into `.sqlx`, from a throw-away Postgres
     Sqlx {
         /// Write nothing; fail when the committed records differ
@@ -108,6 +116,7 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo(demo) => demo::run(&workspace, demo),
         Command::Bench { name, args } => demo::bench(&workspace, name, args),
+        Command::Chaos { subject, args } => demo::chaos(&workspace, subject, args),
         Command::Sqlx { check: true } => prepare::check(&workspace),
         Command::Sqlx { check: false } => prepare::refresh(&workspace),
         Command::Contracts { check } => contracts::build(&workspace, check),

@@ -76,6 +76,10 @@ pub struct Standing {
     pub latency: Option<Duration>,
     /// The highest head that it showed.
     pub head: Option<u64>,
+    /// The latest time of a head that it showed, in seconds since 1970, by the chain's own clock.
+    pub clock: Option<u64>,
+    /// When it last showed one.
+    pub seen: Option<Instant>,
     /// Set while it is on the bench.
     pub bench: Option<Bench>,
     /// How long it is to be left alone, as it asked or as its limit has it.
@@ -176,8 +180,12 @@ impl Health {
         metrics::benched(&self.endpoint, Some(reason));
     }
 
-    pub(crate) fn saw_head(&self, number: u64) {
-        self.with(|standing, _, _| standing.head = standing.head.max(Some(number)));
+    pub(crate) fn saw_head(&self, number: u64, timestamp: u64) {
+        self.with(|standing, _, now| {
+            standing.head = standing.head.max(Some(number));
+            standing.clock = standing.clock.max(Some(timestamp));
+            standing.seen = Some(now);
+        });
         metrics::head(&self.endpoint, number);
     }
 }
@@ -253,9 +261,9 @@ mod tests {
     #[test]
     fn the_highest_head_and_the_mean_latency_are_kept() {
         let health = health();
-        health.saw_head(7);
-        health.saw_head(5);
-        assert_eq!(health.standing().head, Some(7));
+        health.saw_head(7, 70);
+        health.saw_head(5, 71);
+        assert_eq!((health.standing().head, health.standing().clock), (Some(7), Some(71)));
         health.answered(Duration::from_millis(100));
         health.answered(Duration::from_millis(200));
         assert_eq!(health.standing().latency, Some(Duration::from_millis(120)));

@@ -58,6 +58,6 @@ pub use error::{CallError, Cause, EXCERPT_BYTES, ErrorClass, RpcError};
 pub use heads::{HeadHint, HeadStream};
 pub use health::{Bench, Reason, Standing};
 pub use plimsoll_proof::Header;
-pub use pool::{HeadWatch, Look, Pool, Reservation};
+pub use pool::{HeadWatch, Look, Pool, Reach, Reservation};
 pub use rpc::{FinalityTag, Rpc};
 pub use wire::{Block, Log, LogFilter, MAX_TOPICS, Receipt, Topics, TxSummary};

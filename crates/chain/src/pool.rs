@@ -20,6 +20,9 @@ use crate::{
 /// The latency that is expected of an endpoint which was never asked.
 const UNKNOWN_LATENCY: Duration = Duration::from_millis(50);
 
+/// An endpoint that has not shown its head for so long is not heard of.
+const HEARD_WITHIN: Duration = Duration::from_secs(30);
+
 /// The endpoints of one chain; at least one. Clones share them.
 #[derive(Clone)]
 pub struct Pool {
@@ -68,6 +71,24 @@ impl Pool {
         self.endpoints.iter().enumerate().any(|(other, rpc)| other != place && rpc.standing().bench.is_none())
     }
 
+    /// How far the majority of the endpoints is, as far as they are heard of; none while too few of them are.
+    #[must_use]
+    pub fn reach(&self) -> Option<Reach> {
+        let is_heard = |standing: &Standing| {
+            standing.bench.is_none() && standing.seen.is_some_and(|seen| seen.elapsed() < HEARD_WITHIN)
+        };
+        let heard = self.endpoints.iter().map(Rpc::standing).filter(is_heard);
+        let (heads, clocks): (Vec<_>, Vec<_>) =
+            heard.filter_map(|standing| standing.head.zip(standing.clock)).unzip();
+        Some(Reach { height: self.majority_of(heads)?, time: self.majority_of(clocks)? })
+    }
+
+    /// The highest number that more than half of all endpoints have passed.
+    fn majority_of(&self, mut numbers: Vec<u64>) -> Option<u64> {
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        numbers.get(self.endpoints.len() / 2).copied()
+    }
+
     /// Asks the fittest endpoint, and the next where one fails or does not have what is asked for. `height`: the block that it is about, which an
     /// endpoint that is lower cannot have.
     ///
@@ -92,6 +113,15 @@ impl Pool {
         }
         Err(first.expect("a pool has an endpoint"))
     }
+}
+
+/// How far more than half of a chain's endpoints are at least. No single one of them can make it out to be farther.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// The height of their heads.
+    pub height: u64,
+    /// The time of their heads, in seconds since 1970, by the chain's own clock.
+    pub time: u64,
 }
 
 /// A request to be made to an endpoint, which counts for others as if it were on its way. Gives its place back when it is dropped.
@@ -191,14 +221,34 @@ mod tests {
         let endpoints = vec![endpoint("a", Some(1)), endpoint("b", Some(2)), endpoint("c", Some(3))];
         let pool = Pool::new(endpoints).unwrap();
         pool.endpoints()[0].bench(Reason::Contradiction);
-        pool.endpoints()[1].client().health().saw_head(10);
-        pool.endpoints()[2].client().health().saw_head(20);
+        pool.endpoints()[1].client().health().saw_head(10, 100);
+        pool.endpoints()[2].client().health().saw_head(20, 200);
         assert_eq!(pool.fittest(Some(15)), [2, 1, 0]);
         assert_eq!(pool.fittest(None), [1, 2, 0]);
         assert_eq!(chain_id(&pool, Some(15)).await.unwrap(), 3);
         assert!(pool.has_another_than(1) && pool.has_another_than(2));
         pool.endpoints()[1].bench(Reason::WrongChain);
         assert!(!pool.has_another_than(2) && pool.has_another_than(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_majority_is_where_more_than_half_of_all_endpoints_are_that_are_heard_of() {
+        let pool = Pool::new((0..4).map(|n| endpoint(&n.to_string(), None)).collect()).unwrap();
+        let saw =
+            |place: usize, number, time| pool.endpoints()[place].client().health().saw_head(number, time);
+        assert_eq!(pool.reach(), None, "nobody is heard of");
+        saw(0, 1_000_000, 10);
+        saw(1, 30, 1_000);
+        assert_eq!(pool.reach(), None, "two of four are no majority");
+        saw(2, 20, 200);
+        assert_eq!(pool.reach(), Some(Reach { height: 20, time: 10 }));
+        saw(3, 10, 100);
+        assert_eq!(pool.reach(), Some(Reach { height: 20, time: 100 }), "one that is low keeps nobody back");
+        pool.endpoints()[0].bench(Reason::Contradiction);
+        assert_eq!(pool.reach(), Some(Reach { height: 10, time: 100 }), "who is benched is not heard");
+        tokio::time::advance(HEARD_WITHIN).await;
+        (1..3).for_each(|place| saw(place, 40, 300));
+        assert_eq!(pool.reach(), None, "who is silent is not heard");
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Rpc {
         let head: Option<Header> = self.one(&BLOCK_BY_NUMBER, &("latest", false)).await?;
         let head = head
             .ok_or_else(|| self.client.malformed(&BLOCK_BY_NUMBER, "the node has no latest block", "null"))?;
-        self.client.health().saw_head(head.number);
+        self.client.health().saw_head(head.number, head.timestamp);
         Ok(head)
     }
 

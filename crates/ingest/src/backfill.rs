@@ -12,7 +12,7 @@ use crate::error::IngestError;
 use crate::follow::Follower;
 use crate::metrics;
 use crate::plan::BlockId;
-use crate::range::Ranges;
+use crate::range::{Fetched, Ranges};
 
 impl<B: Book> Follower<'_, B> {
     /// Brings in every range from `first`, where the journal ends, to the block `on`, which the journal has announced as final. Each comes from a
@@ -30,32 +30,33 @@ impl<B: Book> Follower<'_, B> {
         let mut events = 0;
         let ahead = self.config.ranges_in_flight;
         let mut ranges = Ranges::new(self.pool, wanted, &mut self.intervals, ahead, (first, last), on);
-        loop {
+        let elsewhere = loop {
             let fetched = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
                 fetched = ranges.next() => fetched?,
             };
-            let Some(fetched) = fetched else { break };
+            let Some(fetched) = fetched else { break None };
             for error in &fetched.passed_over {
                 note_contradiction(&self.book, error).await?;
             }
             // Each range was linked by itself. Where the journal has the block before it, they are linked to one another.
             let before = self.book.head().filter(|(number, _)| number + 1 == fetched.range.from);
-            if let (Some((number, hash)), Some(parent)) = (before, fetched.parent_hash)
-                && hash != parent
+            if let (Some(before), Some(parent)) = (before, fetched.parent_hash)
+                && before.1 != parent
             {
-                let endpoint = self.pool.endpoints()[fetched.place].endpoint();
-                let what =
-                    format!("what follows block {number} has the parent {parent}, the journal has {hash}");
-                return Err(IngestError::Inconsistent {
-                    endpoint: endpoint.to_owned(),
-                    chain_id: wanted.chain_id,
-                    what,
-                });
+                break Some((before, parent, fetched));
             }
             events += fetched.range.events.len();
             commit_range(&mut self.book, wanted.chain_id, fetched.range, last).await?;
+        };
+        if let Some((before, parent, Fetched { place, range, .. })) = elsewhere {
+            // Either is of another chain. If it is the journal's, it shows each time.
+            self.past_finality(before, Some(parent), (range.end.number, range.end.hash)).await?;
+            let (endpoint, (number, hash)) = (self.pool.endpoints()[place].endpoint().to_owned(), before);
+            let what =
+                format!("block {} names the parent {parent}, and the journal has {hash} there", number + 1);
+            return Err(IngestError::Inconsistent { endpoint, chain_id: wanted.chain_id, what });
         }
         tracing::info!(
             chain_id = wanted.chain_id,

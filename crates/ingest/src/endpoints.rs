@@ -1,7 +1,11 @@
 //! What the endpoints are to one another: of the same chain, of one mind about a branch, or excused.
 
+use std::time::Duration;
+
 use alloy_primitives::B256;
+use futures::FutureExt;
 use futures::future::join_all;
+use futures::stream::{FuturesUnordered, StreamExt};
 use plimsoll_chain::{Header, Pool, Reason, Rpc};
 use plimsoll_journal::WriteError;
 
@@ -11,6 +15,9 @@ use crate::error::IngestError;
 use crate::follow::Follower;
 use crate::metrics;
 use crate::plan::{BlockId, Patience, Verdict, Vote};
+
+/// How long endpoints that do not answer are waited for when a vote is not settled without them.
+pub(crate) const VOTE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What one endpoint showed that would be drastic to believe at once.
 #[derive(Debug, Default)]
@@ -108,23 +115,24 @@ impl<B: Book> Follower<'_, B> {
     }
 
     /// Whether the chain is what this block says, by all endpoints. It is asked of each now, of the one that showed it too.
-    pub(crate) async fn judge(&mut self, number: u64, hash: B256) -> Result<Verdict, IngestError> {
-        let votes = votes_on(self.pool, (number, hash)).await;
-        self.verdict(&votes, (number, hash))
+    pub(crate) async fn judge(&self, block: BlockId) -> Result<Verdict, IngestError> {
+        let votes = votes_on(self.pool, block).await;
+        self.verdict(&votes, block)
     }
 
     /// Whether the chain has ended below this block of the journal, by all endpoints. That there is none so high is believed of the one that
     /// showed it; any other may be behind.
-    pub(crate) async fn judge_gone(&mut self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
-        let answers = join_all(self.pool.endpoints().iter().map(|rpc| rpc.header_by_number(number))).await;
-        let vote = |(place, answer): (usize, Result<Option<Header>, _>)| match answer {
-            Ok(Some(header)) if header.hash == hash => Vote::Against,
-            Ok(Some(_)) => Vote::For,
-            Ok(None) if place == self.place => Vote::For,
-            Ok(None) | Err(_) => Vote::Abstains,
-        };
-        let votes: Vec<_> = answers.into_iter().enumerate().map(vote).collect();
-        self.verdict(&votes, (number, hash))
+    pub(crate) async fn judge_gone(&self, (number, hash): BlockId) -> Result<Verdict, IngestError> {
+        let ours = self.place;
+        let votes = gather(self.pool, |place, rpc| async move {
+            match rpc.header_by_number(number).await {
+                Ok(Some(header)) if header.hash == hash => Vote::Against,
+                Ok(Some(_)) => Vote::For,
+                Ok(None) if place == ours => Vote::For,
+                Ok(None) | Err(_) => Vote::Abstains,
+            }
+        });
+        self.verdict(&votes.await, (number, hash))
     }
 
     fn verdict(&self, votes: &[Vote], (number, hash): BlockId) -> Result<Verdict, IngestError> {
@@ -134,11 +142,13 @@ impl<B: Book> Follower<'_, B> {
             return Err(self.inconsistent(what));
         }
         let verdict = Verdict::of(votes);
-        for (rpc, vote) in self.pool.endpoints().iter().zip(votes) {
-            let is_alone = match verdict {
-                Verdict::Believed => *vote == Vote::Against,
-                Verdict::IfItStays => false,
-                Verdict::Refused => *vote == Vote::For,
+        for (place, (rpc, vote)) in self.pool.endpoints().iter().zip(votes).enumerate() {
+            let is_alone = match (verdict, vote) {
+                (Verdict::Believed, Vote::Against) | (Verdict::Refused, Vote::For) => true,
+                // It has shown the block, whether or not it was heard again in time.
+                (Verdict::Refused, Vote::Abstains) if place == self.place => votes.contains(&Vote::Against),
+                (_, Vote::Abstains) => continue,
+                _ => false,
             };
             metrics::on_other_fork(chain_id, rpc.endpoint(), is_alone);
         }
@@ -166,10 +176,11 @@ impl<B: Book> Follower<'_, B> {
         Err(error)
     }
 
-    /// How far this endpoint is behind what the journal has.
+    /// This endpoint is on the journal's chain, and this far behind its end.
     pub(crate) fn note_behind(&self, head: &Header) {
         let tip = self.book.head().map_or(0, |(number, _)| number);
         metrics::behind(self.config.chain_id, self.rpc.endpoint(), tip.saturating_sub(head.number));
+        metrics::on_other_fork(self.config.chain_id, self.rpc.endpoint(), false);
     }
 }
 
@@ -186,13 +197,34 @@ pub(crate) fn name_contradiction(rpc: &Rpc, error: &IngestError) {
 
 /// What the endpoints say of a block.
 pub(crate) async fn votes_on(pool: &Pool, (number, hash): BlockId) -> Vec<Vote> {
-    join_all(pool.endpoints().iter().map(|rpc| vote(rpc, number, hash))).await
+    gather(pool, |_, rpc| async move {
+        match rpc.header_by_number(number).await {
+            Ok(Some(header)) if header.hash == hash => Vote::For,
+            Ok(Some(_)) => Vote::Against,
+            Ok(None) | Err(_) => Vote::Abstains,
+        }
+    })
+    .await
 }
 
-async fn vote(rpc: &Rpc, number: u64, hash: B256) -> Vote {
-    match rpc.header_by_number(number).await {
-        Ok(Some(header)) if header.hash == hash => Vote::For,
-        Ok(Some(_)) => Vote::Against,
-        Ok(None) | Err(_) => Vote::Abstains,
-    }
+/// Gathers votes until they are settled. Who has not answered by then, or after a while, abstains: one that is mute keeps nobody waiting.
+async fn gather<F>(pool: &Pool, vote: impl Fn(usize, Rpc) -> F) -> Vec<Vote>
+where
+    F: Future<Output = Vote>,
+{
+    let voters = pool.endpoints().iter().cloned().enumerate();
+    let mut open: FuturesUnordered<_> =
+        voters.map(|(place, rpc)| vote(place, rpc).map(move |vote| (place, vote))).collect();
+    let mut votes = vec![Vote::Abstains; open.len()];
+    let hear = async {
+        // Ends: each turn takes one of the open votes.
+        while !Verdict::is_settled(&votes, open.len())
+            && let Some((place, vote)) = open.next().await
+        {
+            votes[place] = vote;
+        }
+    };
+    // Whether or not all were heard in time, what was heard counts.
+    _ = tokio::time::timeout(VOTE_PATIENCE, hear).await;
+    votes
 }

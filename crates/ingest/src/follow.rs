@@ -168,7 +168,7 @@ impl<'a, B: Book> Follower<'a, B> {
         if !tail.is_linked((head.number, head.hash), head.parent_hash) {
             self.check_chain().await?;
         }
-        self.look_at_finality().await;
+        self.look_at_finality(&tail).await?;
         if let Some((first, last)) = self.unfinished_backfill() {
             return self.finish_backfill(wanted, &tail, first, last, head, cancel).await;
         }
@@ -177,20 +177,21 @@ impl<'a, B: Book> Follower<'a, B> {
             Relation::AtTip | Relation::Lagging => {
                 self.sightings().reset();
                 self.note_behind(head);
-                self.mark_final(&tail).await?;
+                self.write_final(&tail).await?;
                 Ok(Round::Done)
             }
             Relation::Fork { .. } | Relation::Next => self.take_branch(wanted, &tail, head).await,
             Relation::Higher => {
                 let first = tail.tip().map_or(self.contracts.start_block(), |(number, _)| number + 1);
                 let first = first.max(self.contracts.start_block());
-                if head.number < first {
+                if head.number < first || !self.knows_finality().await? {
                     return Ok(Round::Done);
                 }
                 match self.final_below(head).await? {
                     Some(final_to) if final_to >= first => {
                         self.take_final(wanted, &tail, first, final_to, head, cancel).await
                     }
+                    _ if self.is_far_ahead(first, head) => Ok(Round::Done),
                     _ => self.take_branch(wanted, &tail, head).await,
                 }
             }
@@ -218,10 +219,7 @@ impl<'a, B: Book> Follower<'a, B> {
             }
         }
         let end = self.known_header(final_to, head).await?;
-        // What is called final now is never taken back: that is not for one endpoint to say.
-        if self.pool.endpoints().len() > 1 && !self.is_agreed((end.number, end.hash)).await? {
-            return Ok(Round::Done);
-        }
+        let Some(end) = self.agreed_end(first, end, head).await? else { return Ok(Round::Done) };
         self.book.finalize(&new_block(&end)).await?;
         self.backfill(wanted, first, (end.number, end.hash), cancel).await?;
         Ok(Round::Again)
@@ -297,7 +295,7 @@ impl<'a, B: Book> Follower<'a, B> {
         let (blocks, events) = (contents.len(), contents.iter().map(|c| c.events.len()).sum::<usize>());
         let last = headers.last().map_or(head.number, |h| h.number);
         let confirm = last.checked_sub(self.config.confirmations);
-        let finalize = self.final_with(tail, &headers);
+        let finalize = self.final_with(tail, ancestor, &headers);
         let started = Instant::now();
         let retracted = self.book.replace_above(ancestor, contents, confirm, finalize).await?;
         self.forget_final();
@@ -403,16 +401,19 @@ impl<'a, B: Book> Follower<'a, B> {
     }
 
     /// Whether the endpoints agree that this block is of the chain, or one shows it for long enough while nobody contradicts.
-    async fn is_agreed(&mut self, (number, hash): BlockId) -> Result<bool, IngestError> {
-        let verdict = self.judge(number, hash).await?;
-        Ok(self.is_enough(verdict, (number, hash)))
+    async fn is_agreed(&mut self, block: BlockId) -> Result<bool, IngestError> {
+        let verdict = self.judge(block).await?;
+        Ok(self.is_enough(verdict, block))
     }
 
     fn is_enough(&mut self, verdict: Verdict, block: BlockId) -> bool {
         match verdict {
             Verdict::Believed => true,
             Verdict::IfItStays => self.sightings().branch.sighted(block),
-            Verdict::Refused => false,
+            Verdict::Refused => {
+                self.sightings().branch.reset();
+                false
+            }
         }
     }
 
@@ -428,12 +429,24 @@ impl<'a, B: Book> Follower<'a, B> {
             Some(1) => Some(lowest.parent_hash),
             _ => None,
         };
-        if !self.sightings().deep.sighted((final_block.0, found.unwrap_or(head.hash))) {
+        self.past_finality(final_block, found, (head.number, head.hash)).await
+    }
+
+    /// The chain has another block in the place of a final one, as far as the endpoint of this round shows: `found`, or none below this head. Is an error
+    /// once it is believed.
+    pub(crate) async fn past_finality(
+        &mut self,
+        final_block: BlockId,
+        found: Option<B256>,
+        head: BlockId,
+    ) -> Result<(), IngestError> {
+        if !self.sightings().deep.sighted((final_block.0, found.unwrap_or(head.1))) {
             return Ok(());
         }
         if self.pool.endpoints().len() > 1 {
-            let (number, hash) = found.map_or((head.number, head.hash), |found| (final_block.0, found));
-            if self.judge(number, hash).await? == Verdict::Refused {
+            let block = found.map_or(head, |found| (final_block.0, found));
+            if self.judge(block).await? == Verdict::Refused {
+                self.sightings().deep.reset();
                 return Ok(());
             }
         }
@@ -441,7 +454,7 @@ impl<'a, B: Book> Follower<'a, B> {
             chain_id: self.config.chain_id,
             final_block,
             found,
-            head: (head.number, head.hash),
+            head,
         })))
     }
 }

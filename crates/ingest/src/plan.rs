@@ -130,6 +130,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the verdict is the same whatever those say who have not been heard, so many of the abstaining.
+    #[must_use]
+    pub fn is_settled(votes: &[Vote], unheard: usize) -> bool {
+        let count = |vote| votes.iter().filter(|v| **v == vote).count();
+        let believers = count(Vote::For);
+        2 * believers > votes.len() || count(Vote::Against) > 0 && 2 * (believers + unheard) <= votes.len()
+    }
+
     /// The verdict of all configured endpoints, the one that showed the branch among them. The majority of all decides; as long as there is none,
     /// one that contradicts is enough to wait, for what is taken back wrongly has been acted on by then.
     #[must_use]
@@ -241,6 +249,37 @@ mod tests {
         ];
         for (votes, verdict) in cases {
             assert_eq!(Verdict::of(votes), verdict, "{votes:?}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_settled_when_nobody_can_change_it_any_more() {
+        use Vote::{Abstains, Against, For};
+        let all = [Abstains, Against, For];
+        for votes in all.iter().flat_map(|a| all.iter().flat_map(move |b| all.map(|c| [*a, *b, c]))) {
+            // Any of those who abstain may be one who has not been heard.
+            let silent: Vec<usize> = (0..3).filter(|place| votes[*place] == Abstains).collect();
+            for unheard in 0..=silent.len() {
+                let mut ends = vec![votes];
+                for place in &silent[..unheard] {
+                    ends = ends
+                        .iter()
+                        .flat_map(|end| {
+                            all.map(|vote| {
+                                let mut end = *end;
+                                end[*place] = vote;
+                                end
+                            })
+                        })
+                        .collect();
+                }
+                let is_one = ends.iter().all(|end| Verdict::of(end) == Verdict::of(&votes));
+                if Verdict::is_settled(&votes, unheard) {
+                    assert!(is_one, "{votes:?}, {unheard} not heard");
+                } else {
+                    assert!(!is_one || unheard == 0, "{votes:?}, {unheard} not heard");
+                }
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct BlockBody {
 }
 
 /// A journal with what it refers to, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Journal {
     /// The records, in the order of their places.
     pub rows: Vec<Row>,

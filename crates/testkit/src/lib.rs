@@ -17,6 +17,7 @@
 
 pub mod anvil;
 pub mod bench;
+pub mod chaos;
 pub mod demo;
 pub mod deploy;
 pub mod laws;

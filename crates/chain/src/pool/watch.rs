@@ -14,6 +14,8 @@ use crate::{Rpc, health::Reason};
 const MIN_POLL: Duration = Duration::from_millis(20);
 /// Looks per block, where heads are not announced.
 const LOOKS_PER_BLOCK: f64 = 3.0;
+/// Where no block comes any more, the next look is after this part of the time since the last.
+const IDLE_PART: u32 = 8;
 /// Weight of the newest interval between blocks in the mean.
 const NEWEST: f64 = 0.2;
 /// How much longer the longest wait is for an endpoint that does not answer.
@@ -110,6 +112,7 @@ impl Pulse {
     /// A look showed this head; when to look again.
     fn saw(&mut self, number: u64, at: Instant) -> Duration {
         self.failures = 0;
+        let mut idle = Duration::ZERO;
         match self.last {
             Some((last, since)) if number > last => {
                 let blocks = u32::try_from(number - last).unwrap_or(u32::MAX);
@@ -120,11 +123,11 @@ impl Pulse {
                 self.interval = Some(mean);
                 self.last = Some((number, at));
             }
-            Some(_) => {}
+            Some((_, since)) => idle = (at - since) / IDLE_PART,
             None => self.last = Some((number, at)),
         }
         let interval = self.interval.map_or(self.longest, |interval| interval.div_f64(LOOKS_PER_BLOCK));
-        interval.max(MIN_POLL).min(self.longest)
+        interval.max(idle).max(MIN_POLL).min(self.longest)
     }
 
     /// A look failed; when to look again.
@@ -151,6 +154,28 @@ mod tests {
             }
             assert!(expected_ms.contains(&poll.as_millis()), "{block_ms} ms blocks: each {poll:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_that_pauses_is_looked_at_less_and_less_until_it_goes_on() {
+        let longest = Duration::from_millis(500);
+        let mut pulse = Pulse::new(longest);
+        for number in 0..50 {
+            pulse.saw(number, Instant::now());
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            waits.push(pulse.saw(49, Instant::now()).as_millis());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(waits, [33, 137, 262, 387]);
+        assert_eq!(pulse.saw(50, Instant::now()).as_millis(), 300, "a block after so long");
+        for number in 51..100 {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            pulse.saw(number, Instant::now());
+        }
+        assert_eq!(pulse.saw(99, Instant::now()).as_millis(), 33);
     }
 
     #[tokio::test(start_paused = true)]

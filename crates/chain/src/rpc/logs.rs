@@ -4,7 +4,8 @@
 //! that they do not know with none. One address may have several nodes behind it, of which some are behind. So an answer that could be too small
 //! is believed only together with a proof that the node which gave it has the blocks: both are asked in one batch, which goes to one node, and
 //! **the proof comes first**, for what a node has then it also has when it comes to the logs. The other way round, a node that
-//! learns of the block between the two would prove a list that it made before.
+//! learns of the block between the two would prove a list that it made before. What is asked by height is besides of the chain that the node was on at
+//! that moment, which may be another from one member of the batch to the next: so the block that tells the chain is asked for first and last.
 
 use alloy_primitives::B256;
 use serde_json::value::RawValue;
@@ -49,9 +50,10 @@ impl Rpc {
         filter: &LogFilter,
     ) -> Result<Option<(Vec<Log>, Header)>, RpcError> {
         let logs = (&LOGS, self.client.params(&LOGS, &[filter.in_range(from, to)])?);
-        let questions = [self.header_question(on.0)?, self.header_question(to)?, logs];
-        let [above, end, logs] = self.client.ask_together(questions, on_timeout(from, to)).await?;
-        let Some(end) = self.end_on(above, end, to, on).await? else { return Ok(None) };
+        let above = self.header_question(on.0)?;
+        let questions = [above.clone(), self.header_question(to)?, logs, above];
+        let [before, end, logs, after] = self.client.ask_together(questions, on_timeout(from, to)).await?;
+        let Some(end) = self.end_on([before, after], end, to, on).await? else { return Ok(None) };
         let filter = filter.clone();
         let decode =
             move |text: &str| checked_logs(text, &filter, |log| (from..=to).contains(&log.block_number));
@@ -63,9 +65,10 @@ impl Rpc {
     /// # Errors
     /// See [`RpcError::class`].
     pub async fn header_on(&self, to: u64, on: (u64, B256)) -> Result<Option<Header>, RpcError> {
-        let questions = [self.header_question(on.0)?, self.header_question(to)?];
-        let [above, end] = self.client.ask_together(questions, OnTimeout::Retry).await?;
-        self.end_on(above, end, to, on).await
+        let above = self.header_question(on.0)?;
+        let questions = [above.clone(), self.header_question(to)?, above];
+        let [before, end, after] = self.client.ask_together(questions, OnTimeout::Retry).await?;
+        self.end_on([before, after], end, to, on).await
     }
 
     /// The logs of one block by its hash (EIP-234), sorted by log index. An empty answer is believed only from
@@ -104,15 +107,19 @@ impl Rpc {
 
     async fn end_on(
         &self,
-        above: Box<RawValue>,
+        above: [Box<RawValue>; 2],
         end: Box<RawValue>,
         to: u64,
         (number, hash): (u64, B256),
     ) -> Result<Option<Header>, RpcError> {
-        let above: Option<Header> = self.client.decode(&BLOCK_BY_NUMBER, above).await?;
+        for above in above {
+            let above: Option<Header> = self.client.decode(&BLOCK_BY_NUMBER, above).await?;
+            if self.expect_number(number, above)?.is_none_or(|above| above.hash != hash) {
+                return Ok(None);
+            }
+        }
         let end: Option<Header> = self.client.decode(&BLOCK_BY_NUMBER, end).await?;
-        let is_there = self.expect_number(number, above)?.is_some_and(|above| above.hash == hash);
-        Ok(self.expect_number(to, end)?.filter(|_| is_there))
+        self.expect_number(to, end)
     }
 }
 

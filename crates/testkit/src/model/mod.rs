@@ -377,6 +377,12 @@ impl ModelChain {
         state.canonical.iter().flat_map(|hash| state.blocks[hash].events()).collect()
     }
 
+    /// The bloom of a block's header, on whatever branch it is; empty if it is unknown.
+    #[must_use]
+    pub fn bloom_of(&self, block: B256) -> Bloom {
+        self.state().blocks.get(&block).map_or(Bloom::ZERO, |block| block.logs_bloom)
+    }
+
     /// The logs of a block, on whatever branch it is; none if it is unknown.
     #[must_use]
     pub fn events_of(&self, block: B256) -> Vec<TruthEvent> {

@@ -180,20 +180,39 @@ impl World {
     ///
     /// # Panics
     ///
-    /// Never: a block has fewer than 2^32 transactions.
+    /// Never: each block of the chain is an ancestor of its tip.
     #[must_use]
     pub fn true_inclusions(&self, senders: &[Address], start_block: u64) -> Vec<Inclusion> {
         let tip = self.chain.tip();
-        let mut found = Vec::new();
-        for number in start_block.max(1)..=self.number(tip) {
-            let block = self.chain.ancestor(tip, number).expect("an ancestor of the tip");
-            for (index, tx) in
-                self.drafts[&block].iter().enumerate().filter(|(_, tx)| senders.contains(&tx.from))
-            {
-                let index = u32::try_from(index).expect("fewer transactions than 2^32");
-                found.push((number, block, index, tx.from, tx.nonce, tx.succeeded));
-            }
-        }
-        found
+        let blocks = (start_block.max(1)..=self.number(tip))
+            .map(|number| self.chain.ancestor(tip, number).expect("an ancestor of the tip"));
+        blocks.flat_map(|block| self.inclusions_of(block, senders)).collect()
+    }
+
+    /// What was planned for a block, on whatever branch.
+    #[must_use]
+    pub fn plans_of(&self, block: B256) -> Vec<Plan> {
+        self.plans.get(&block).cloned().unwrap_or_default()
+    }
+
+    /// The logs of the followed contracts in a block, on whatever branch.
+    #[must_use]
+    pub fn events_of(&self, block: B256) -> Vec<TruthEvent> {
+        let mut events = self.chain.events_of(block);
+        events.retain(|event| SHAPES.get(&event.address).is_some());
+        events
+    }
+
+    /// What these senders did in a block, on whatever branch.
+    ///
+    /// # Panics
+    ///
+    /// When the block is not of this chain.
+    #[must_use]
+    pub fn inclusions_of(&self, block: B256, senders: &[Address]) -> Vec<Inclusion> {
+        let number = self.number(block);
+        let drafts = self.drafts.get(&block).map_or(&[][..], Vec::as_slice);
+        let ours = drafts.iter().zip(0..).filter(|(tx, _)| senders.contains(&tx.from));
+        ours.map(|(tx, index)| (number, block, index, tx.from, tx.nonce, tx.succeeded)).collect()
     }
 }

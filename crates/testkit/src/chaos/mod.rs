@@ -1,0 +1,80 @@
+//! Chaos: an ingest lives through what a chain, its endpoints, a database and a process can do to it, and what it has written then is held against
+//! the truth.
+//!
+//! `cargo xtask chaos ingest --seeds N` runs N seeds of the [simulator](sim); `docs/ingest.md` says how a seed is replayed.
+
+pub mod seeds;
+pub mod sim;
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use self::sim::{Counts, Run};
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The first seed.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Seeds in which a promise was broken.
+    pub failed: usize,
+    /// Those seeds.
+    pub failing_seeds: Vec<u64>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// How often what happened, in all.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// The promise that each failing seed broke first.
+    pub broken: BTreeMap<u64, String>,
+}
+
+/// Runs seeds, as many at a time as there are processors. `failed` is called with each failing one as it ends.
+pub fn run(options: &Options, failed: impl Fn(&Run) + Sync) -> Report {
+    let began = Instant::now();
+    let next = AtomicU64::new(0);
+    let sum: Mutex<(Counts, BTreeMap<u64, String>)> = Mutex::default();
+    let work = || {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            if place >= options.count {
+                break;
+            }
+            let run = sim::run(options.first.wrapping_add(place), false);
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.0.add(&run.counts);
+            if let Some(violation) = &run.violation {
+                sum.1.insert(run.seed, violation.clone());
+                failed(&run);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        (0..threads).for_each(|_| _ = scope.spawn(work));
+    });
+    let (counts, broken) = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failing_seeds: Vec<u64> = broken.keys().copied().collect();
+    Report {
+        seeds: options.count,
+        failed: failing_seeds.len(),
+        failing_seeds,
+        seconds: began.elapsed().as_secs_f64(),
+        counts,
+        broken,
+    }
+}
