@@ -293,7 +293,7 @@ impl<T> Ring<T> {
         self.items.extend(page.items.into_iter().map(Arc::new));
         self.through = page.through;
         let surplus = self.items.len().saturating_sub(self.capacity);
-        if let Some(last) = self.items.drain(..surplus).last() {
+        if let Some(last) = self.items.drain(..surplus).next_back() {
             self.after = S::number(&last);
         }
     }
