@@ -3,7 +3,7 @@
 use plimsoll_journal::{Content, MarkKind, Marks, MarksChannel, MarksClosed, MarksError, NewBlock, Tail};
 use plimsoll_store::feed::ChannelError;
 
-use crate::last;
+use crate::{last, range};
 use crate::support::hand::{CHAIN_ID, Desk, branch, genesis, id};
 
 /// What is heard next: kind, number and hash.
@@ -89,9 +89,8 @@ async fn a_backfill_confirms_its_ranges_under_the_finality_that_it_begins_with()
     let (middle, end) = (&blocks[2].block, last(&blocks));
     desk.writer.finalize(&genesis()).await.unwrap();
     desk.writer.finalize(end).await.unwrap();
-    for range in [&blocks[..3], &blocks[3..]] {
-        let events = range.iter().flat_map(|content| content.events.clone()).collect();
-        desk.writer.append_range(events, Vec::new(), last(range)).await.unwrap();
+    for blocks in [&blocks[..3], &blocks[3..]] {
+        desk.writer.append_range(range(blocks)).await.unwrap();
     }
     let marks = Marks::new(desk.db.clone(), Tail::default());
     let mut channel = marks.subscribe(CHAIN_ID, Some(0)).await.unwrap();

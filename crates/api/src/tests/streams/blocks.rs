@@ -1,9 +1,9 @@
 //! Confirmed blocks over real sockets, with a journal that is written as they listen.
 
 use alloy_primitives::{B256, keccak256};
-use plimsoll_journal::{ChainIdentity, Content, NewBlock, Tail, Writer};
+use plimsoll_journal::{ChainIdentity, Content, Evidence, Filter, NewBlock, Writer};
 use plimsoll_store::{DEFAULT_TERM, Leases};
-use plimsoll_types::hash_text;
+use plimsoll_types::{Completeness, hash_text};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -34,6 +34,7 @@ impl Chain {
             start_block: 0,
             confirmations: 0,
             finality: "64 blocks".into(),
+            filter: Filter::default(),
         };
         let writer = Writer::open(&served.api.db, lease, served.tail.clone(), &identity).await.unwrap();
         Self { writer, _leases: leases, blocks: Vec::new() }
@@ -50,7 +51,8 @@ impl Chain {
             let hash = keccak256(format!("{branch} {number} {parent_hash}"));
             let block = NewBlock { number, hash, parent_hash, timestamp: 1_700_000_000 + number };
             self.blocks.push(block.clone());
-            contents.push(Content { block, events: Vec::new(), transactions: Vec::new() });
+            let evidence = Evidence { level: Completeness::Receipts, endpoint: "test".into() };
+            contents.push(Content { block, events: Vec::new(), transactions: Vec::new(), evidence });
         }
         let confirmed = (self.blocks.len() as u64).checked_sub(2);
         self.writer.replace_above(ancestor, contents, confirmed, None).await.unwrap();
