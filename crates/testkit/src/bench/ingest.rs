@@ -2,7 +2,7 @@
 //!
 //! The fixture is made on Anvil: blocks of 200 `UserPositionCachedV2` of 25,000 users in turn. It is brought in three times: live, so that
 //! memory is measured without a fixture in it; once more while its answers are recorded; and from the recording, so that the node is not
-//! what is measured. The floor writes the same rows to the same tables by plain COPY.
+//! what is measured. The floor writes the same rows to the same tables by plain COPY. What is measured against a live node comes last ([`live`]).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,13 +110,6 @@ pub async fn run(options: &Options) -> Result<Report> {
     say("delay at the head");
     let delays = head::measure(&directory.path().join("head"), options.head_blocks).await?;
 
-    say(&format!("a block each 100 ms for {} s", options.head_for.as_secs()));
-    let head = live::head(&directory.path().join("quick"), options.head_for).await?;
-    say("64 blocks replaced");
-    let reorg = live::reorg(&directory.path().join("reorg")).await?;
-    say(&format!("a chain of {} blocks with few logs", options.sparse_blocks));
-    let sparse = live::sparse(&directory.path().join("sparse"), options.sparse_blocks).await?;
-
     say(&format!("making {} events in {blocks} blocks on Anvil", options.events));
     let anvil =
         Anvil::start(&AnvilOptions { mining: Mining::OnDemand, states: Some(16), ..AnvilOptions::default() })
@@ -167,6 +160,13 @@ pub async fn run(options: &Options) -> Result<Report> {
     let floor = rows.write(&store, chain_id, i64::try_from(last)?, end).await?;
     check(&store, options.events).await?;
     store.stop().await?;
+
+    say(&format!("a block each 100 ms for {} s", options.head_for.as_secs()));
+    let head = live::head(&directory.path().join("quick"), options.head_for).await?;
+    say("64 blocks replaced");
+    let reorg = live::reorg(&directory.path().join("reorg")).await?;
+    say(&format!("a chain of {} blocks with few logs", options.sparse_blocks));
+    let sparse = live::sparse(&directory.path().join("sparse"), options.sparse_blocks).await?;
 
     Ok(Report {
         events: options.events,

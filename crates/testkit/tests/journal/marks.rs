@@ -3,8 +3,8 @@
 use plimsoll_journal::{Content, MarkKind, Marks, MarksChannel, MarksClosed, MarksError, NewBlock, Tail};
 use plimsoll_store::feed::ChannelError;
 
-use crate::{last, range};
 use crate::support::hand::{CHAIN_ID, Desk, branch, genesis, id};
+use crate::{last, range};
 
 /// What is heard next: kind, number and hash.
 type Heard = (MarkKind, u64, alloy_primitives::B256);
