@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::workspace::Workspace;
-use crate::{architecture, contracts, disk, prepare, process, setup};
+use crate::{architecture, contracts, disk, fuzz, prepare, process, setup};
 
 /// A lane of checks, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,6 +28,8 @@ pub(crate) enum Lane {
     Unit,
     /// Tests against real servers: Postgres, Anvil, whole processes
     Integration,
+    /// Every fuzz target, from its committed corpus, with a fixed seed and number of inputs
+    Fuzz,
     /// Licences, banned crates, sources of crates (`cargo deny`)
     Deny,
 }
@@ -137,6 +139,7 @@ impl Lane {
                         .env("PLIMSOLL_SCHEMATHESIS", &schemathesis),
                 )
             }
+            Self::Fuzz => fuzz::run(workspace),
             Self::Deny => deny(workspace, options.advisories),
         }
     }

@@ -25,6 +25,7 @@ mod contracts;
 mod demo;
 mod dependencies;
 mod disk;
+mod fuzz;
 mod lanes;
 mod postgres;
 mod prepare;

@@ -151,7 +151,9 @@ pub async fn serve(
     let options = state.options().clone();
     let mut upkeep = JoinSet::new();
     upkeep.spawn(crate::metrics::upkeep(state.prometheus().clone(), cancel.clone()));
-    upkeep.spawn(feed(state.clone(), cancel.clone()));
+    // Its end ends the streams, and with them the connections that have one.
+    let (feed, ending) = (state.feed().clone(), cancel.clone());
+    upkeep.spawn(async move { feed.keep_running(FEED_PAUSE, &ending).await });
     for tls in [&tls, &internal.as_ref().and_then(|(_, tls)| tls.clone())].into_iter().flatten() {
         upkeep.spawn(tls.clone().watch());
     }
@@ -183,17 +185,6 @@ pub(crate) fn side_of(public: &TcpListener, is_one_of_two: bool) -> io::Result<S
         true => Side::Local,
         false => Side::Open,
     })
-}
-
-/// Keeps the feed of events going until `cancel`, which ends the subscriptions, and with them the connections that have one.
-async fn feed(state: ApiState, cancel: CancellationToken) {
-    while let Err(error) = state.feed().run(state.db(), &cancel).await {
-        tracing::warn!(%error, "the stream of events cannot be read; trying again");
-        if cancel.run_until_cancelled(tokio::time::sleep(FEED_PAUSE)).await.is_none() {
-            break;
-        }
-    }
-    state.feed().close();
 }
 
 const EXPOSED: &str = "`api.internal_listen` can be reached from elsewhere and has no TLS with client certificates: set \

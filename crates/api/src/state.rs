@@ -6,8 +6,9 @@ use axum::extract::FromRef;
 use axum::http::HeaderValue;
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
-use plimsoll_bus::Feed;
+use plimsoll_bus::{Events, Feed};
 use plimsoll_identity::Authenticator;
+use plimsoll_journal::Marks;
 use plimsoll_store::Db;
 use plimsoll_store::idempotency::Keys;
 use sqlx::PgPool;
@@ -94,6 +95,8 @@ pub struct Services {
     pub sign_in: SignInOptions,
     /// The keys under which requests are executed once.
     pub keys: Keys,
+    /// The chains' confirmed blocks.
+    pub marks: Marks,
     /// What this process measures.
     pub prometheus: PrometheusHandle,
     /// What its roles do.
@@ -124,7 +127,7 @@ impl ApiState {
         let collector = Collector::new(services.db.app().clone(), services.db.worker().clone());
         let requests = Semaphore::new(options.max_concurrent_requests);
         let gate = Gate::new(&options);
-        let (feed, streams) = (Feed::default(), Streams::new(options.streams));
+        let (feed, streams) = (Feed::new(Events::new(services.db.clone())), Streams::new(options.streams));
         let inner = Inner { services, collector, options, requests, gate, feed, streams };
         Self { inner: Arc::new(inner) }
     }
@@ -170,6 +173,10 @@ impl ApiState {
     /// The newest events, once the API is served.
     pub(crate) fn feed(&self) -> &Feed {
         &self.inner.feed
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.inner.services.marks
     }
 
     pub(crate) fn streams(&self) -> &Streams {

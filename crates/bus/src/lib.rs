@@ -29,7 +29,7 @@ mod publish;
 mod repo;
 
 pub use causality::{Causality, Edge, MAX_NODES, causality};
-pub use channel::{BufferChannel, ChannelError, Feed};
+pub use channel::{BufferChannel, ChannelError, Events, Feed};
 pub use event::{EVENTS, Event, StoredEvent};
 pub use keys::{Keys, MissingKeys, Sight};
 pub use plimsoll_types::{CloudEvent, Context};

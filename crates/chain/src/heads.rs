@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
+use plimsoll_proof::hex::Hex;
 use serde::Deserialize;
 use tokio::{sync::watch, time::Instant};
 
@@ -13,7 +14,6 @@ use crate::{
     client::Client,
     error::Method,
     transport::{Feed, WsLink},
-    wire::hex::Hex,
 };
 
 /// How often to look where nothing is announced.

@@ -10,6 +10,7 @@ use alloy_json_rpc::ErrorPayload;
 use alloy_primitives::{B256, U256};
 use alloy_transport::BoxTransport;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use plimsoll_proof::hex::Hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
@@ -21,7 +22,7 @@ use crate::{
     heads::HeadStream,
     health::{Reason, Standing},
     transport,
-    wire::{Block, Receipt, hex::Hex},
+    wire::{Block, Receipt},
 };
 
 /// Batches of one bulk question in flight at once.

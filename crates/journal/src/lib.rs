@@ -17,6 +17,7 @@
 mod coverage;
 mod filter;
 mod fold;
+mod marks;
 mod record;
 mod repo;
 mod runner;
@@ -28,6 +29,7 @@ mod writer;
 pub use coverage::{Certificate, Uncovered, certificates, uncovered};
 pub use filter::Filter;
 pub use fold::{Fold, FoldError, Undone};
+pub use marks::{BlockMarks, Mark, MarkKind, Marks, MarksChannel, MarksClosed, MarksError};
 pub use record::{Block, Body, Event, Record, Transaction};
 pub use runner::{FoldRunner, SkipError, lease_name, listen, retry, skip};
 pub use step::{Step, StepOn, StepOptions, step};

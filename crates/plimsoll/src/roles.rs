@@ -11,7 +11,7 @@ use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
-use plimsoll_journal::{FoldError, FoldRunner, Tail};
+use plimsoll_journal::{FoldError, FoldRunner, Marks, Tail};
 use plimsoll_store::idempotency::Keys;
 use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency, set_retention};
 use plimsoll_views::ViewFold;
@@ -117,6 +117,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
             keys: Keys::new(db.clone(), holder, config.idempotency),
+            marks: Marks::new(db.clone(), tail),
             db: db.clone(),
             prometheus,
             roles: board,

@@ -130,26 +130,34 @@ impl FromHexDigits for Bytes {
     }
 }
 
-fn quantity(digits: &str, max_bits: u32) -> Option<u64> {
+fn quantity(digits: &str, max_bits: u32) -> Option<u128> {
     if digits.is_empty() {
         return None;
     }
-    let mut value: u64 = 0;
+    let mut value: u128 = 0;
     for byte in digits.bytes() {
         let digit = char::from(byte).to_digit(16)?;
         if value >> (max_bits - 4) != 0 {
             return None;
         }
-        value = value << 4 | u64::from(digit);
+        value = value << 4 | u128::from(digit);
     }
     Some(value)
+}
+
+impl FromHexDigits for u128 {
+    const EXPECTED: &'static str = "a 0x quantity of at most 128 bits";
+
+    fn from_digits(digits: &str) -> Option<Self> {
+        quantity(digits, 128)
+    }
 }
 
 impl FromHexDigits for u64 {
     const EXPECTED: &'static str = "a 0x quantity of at most 64 bits";
 
     fn from_digits(digits: &str) -> Option<Self> {
-        quantity(digits, 64)
+        quantity(digits, 64).and_then(|value| value.try_into().ok())
     }
 }
 
@@ -202,6 +210,8 @@ mod tests {
         assert_eq!(read::<u64>(r#""0x00ff""#).unwrap(), 255);
         assert_eq!(read::<u64>(r#""0xFfFfFfFfFfFfFfFf""#).unwrap(), u64::MAX);
         assert_eq!(read::<u32>(r#""0xffffffff""#).unwrap(), u32::MAX);
+        assert_eq!(read::<u128>(r#""0xffffffffffffffffffffffffffffffff""#).unwrap(), u128::MAX);
+        assert!(read::<u128>(r#""0x1ffffffffffffffffffffffffffffffff""#).is_err());
         assert_eq!(read::<u8>(r#""0x6a""#).unwrap(), 0x6a);
         assert_eq!(read::<U256>(r#""0x00Ff""#).unwrap(), U256::from(255));
         assert_eq!(read::<U256>(&format!("\"0x{}\"", "f".repeat(64))).unwrap(), U256::MAX);

@@ -36,6 +36,7 @@ pub mod backup;
 pub mod cluster;
 mod copy;
 mod db;
+pub mod feed;
 mod fence;
 pub mod idempotency;
 pub mod lease;

@@ -44,6 +44,17 @@ fn compiler() -> Result<()> {
     Ok(())
 }
 
+/// libFuzzer is C++.
+pub(crate) fn cpp_compiler() -> Result<()> {
+    compiler()?;
+    if process::on_path("c++").is_none() {
+        debian::install("a C++ compiler", &["g++"], "install a C++ compiler that is called `c++`")?;
+    }
+    let cpp = process::on_path("c++").context("there is still no `c++` on PATH")?;
+    found("C++ compiler", &first_line(&mut Command::new(&cpp), "--version")?, &cpp.display().to_string());
+    Ok(())
+}
+
 /// One aligned line: what, which version, where.
 fn found(what: &str, version: &str, place: &str) {
     println!("  {what:<12} {version:<28} {place}");

@@ -72,6 +72,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Gauge, "sequencer_lag_rows", Unit::Count, "Rows that wait for their number, by stream; counted up to a million"),
     (Gauge, "sequencer_lag_seconds", Unit::Seconds, "Age of the oldest row that waits for its number; 0 when none does"),
     (Counter, "missing_keys_total", Unit::Count, "Writes that were refused because a key was missing, by table and key"),
+    (Gauge, "subscriber_lag_records", Unit::Count, "How far the subscriber of this process that is furthest behind is from the end, by stream, in its numbers"),
     (Counter, "bus_catch_up_pages_total", Unit::Count, "Pages that subscriptions read from the database because memory no longer had them"),
     (Gauge, "outbox_lag_events", Unit::Count, "Events that an outbox reader has yet to take, by stream and reader"),
     (Counter, "audit_rows_verified_total", Unit::Count, "Rows of the audit log that were recomputed"),

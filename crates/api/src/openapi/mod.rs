@@ -10,8 +10,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 pub(crate) use self::problems::{
-    ChainProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems, OwnProblems, OwnWriteProblems,
-    PageProblems, RecordProblems, SecondFactorProblems, SignInProblems, WriteProblems,
+    ChainProblems, ChainStreamProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems,
+    OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, SecondFactorProblems, SignInProblems,
+    WriteProblems,
 };
 use crate::routes::{
     DECLARATIONS, approvals, audit, auth, chains, events, health, keys, metrics, openapi as document,
@@ -38,6 +39,7 @@ const BEARER: &str = "bearer";
         chains::chain,
         story::story,
         streams::stream,
+        streams::blocks,
         streams::socket,
         audit::by_request,
         audit::page,

@@ -63,6 +63,8 @@ operations! {
     DataProblems: DATA;
     /// A route over a chain's data.
     ChainProblems: DATA, [ProblemKind::UnknownChain];
+    /// A stream of a chain's data.
+    ChainStreamProblems: DATA, [ProblemKind::InvalidCursor, ProblemKind::UnknownChain];
     /// A page of what a chain said or a fold made of it.
     PageProblems: DATA, [
         ProblemKind::MissingParameter,

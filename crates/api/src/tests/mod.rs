@@ -25,6 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use plimsoll_identity::Authenticator;
 use plimsoll_identity::keys::{KeyTexts, generate_pem};
 use plimsoll_identity::token::Tokens;
+use plimsoll_journal::{Marks, Tail};
 use plimsoll_store::Db;
 use plimsoll_store::idempotency::{KeyOptions, Keys};
 use serde_json::Value;
@@ -50,12 +51,17 @@ fn tokens() -> Tokens {
 }
 
 fn services(db: &Db, keys: Keys, roles: Roles) -> Services {
+    services_on(db, keys, roles, Tail::default())
+}
+
+fn services_on(db: &Db, keys: Keys, roles: Roles, tail: Tail) -> Services {
     let authenticator = Authenticator::new(db.clone(), tokens());
     Services {
         db: db.clone(),
         authenticator,
         sign_in: people::sign_in(),
         keys,
+        marks: Marks::new(db.clone(), tail),
         prometheus: recorder(),
         roles,
     }
@@ -64,6 +70,7 @@ fn services(db: &Db, keys: Keys, roles: Roles) -> Services {
 /// The API over a database of its own.
 struct Api {
     db: Db,
+    tail: Tail,
     state: ApiState,
     roles: Roles,
     router: Router,
@@ -84,8 +91,9 @@ impl Api {
     async fn start_with(options: ApiOptions, more: Router<ApiState>) -> Self {
         let (db, roles) = (plimsoll_store::testing::db().await, Roles::of("here:1"));
         let keys = Keys::new(db.clone(), "here:1", KeyOptions::default());
-        let state = ApiState::new(services(&db, keys, roles.clone()), options);
-        Self { router: router_with(state.clone(), more), db, state, roles }
+        let tail = Tail::default();
+        let state = ApiState::new(services_on(&db, keys, roles.clone(), tail.clone()), options);
+        Self { router: router_with(state.clone(), more), db, tail, state, roles }
     }
 
     /// With a chain that is followed up to block 100 (confirmed 95, final 90), its fold in step.

@@ -1,4 +1,4 @@
-use plimsoll_bus::{BufferChannel, ChannelError, Feed, Sight};
+use plimsoll_bus::{BufferChannel, ChannelError, Events, Feed, Sight};
 use sqlx::ConnectOptions as _;
 use tokio_util::sync::CancellationToken;
 
@@ -22,13 +22,13 @@ async fn a_reader_that_comes_back_after_retention_is_told_and_does_not_miss_in_s
     sqlx::raw_sql(small).execute(&mut owner).await.unwrap();
     house.say(ONE, "e", 20).await;
     house.number_all().await;
-    let (feed, sight) = (Feed::default(), Sight::Tenants(vec![ONE]));
-    assert!(feed.subscribe(&house.db, sight.clone(), Some(19_991)).await.is_ok());
+    let (feed, sight) = (Feed::new(Events::new(house.db.clone())), Sight::Tenants(vec![ONE]));
+    assert!(feed.subscribe(sight.clone(), Some(19_991)).await.is_ok());
     assert_eq!(plimsoll_store::drop_expired(&house.db.urls().owner).await.unwrap(), ["events_0"]);
-    let gone = feed.subscribe(&house.db, sight.clone(), Some(19_991)).await;
+    let gone = feed.subscribe(sight.clone(), Some(19_991)).await;
     assert!(matches!(gone, Err(ChannelError::Gone { after: 19_991, first: 20_000 })), "{gone:?}");
     for kept in [None, Some(0), Some(19_999), Some(20_005)] {
-        assert!(feed.subscribe(&house.db, sight.clone(), kept).await.is_ok(), "{kept:?}");
+        assert!(feed.subscribe(sight.clone(), kept).await.is_ok(), "{kept:?}");
     }
 }
 
@@ -38,17 +38,17 @@ async fn a_reader_that_sleeps_stalls_nobody_and_then_misses_nothing() {
     house.say(ONE, "before", 10).await;
     house.number_all().await;
     // Far smaller than what comes.
-    let feed = Feed::with_capacity(16);
+    let feed = Feed::with_capacity(Events::new(house.db.clone()), 16);
     let cancel = CancellationToken::new();
     let running = tokio::spawn({
-        let (feed, db, cancel) = (feed.clone(), house.db.clone(), cancel.clone());
-        async move { feed.run(&db, &cancel).await }
+        let (feed, cancel) = (feed.clone(), cancel.clone());
+        async move { feed.run(&cancel).await }
     });
     let everything = Sight::Everything;
-    let mut from_the_start = feed.subscribe(&house.db, everything.clone(), Some(0)).await.unwrap();
-    let mut sleeper = feed.subscribe(&house.db, everything.clone(), None).await.unwrap();
-    let mut live = feed.subscribe(&house.db, everything.clone(), None).await.unwrap();
-    let mut of_two = feed.subscribe(&house.db, Sight::Tenants(vec![TWO]), Some(0)).await.unwrap();
+    let mut from_the_start = feed.subscribe(everything.clone(), Some(0)).await.unwrap();
+    let mut sleeper = feed.subscribe(everything.clone(), None).await.unwrap();
+    let mut live = feed.subscribe(everything.clone(), None).await.unwrap();
+    let mut of_two = feed.subscribe(Sight::Tenants(vec![TWO]), Some(0)).await.unwrap();
     for round in 0..20_i64 {
         house.say(ONE, &format!("one-{round}-"), 30).await;
         house.say(TWO, &format!("two-{round}-"), 1).await;
@@ -60,14 +60,17 @@ async fn a_reader_that_sleeps_stalls_nobody_and_then_misses_nothing() {
             "nobody waits for the sleeper"
         );
     }
+    assert_eq!(feed.lag(), 630, "of the one that begins at the start");
     assert_eq!(numbers(&mut sleeper, 620).await, (11..=630).collect::<Vec<_>>());
     assert_eq!(numbers(&mut from_the_start, 630).await, (1..=630).collect::<Vec<_>>());
     assert_eq!(numbers(&mut of_two, 20).await, (1..=20).map(|round| 10 + round * 31).collect::<Vec<_>>());
     assert_eq!(sleeper.cursor(), 630);
+    drop(of_two);
+    assert_eq!(feed.lag(), 0, "nobody is behind");
 
-    let mut resumed = feed.subscribe(&house.db, everything.clone(), Some(600)).await.unwrap();
+    let mut resumed = feed.subscribe(everything.clone(), Some(600)).await.unwrap();
     assert_eq!(numbers(&mut resumed, 30).await, (601..=630).collect::<Vec<_>>());
-    let beyond = feed.subscribe(&house.db, everything, Some(631)).await;
+    let beyond = feed.subscribe(everything, Some(631)).await;
     assert!(matches!(beyond, Err(ChannelError::BeyondEnd { after: 631, head: 630 })));
     cancel.cancel();
     running.await.unwrap().unwrap();

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use plimsoll_proof::hex::{FromHexDigits, Hex};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -12,7 +13,6 @@ use crate::{
     classify,
     client::{BATCH_REQUESTS, OnTimeout, Refusal},
     error::{CallError, ErrorClass, Method, RpcError},
-    wire::hex::{FromHexDigits, Hex},
 };
 
 const BALANCE: Method = Method::Borrowed("eth_getBalance");

@@ -4,8 +4,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use serde::Deserialize;
 
 use plimsoll_proof::Header;
-
-use super::hex::Hex;
+use plimsoll_proof::hex::Hex;
 
 /// A block and, of each of its transactions, who sent it where.
 #[derive(Debug, Clone, PartialEq, Eq)]

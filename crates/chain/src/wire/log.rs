@@ -3,13 +3,12 @@
 use std::{fmt, ops::Deref};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
+use plimsoll_proof::hex::Hex;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, SeqAccess, Visitor},
     ser::SerializeMap,
 };
-
-use super::hex::Hex;
 
 /// The EVM has LOG0 to LOG4.
 pub const MAX_TOPICS: usize = 4;

@@ -5,7 +5,6 @@
 //! transaction does not decode, it is refused.
 
 mod block;
-pub(crate) mod hex;
 mod log;
 mod receipt;
 

@@ -1,9 +1,8 @@
 //! A transaction's receipt, without its logs: they come through `eth_getLogs`.
 
 use alloy_primitives::{Address, B256};
+use plimsoll_proof::hex::Hex;
 use serde::Deserialize;
-
-use super::hex::Hex;
 
 /// What became of a transaction, in one particular block.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod cursor;
+pub(crate) mod marks;
 pub(crate) mod read;
 pub(crate) mod write;
 

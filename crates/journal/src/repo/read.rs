@@ -60,7 +60,11 @@ pub(crate) async fn rows_before(
     .await
 }
 
-async fn rows_at(conn: &mut PgConnection, chain_id: u64, seqs: &[i64]) -> Result<Vec<Row>, sqlx::Error> {
+pub(super) async fn rows_at(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    seqs: &[i64],
+) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
         r#"SELECT seq, kind AS "kind: JournalKind", block_number, ref AS reference FROM journal

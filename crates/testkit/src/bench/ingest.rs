@@ -2,7 +2,7 @@
 //!
 //! The fixture is made on Anvil: blocks of 200 `UserPositionCachedV2` of 25,000 users in turn. It is brought in three times: live, so that
 //! memory is measured without a fixture in it; once more while its answers are recorded; and from the recording, so that the node is not
-//! what is measured. The floor writes the same rows to the same tables by plain COPY.
+//! what is measured. The floor writes the same rows to the same tables by plain COPY. What is measured against a live node comes last ([`live`]).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,12 +21,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::floor::Rows;
-use super::head;
+use super::live::{Head, Reorg, Sparse};
 use super::pipeline::{Store, time_to_mirror};
 use super::usage::{cpu_ms_of, rss_peak_mb};
+use super::{head, live};
 use crate::anvil::{Anvil, AnvilOptions, Mining};
 use crate::deploy::artifacts::artifact;
-use crate::node::Node;
+use crate::node::{Call, Node};
 
 /// Events of a fixture block.
 const EVENTS_PER_BLOCK: u64 = 200;
@@ -46,6 +47,10 @@ pub struct Options {
     pub events: u64,
     /// Blocks at the head whose delay is measured.
     pub head_blocks: usize,
+    /// Blocks of the chain with few logs.
+    pub sparse_blocks: u64,
+    /// How long a head with a block each 100 ms is followed.
+    pub head_for: Duration,
     /// Where databases and the recording go.
     pub directory: PathBuf,
 }
@@ -75,9 +80,19 @@ pub struct Report {
     pub head_to_mirror_p99_ms: f64,
     /// Blocks that the two are taken from.
     pub head_blocks: usize,
+    /// A long chain with few logs.
+    #[serde(flatten)]
+    pub sparse: Sparse,
+    /// The head at 100 ms.
+    #[serde(flatten)]
+    pub head: Head,
+    /// 64 blocks replaced.
+    #[serde(flatten)]
+    pub reorg: Reorg,
 }
 
 /// The load contract, deployed.
+#[derive(Clone, Copy)]
 pub(super) struct Load {
     pub(super) address: Address,
     pub(super) admin: Address,
@@ -146,6 +161,13 @@ pub async fn run(options: &Options) -> Result<Report> {
     check(&store, options.events).await?;
     store.stop().await?;
 
+    say(&format!("a block each 100 ms for {} s", options.head_for.as_secs()));
+    let head = live::head(&directory.path().join("quick"), options.head_for).await?;
+    say("64 blocks replaced");
+    let reorg = live::reorg(&directory.path().join("reorg")).await?;
+    say(&format!("a chain of {} blocks with few logs", options.sparse_blocks));
+    let sparse = live::sparse(&directory.path().join("sparse"), options.sparse_blocks).await?;
+
     Ok(Report {
         events: options.events,
         blocks,
@@ -158,6 +180,9 @@ pub async fn run(options: &Options) -> Result<Report> {
         head_to_mirror_p50_ms: delays.p50_ms,
         head_to_mirror_p99_ms: delays.p99_ms,
         head_blocks: delays.blocks,
+        sparse,
+        head,
+        reorg,
     })
 }
 
@@ -199,7 +224,7 @@ pub(super) async fn deploy_load(anvil: &Anvil, mines: bool) -> Result<Load> {
 }
 
 async fn deploy(anvil: &Anvil, from: Address, code: Vec<u8>, mines: bool) -> Result<(Address, u64)> {
-    let call = crate::node::Call { from, to: None, data: Bytes::from(code) };
+    let call = Call { from, to: None, data: Bytes::from(code) };
     let receipt = anvil.execute("deployment", &call, mines).await?;
     let address =
         receipt["contractAddress"].as_str().context("a deployment's receipt names the contract")?.parse()?;
@@ -215,16 +240,25 @@ pub(super) async fn push_batch(
     start: u64,
     count: u64,
 ) -> Result<()> {
+    let data = push_data(start, count)?;
+    let call = json!([{ "from": from, "to": to, "data": data, "gas": format!("{BATCH_GAS:#x}") }]);
+    node.raw("eth_sendTransaction", call).await?;
+    Ok(())
+}
+
+/// A batch of some events, as a call.
+pub(super) fn push_call(load: &Load, start: u64, count: u64) -> Result<Call> {
+    Ok(Call { from: load.admin, to: Some(load.address), data: push_data(start, count)? })
+}
+
+fn push_data(start: u64, count: u64) -> Result<Bytes> {
     let function = artifact("PositionLoad")
         .abi
         .function(PUSH)
         .and_then(|f| f.first())
         .context("PositionLoad pushes batches")?;
     let arguments = [DynSolValue::Uint(U256::from(start), 256), DynSolValue::Uint(U256::from(count), 256)];
-    let data = Bytes::from(function.abi_encode_input(&arguments)?);
-    let call = json!([{ "from": from, "to": to, "data": data, "gas": format!("{BATCH_GAS:#x}") }]);
-    node.raw("eth_sendTransaction", call).await?;
-    Ok(())
+    Ok(Bytes::from(function.abi_encode_input(&arguments)?))
 }
 
 /// Every event reached every table: a run that lost some would be fast for nothing.

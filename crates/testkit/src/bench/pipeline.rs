@@ -48,6 +48,8 @@ impl Store {
 
 /// The main job, running.
 pub(super) struct Pipeline {
+    /// Where the journal ends, as soon as it does.
+    pub(super) tail: Tail,
     cancel: CancellationToken,
     ingest: tokio::task::JoinHandle<Result<()>>,
     fold: tokio::task::JoinHandle<Result<()>>,
@@ -67,9 +69,10 @@ impl Pipeline {
         let fold = ViewFold::new(chain_id, contracts);
         let mut ingest =
             Ingest::new(config, rpc, contracts.clone(), store.db.clone(), leases.clone(), tail.clone());
-        let mut runner = FoldRunner::new(fold, chain_id, store.db.clone(), leases, tail);
+        let mut runner = FoldRunner::new(fold, chain_id, store.db.clone(), leases, tail.clone());
         let (until, until_too) = (cancel.clone(), cancel.clone());
         Ok(Self {
+            tail,
             ingest: tokio::spawn(async move { ingest.run(&until).await.context("ingest") }),
             fold: tokio::spawn(async move { runner.run(&until_too).await.context("the view fold") }),
             cancel,

@@ -25,6 +25,12 @@ enum Bench {
         /// Blocks at the head whose delay is measured.
         #[arg(long, default_value_t = 200)]
         head_blocks: usize,
+        /// Blocks of the chain with few logs.
+        #[arg(long, default_value_t = 20_000)]
+        sparse_blocks: u64,
+        /// How long a head with a block each 100 ms is followed: `60s`, `10m`.
+        #[arg(long, value_name = "DURATION", default_value = "60s")]
+        head_for: Span,
         /// Where databases and the recording go while it runs.
         #[arg(long, default_value = "target")]
         directory: PathBuf,
@@ -71,8 +77,9 @@ async fn main() -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
     match Args::parse().bench {
-        Bench::Ingest { events, head_blocks, directory, json } => {
-            let options = ingest::Options { events, head_blocks, directory };
+        Bench::Ingest { events, head_blocks, sparse_blocks, head_for, directory, json } => {
+            let head_for = head_for.0;
+            let options = ingest::Options { events, head_blocks, sparse_blocks, head_for, directory };
             report(&Box::pin(ingest::run(&options)).await?, json)
         }
         Bench::Api { seconds, rows, directory, json } => {

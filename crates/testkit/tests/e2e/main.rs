@@ -10,6 +10,7 @@ mod house;
 mod world;
 mod writer;
 
+mod blocks;
 mod contract;
 mod halts;
 mod kills;

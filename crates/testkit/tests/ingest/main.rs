@@ -12,6 +12,7 @@ mod foreign;
 mod lagging;
 mod lies;
 mod reorgs;
+mod senders;
 mod verify;
 
 use std::time::Duration;

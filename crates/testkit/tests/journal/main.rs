@@ -8,6 +8,7 @@ mod support;
 mod atomicity;
 mod certificates;
 mod laws;
+mod marks;
 mod memory;
 mod refusals;
 mod skips;

@@ -132,3 +132,42 @@ pub struct Chains {
     /// The chains.
     pub items: Vec<Chain>,
 }
+
+/// What became of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum BlockMarkKind {
+    /// It and all below it reached the confirmation depth.
+    Confirmed,
+    /// It was confirmed, and left the canonical chain. Newest first, before anything is confirmed in its place.
+    Retracted,
+    /// It and all below it are final: nothing of it is retracted any more.
+    Final,
+}
+
+/// What became of a block, as a chain's journal says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BlockMark {
+    /// What became of it.
+    pub kind: BlockMarkKind,
+    /// The chain's EIP-155 id.
+    #[cfg_attr(feature = "openapi", schema(example = 31_337))]
+    pub chain_id: u64,
+    /// The block's number.
+    #[cfg_attr(feature = "openapi", schema(example = 19_000_000))]
+    pub number: u64,
+    /// The block's hash.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{64}$"))]
+    pub hash: B256,
+    /// Its parent's hash.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^0x[0-9a-f]{64}$"))]
+    pub parent_hash: B256,
+    /// The chain's own time of it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub time: OffsetDateTime,
+    /// The journal's record that says so: the `id` of the stream, to begin after.
+    #[cfg_attr(feature = "openapi", schema(example = 4_711))]
+    pub journal_seq: u64,
+}

@@ -17,7 +17,7 @@ mod ready;
 
 pub use audit::{AuditEntry, AuditOfRequest, AuditPage};
 pub use bus::{CausalityEdge, CausalityGraph, SequenceNumber, StreamEnd};
-pub use chain::{Chain, ChainState, Chains, Fold, FoldState, NodeHead};
+pub use chain::{BlockMark, BlockMarkKind, Chain, ChainState, Chains, Fold, FoldState, NodeHead};
 pub use event::{Event, Events};
 pub use identity::{
     AddressChange, Approval, Approvals, Decision, Keyed, LinkedAddress, NewApproval, NewDecision, NewRole,

@@ -1,7 +1,7 @@
-//! Live events: `GET /api/v1/events/stream` (server-sent events) and `GET /api/v1/events/ws` (WebSocket).
+//! Live events: `GET /api/v1/events/stream` (server-sent events) and `GET /api/v1/events/ws` (WebSocket); confirmed blocks: `GET /api/v1/chains/{chain_id}/blocks/stream`.
 //!
-//! Both are one [`Subscription`](subscription::Subscription) over the process's feed ([`plimsoll_bus::BufferChannel`], where it is argued why nothing is missed and nothing told twice) and
-//! differ in how it is written down. What both keep:
+//! All are one [`Subscription`](subscription::Subscription) over a feed of the process ([`plimsoll_store::feed`], where it is argued why nothing is missed and nothing told twice) and
+//! differ in what is heard and in how it is written down. What all keep:
 //!
 //! - *A stream is a cursor.* Every event carries its number; whoever connects again `after` the last number gets exactly what follows. Where a filter passes over events, the
 //!   number moves along with the heartbeats, so that a quiet filter does not begin far back.
@@ -12,6 +12,7 @@
 //! - *They are bounded* ([`Streams`]): in all, and for each tenant; they take no slot of the requests that are worked on, and no connection to the database while they wait.
 
 mod admission;
+mod blocks;
 mod socket;
 mod sse;
 mod subscription;
@@ -21,6 +22,7 @@ use plimsoll_identity::Permission::EventsRead;
 
 pub use self::admission::StreamOptions;
 pub(crate) use self::admission::{Slot, Streams};
+pub(crate) use self::blocks::{__path_blocks, blocks};
 pub(crate) use self::socket::{__path_socket, socket};
 pub(crate) use self::sse::{__path_stream, stream};
 use crate::gateway::Access::{Anybody, Needs};
@@ -35,6 +37,10 @@ const FILTER_MAX_BYTES: usize = 255;
 pub(super) fn routes() -> Routes<ApiState> {
     Routes::default()
         .read(Declaration::read("/api/v1/events/stream", Needs(EventsRead)).stream(), stream)
+        .read(
+            Declaration::read("/api/v1/chains/{chain_id}/blocks/stream", Needs(EventsRead)).stream(),
+            blocks,
+        )
         // A browser cannot send `Authorization` here: the handler itself asks, before it says anything.
         .read(Declaration::read("/api/v1/events/ws", Anybody).stream(), socket)
 }

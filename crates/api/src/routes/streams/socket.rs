@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::subscription::{End, Said, Subscription};
+use super::subscription::{End, Events, Said, Subscription};
 use super::{Slot, StreamQuery};
 use crate::gateway::Presented;
 use crate::openapi::DataProblems;
@@ -101,7 +101,8 @@ pub(crate) async fn socket(
     }
     let listener = presented.admit(&state, EventsRead).await?;
     slot.assign(listener.principal().tenant_id)?;
-    let subscription = Subscription::open(&state, listener, slot, query).await?;
+    let events = Events::open(&state, &listener, query).await?;
+    let subscription = Subscription::open(&state, listener, slot, events);
     let context = context::current();
     Ok(upgrade.on_upgrade(async move |socket| match context {
         Some(context) => context::scope(context, run(socket, subscription)).await,
@@ -135,7 +136,8 @@ async fn sign_in(
         let principal = listener.principal();
         let context = Context::new(Uuid::new_v4(), principal.actor())
             .on_behalf_of(principal.tenant_id, Some(principal.user_id));
-        Ok((context, Subscription::open(&state, listener, slot, query).await?))
+        let events = Events::open(&state, &listener, query).await?;
+        Ok((context, Subscription::open(&state, listener, slot, events)))
     };
     let late = || unknown(&format!("no message said who this is within {} s", SIGN_IN_TIMEOUT.as_secs()));
     let entered = tokio::select! {
@@ -171,7 +173,7 @@ enum Over {
     Unexpected,
 }
 
-async fn run(mut socket: WebSocket, mut subscription: Subscription) {
+async fn run(mut socket: WebSocket, mut subscription: Subscription<Events>) {
     metrics::gauge!("event_streams", "protocol" => "websocket").increment(1.0);
     let over = converse(&mut socket, &mut subscription).await;
     metrics::gauge!("event_streams", "protocol" => "websocket").decrement(1.0);
@@ -186,7 +188,7 @@ async fn run(mut socket: WebSocket, mut subscription: Subscription) {
     }
 }
 
-async fn converse(socket: &mut WebSocket, subscription: &mut Subscription) -> Over {
+async fn converse(socket: &mut WebSocket, subscription: &mut Subscription<Events>) -> Over {
     let mut unanswered_pings = 0;
     loop {
         let said = {

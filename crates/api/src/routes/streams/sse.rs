@@ -1,4 +1,4 @@
-//! `GET /api/v1/events/stream`: server-sent events, as the HTML standard defines them.
+//! Server-sent events, as the HTML standard defines them, and `GET /api/v1/events/stream`.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use plimsoll_types::CloudEvent;
 use tokio::sync::mpsc;
 
 use super::StreamQuery;
-use super::subscription::{End, Said, Subscription};
+use super::subscription::{End, Events, Heard, Said, Subscription};
 use crate::gateway::{Caller, Presented};
 use crate::openapi::DataProblems;
 use crate::problem::{Problem, ProblemKind};
@@ -59,7 +59,12 @@ pub(crate) async fn stream(
     query.after = last_event_id(&headers)?.or(query.after);
     let slot = state.streams().enter(Some(caller.tenant_id))?;
     let listener = presented.admit(&state, EventsRead).await?;
-    let subscription = Subscription::open(&state, listener, slot, query).await?;
+    let events = Events::open(&state, &listener, query).await?;
+    Ok(respond(Subscription::open(&state, listener, slot, events)))
+}
+
+/// The answer that says what is heard, for as long as it lasts.
+pub(super) fn respond<H: Heard>(subscription: Subscription<H>) -> Response {
     let (sender, receiver) = mpsc::channel(FRAMES);
     context::spawn(write(subscription, sender));
     let frames = unfold(receiver, async |mut receiver: mpsc::Receiver<Bytes>| {
@@ -69,10 +74,11 @@ pub(crate) async fn stream(
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+/// Where a client that comes again wants to begin.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     bigint(text).map(Some).map_err(|_| {
@@ -82,7 +88,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
 }
 
 /// In a task of its own: a client that does not read must not keep its credential from being looked at.
-async fn write(mut subscription: Subscription, sender: mpsc::Sender<Bytes>) {
+async fn write<H: Heard>(mut subscription: Subscription<H>, sender: mpsc::Sender<Bytes>) {
     metrics::gauge!("event_streams", "protocol" => "sse").increment(1.0);
     let mut frame = Bytes::from_static(HELLO.as_bytes());
     let mut is_last = false;

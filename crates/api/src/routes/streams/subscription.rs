@@ -1,9 +1,10 @@
 //! What a stream says, however it is written down.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use plimsoll_bus::{BufferChannel, ChannelError, Sight, StoredEvent};
-use plimsoll_store::SequencerError;
+use plimsoll_store::{SequencerError, feed};
 use plimsoll_types::api::{SequenceNumber, StreamEnd};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -42,75 +43,119 @@ impl From<Problem> for End {
     }
 }
 
-impl From<ChannelError> for End {
-    fn from(error: ChannelError) -> Self {
+impl End {
+    /// Of a channel; `unread`: what to say of one that cannot be read.
+    pub(super) fn of<E: Display>(error: feed::ChannelError<E>, unread: impl FnOnce(E) -> Problem) -> Self {
         match error {
-            ChannelError::Closed => Self::Closing,
-            ChannelError::BeyondEnd { .. } | ChannelError::Gone { .. } => {
+            feed::ChannelError::Closed => Self::Closing,
+            feed::ChannelError::BeyondEnd { .. } | feed::ChannelError::Gone { .. } => {
                 Problem::new(ProblemKind::InvalidCursor, error.to_string()).into()
             }
-            ChannelError::Database(error) | ChannelError::Stream(SequencerError::Database(error)) => {
-                Problem::from(RepoError::from(error)).into()
-            }
-            ChannelError::Stream(error) => {
-                tracing::error!(%error, "the stream of events cannot be read");
-                Problem::new(ProblemKind::Internal, "the stream of events cannot be read").into()
-            }
+            feed::ChannelError::Source(error) => unread(error).into(),
         }
+    }
+
+    /// Before a stream has begun.
+    pub(super) fn refuse(self) -> Problem {
+        match self {
+            Self::Problem(problem) => problem,
+            Self::Closing => Problem::new(ProblemKind::Overloaded, "the server ends"),
+        }
+    }
+}
+
+impl From<ChannelError> for End {
+    fn from(error: ChannelError) -> Self {
+        Self::of(error, |error| match error {
+            SequencerError::Database(error) => RepoError::from(error).into(),
+            error => {
+                tracing::error!(%error, "the stream of events cannot be read");
+                Problem::new(ProblemKind::Internal, "the stream of events cannot be read")
+            }
+        })
     }
 }
 
 /// What a stream says.
 #[derive(Debug)]
 pub(super) enum Said {
-    /// An event that is asked for: its number, and its envelope in JSON, which has no line breaks.
+    /// Something that is asked for: its number, and itself in JSON, which has no line breaks.
     Event { number: i64, json: String },
     /// Nothing new, for a while.
     Alive,
 }
 
-/// One client's stream of events.
+/// What a stream listens to.
+pub(super) trait Heard: Send + 'static {
+    /// What comes next, waiting for it; `None`: something that is not asked for. To drop the future is safe: nothing is lost.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Said>, End>> + Send;
+
+    /// Everything up to this number was heard, or is not asked for.
+    fn cursor(&self) -> i64;
+}
+
+/// The events of a tenant that pass a filter.
 #[derive(Debug)]
-pub(super) struct Subscription {
-    state: ApiState,
-    listener: Listener,
+pub(super) struct Events {
     query: StreamQuery,
     channel: BufferChannel,
+}
+
+impl Events {
+    /// Of the listener's tenant, as asked for.
+    pub(super) async fn open(
+        state: &ApiState,
+        listener: &Listener,
+        query: StreamQuery,
+    ) -> Result<Self, Problem> {
+        let sight = Sight::Tenants(vec![listener.principal().tenant_id]);
+        let opened = state.feed().subscribe(sight, query.after).await;
+        let channel = opened.map_err(|error| End::from(error).refuse())?;
+        Ok(Self { query, channel })
+    }
+}
+
+impl Heard for Events {
+    async fn next(&mut self) -> Result<Option<Said>, End> {
+        let event = self.channel.next().await?;
+        if self.query.wants(&event) { envelope(&event).map(Some) } else { Ok(None) }
+    }
+
+    fn cursor(&self) -> i64 {
+        self.channel.cursor()
+    }
+}
+
+/// One client's stream.
+#[derive(Debug)]
+pub(super) struct Subscription<H> {
+    state: ApiState,
+    listener: Listener,
+    heard: H,
     pulse: Interval,
     quiet_pulses: u32,
     _slot: Slot,
 }
 
-impl Subscription {
-    /// For `listener`, in `slot`, after `after`.
-    pub(super) async fn open(
-        state: &ApiState,
-        listener: Listener,
-        slot: Slot,
-        query: StreamQuery,
-    ) -> Result<Self, Problem> {
-        let sight = Sight::Tenants(vec![listener.principal().tenant_id]);
-        let opened = state.feed().subscribe(state.db(), sight, query.after).await;
-        let channel = opened.map_err(|error| match End::from(error) {
-            End::Problem(problem) => problem,
-            End::Closing => Problem::new(ProblemKind::Overloaded, "the server ends"),
-        })?;
+impl<H: Heard> Subscription<H> {
+    /// For `listener`, in `slot`.
+    pub(super) fn open(state: &ApiState, listener: Listener, slot: Slot, heard: H) -> Self {
         let period = Duration::from_millis(state.options().streams.pulse_ms);
         let mut pulse = interval_at(Instant::now() + period, period);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { state: state.clone(), listener, query, channel, pulse, quiet_pulses: 0, _slot: slot })
+        Self { state: state.clone(), listener, heard, pulse, quiet_pulses: 0, _slot: slot }
     }
 
     /// Everything up to this number was said, or is not asked for.
     pub(super) fn after(&self) -> i64 {
-        self.channel.cursor()
+        self.heard.cursor()
     }
 
     /// What comes next; waits for it. Once it has ended, it stays so.
     pub(super) async fn next(&mut self) -> Result<Said, End> {
         loop {
             // The pulse first: a stream that always has something to say is looked at too.
-            let event = tokio::select! {
+            let said = tokio::select! {
                 biased;
                 _ = self.pulse.tick() => {
                     self.listener.check(&self.state).await?;
@@ -121,11 +166,13 @@ impl Subscription {
                     }
                     continue;
                 }
-                event = self.channel.next() => event?,
+                // What is heard may outlast the server: other roles of the process listen too.
+                () = self.state.feed().closed() => return Err(End::Closing),
+                said = self.heard.next() => said?,
             };
-            if self.query.wants(&event) {
+            if let Some(said) = said {
                 self.quiet_pulses = 0;
-                return envelope(&event);
+                return Ok(said);
             }
         }
     }

@@ -33,7 +33,8 @@ impl Api {
         let (roles, keys) = (Roles::of("here:1"), Keys::new(db.clone(), "here:1", KeyOptions::default()));
         let services = Services { sign_in, ..services(&db, keys, roles.clone()) };
         let state = ApiState::new(services, ApiOptions::default());
-        Self { router: router_with(state.clone(), Router::new()), db, state, roles }
+        let tail = plimsoll_journal::Tail::default();
+        Self { router: router_with(state.clone(), Router::new()), db, tail, state, roles }
     }
 
     /// What was put on record so far of this action, as text.

@@ -31,12 +31,22 @@ pub(super) struct Block {
 }
 
 impl Source {
-    /// HTTP/1.0: the body is as it is, and ends with the connection.
     pub(super) async fn open(addr: SocketAddr, token: &str, query: &str, last_event_id: Option<i64>) -> Self {
+        Self::open_path(addr, STREAM, token, query, last_event_id).await
+    }
+
+    /// HTTP/1.0: the body is as it is, and ends with the connection.
+    pub(super) async fn open_path(
+        addr: SocketAddr,
+        path: &str,
+        token: &str,
+        query: &str,
+        last_event_id: Option<i64>,
+    ) -> Self {
         let mut socket = TcpStream::connect(addr).await.unwrap();
         let last = last_event_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         let request = format!(
-            "GET {STREAM}{query} HTTP/1.0\r\nhost: test\r\nauthorization: Bearer {token}\r\n{last}\r\n"
+            "GET {path}{query} HTTP/1.0\r\nhost: test\r\nauthorization: Bearer {token}\r\n{last}\r\n"
         );
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut lines = BufReader::new(socket).lines();
@@ -49,6 +59,15 @@ impl Source {
         }
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
         Self { status, head, lines }
+    }
+
+    /// Everything to the end, as text.
+    pub(super) async fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            rest.extend([line.as_str(), "\n"]);
+        }
+        rest
     }
 
     /// The next block; `None` at the end. An error is an end too: the other side may be gone.

@@ -1,5 +1,6 @@
 //! Live events over real sockets, with a sequencer at work.
 
+mod blocks;
 pub(super) mod client;
 mod lasting;
 mod reconnects;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use plimsoll_bus::{Context, EVENTS, Event, publish};
+use plimsoll_journal::Tail;
 use plimsoll_store::lease::{Lease, Leases};
 use plimsoll_store::{Db, Sequencer, Stream};
 use serde_json::json;
@@ -18,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Api;
 use super::people::Person;
+use super::{Api, CHAIN};
 use crate::routes::StreamOptions;
 use crate::{ApiOptions, bind, serve};
 
@@ -48,6 +50,7 @@ impl Numbering {
 /// The API on a socket of its own.
 struct Served {
     api: Api,
+    tail: Tail,
     addr: SocketAddr,
     cancel: CancellationToken,
     task: JoinHandle<std::io::Result<()>>,
@@ -66,11 +69,12 @@ impl Served {
 
     async fn start_with(options: ApiOptions) -> Self {
         let api = Api::start_with(options, Router::new()).await;
+        let tail = api.tail.clone();
         let (listener, cancel) =
             (bind("127.0.0.1:0".parse().unwrap()).await.unwrap(), CancellationToken::new());
         let addr = listener.local_addr().unwrap();
         let task = tokio::spawn(serve(listener, api.state.clone(), cancel.clone()));
-        Self { api, addr, cancel, task }
+        Self { api, tail, addr, cancel, task }
     }
 
     /// Somebody of a new tenant who may read events.

@@ -17,7 +17,7 @@ const EVENTS: usize = 3_000;
 /// Together far more than the buffers of both ends hold.
 const EVENT_BYTES: usize = 8 * 1_024;
 /// Nothing here waits for long but what is broken.
-const BROKEN: Duration = Duration::from_secs(120);
+pub(super) const BROKEN: Duration = Duration::from_secs(120);
 
 /// One connection and one stream: whoever comes next needs the place of the one before.
 async fn served() -> Served {
