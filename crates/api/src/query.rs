@@ -10,6 +10,8 @@ use crate::problem::{Problem, ProblemKind};
 
 /// The most that is repeated of a value that cannot be used.
 const SHOWN_CHARS: usize = 80;
+/// The longest text that is compared with.
+const TEXT_MAX_CHARS: usize = 255;
 
 /// A set of query parameters.
 pub(crate) trait Parameters: Sized {
@@ -110,6 +112,16 @@ fn invalid(fields: Vec<FieldProblem>) -> Problem {
 /// The beginning of a text that came from outside, without control characters.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect()
+}
+
+/// A text to compare with. Postgres keeps no NUL.
+pub(crate) fn text(text: &str) -> Result<String, String> {
+    match text.chars().count() <= TEXT_MAX_CHARS && !text.contains('\0') {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("`{}` is longer than {TEXT_MAX_CHARS} characters, or has a NUL in it", shown(text)))
+        }
+    }
 }
 
 /// A whole number within limits.

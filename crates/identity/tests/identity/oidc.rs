@@ -199,6 +199,21 @@ async fn a_state_that_is_not_ours_too_old_or_another_tenants_is_refused() {
     let refused = oidc::resume(&mut tx, &elsewhere, callback(&query), &begun.browser_secret).await;
     assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
     drop(tx);
+    for change in [
+        |config: &mut ProviderConfig, house: &House| config.tenant_id = house.other_tenant_id,
+        |config: &mut ProviderConfig, _: &House| config.issuer = "https://login.example.com".to_owned(),
+    ] {
+        let begun = site.begin().await;
+        let query = sign_in_there(&begun.url, "ada").await;
+        let mut tx = site.house.worker().await;
+        let pending =
+            oidc::resume(&mut tx, &site.provider, callback(&query), &begun.browser_secret).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut config = site.there.config(site.house.tenant_id);
+        change(&mut config, &site.house);
+        let refused = Provider::new(config).unwrap().exchange(pending, OffsetDateTime::now_utc()).await;
+        assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
+    }
     site.house.owner("UPDATE oidc_requests SET expires_at = now()").await.unwrap();
     assert!(matches!(site.come_back(&query, &begun.browser_secret).await, Err(OidcError::StateExpired)));
 }
