@@ -124,13 +124,16 @@ pub(crate) fn text(text: &str) -> Result<String, String> {
     }
 }
 
-/// A whole number within limits.
+/// A whole number within limits, which may have a fraction of nothing, as in a body.
 pub(crate) fn whole_number(text: &str, from: u64, to: u64) -> Result<u64, String> {
     let error = || format!("`{}` is not a whole number from {from} to {to}", shown(text));
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let is_nothing = |fraction: &str| !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0');
+    let digits =
+        text.split_once('.').filter(|(_, fraction)| is_nothing(fraction)).map_or(text, |(whole, _)| whole);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(error());
     }
-    text.parse().ok().filter(|number| (from..=to).contains(number)).ok_or_else(error)
+    digits.parse().ok().filter(|number| (from..=to).contains(number)).ok_or_else(error)
 }
 
 /// A number that Postgres keeps as `bigint`: a chain id, a block number.
@@ -185,10 +188,26 @@ mod tests {
 
     #[test]
     fn a_number_is_digits_within_its_limits() {
-        for text in ["", "-1", "+1", "1e3", "0x1", "11", "99999999999999999999", "1 "] {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1e3",
+            "0x1",
+            "11",
+            "99999999999999999999",
+            "1 ",
+            "1.5",
+            "1.",
+            "1.0.0",
+            ".0",
+            "11.0",
+        ] {
             assert!(whole_number(text, 1, 10).is_err(), "{text}");
         }
-        assert_eq!(whole_number("10", 1, 10), Ok(10));
+        for text in ["10", "10.0", "010.00"] {
+            assert_eq!(whole_number(text, 1, 10), Ok(10), "{text}");
+        }
         assert!(bigint("9223372036854775808").is_err());
     }
 }

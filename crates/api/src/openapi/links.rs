@@ -10,12 +10,11 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{ArrayItems, Schema};
 use utoipa::openapi::{OpenApi, RefOr, Response};
 
-use super::declared;
+use super::{COMPONENTS, declared};
 use crate::gateway::Declaration;
 use crate::routes::DECLARATIONS;
 
 const JSON: &str = "application/json";
-const COMPONENTS: &str = "#/components/schemas/";
 /// No schema of ours nests so deep.
 const DEPTH_MAX: usize = 8;
 

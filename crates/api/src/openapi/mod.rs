@@ -4,6 +4,7 @@ mod declared;
 mod links;
 mod problems;
 mod schemas;
+mod texts;
 
 use plimsoll_types::api;
 use utoipa::openapi::OpenApi as OpenApiDocument;
@@ -113,6 +114,9 @@ const BEARER: &str = "bearer";
 )]
 struct Document;
 
+/// Where a reference to a schema of ours begins.
+const COMPONENTS: &str = "#/components/schemas/";
+
 struct Bearer;
 
 impl Modify for Bearer {
@@ -136,6 +140,7 @@ pub fn openapi() -> OpenApiDocument {
         }
     }
     links::add(&mut document);
+    texts::say_no_nul(&mut document);
     for (name, schema) in document.components.iter_mut().flat_map(|components| &mut components.schemas) {
         schemas::close_variants(schema);
         if *name == api::PermissionName::name() {

@@ -22,7 +22,8 @@ pub(super) fn say_no_empty_parameter(operation: &mut Operation) {
     }
 }
 
-fn is_text(kind: &SchemaType) -> bool {
+/// Whether a text is among what it takes.
+pub(super) fn is_text(kind: &SchemaType) -> bool {
     match kind {
         SchemaType::Type(kind) => *kind == Type::String,
         SchemaType::Array(kinds) => kinds.contains(&Type::String),

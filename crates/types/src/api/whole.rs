@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-/// From here on a double is not taken: not every parser reads each digit of a long one.
-const DOUBLE_MAX: f64 = 4_294_967_296.0;
+/// From here on a double may be another number than was written (RFC 7493 §2.2).
+const INEXACT_FROM: f64 = 9_007_199_254_740_992.0;
 
 /// Reads a whole number, with or without a fraction of nothing.
 pub(super) fn whole<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -37,9 +37,9 @@ impl<T: TryFrom<u64>> Visitor<'_> for Whole<T> {
             .and_then(|n| self.visit_u64(n))
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is whole, and within a u32
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is whole, not negative, and below 2⁵³
     fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
-        match number.fract() == 0.0 && (0.0..DOUBLE_MAX).contains(&number) {
+        match number.fract() == 0.0 && (0.0..INEXACT_FROM).contains(&number) {
             true => self.visit_u64(number as u64),
             false => Err(E::invalid_value(Unexpected::Float(number), &self)),
         }
@@ -68,11 +68,13 @@ mod tests {
 
     #[test]
     fn a_long_double_is_not_taken_and_a_long_number_is() {
-        for (text, number) in
-            [("9007199254740993", 9_007_199_254_740_993), ("4294967295.0", 4_294_967_295), ("0.0", 0)]
-        {
+        for (text, number) in [
+            ("9007199254740993", 9_007_199_254_740_993),
+            ("9007199254740991.0", 9_007_199_254_740_991),
+            ("0.0", 0),
+        ] {
             assert_eq!(serde_json::from_str::<ChainId>(text).unwrap(), ChainId(number), "{text}");
         }
-        assert!(serde_json::from_str::<ChainId>("4294967296.0").is_err());
+        assert!(serde_json::from_str::<ChainId>("9007199254740992.0").is_err());
     }
 }
