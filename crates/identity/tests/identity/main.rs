@@ -12,8 +12,10 @@ mod oidc;
 mod oidc_link;
 mod provider;
 mod second_factors;
+mod security_key;
 mod sessions;
 mod sign_in;
+mod site;
 mod totp;
 mod webauthn;
 

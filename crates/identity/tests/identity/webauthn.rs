@@ -1,27 +1,21 @@
-//! Security keys: the authenticator and the browser are another's software, with its own cryptography.
+//! Security keys as a second factor.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
-use passkey::client::{Client, DefaultClientData};
 use passkey::crypto::iana::Algorithm;
-use passkey::crypto::rust_crypto::RustCryptoBackend;
-use passkey::types::Passkey;
-use passkey::types::ctap2::{Aaguid, Ctap2Error};
-use passkey::types::webauthn::{CredentialCreationOptions, CredentialRequestOptions};
 use plimsoll_identity::directory::builtin;
 use plimsoll_identity::seal::Sealer;
 use plimsoll_identity::session;
 use plimsoll_identity::token::Tokens;
 use plimsoll_identity::totp::{self, TotpError};
 use plimsoll_identity::webauthn::{
-    self, MAX_CREDENTIALS, Refusal, RelyingParty, UserVerification, Verdict, WebauthnError,
+    self, MAX_CREDENTIALS, MAX_LABEL_CHARS, Refusal, RelyingParty, UserVerification, Verdict, WebauthnError,
 };
 use plimsoll_identity::{Credential, Permission, Principal, UserKind, second_factor};
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use crate::security_key::{Key, encoded};
 use crate::sessions::open;
 use crate::{House, tokens};
 
@@ -34,94 +28,6 @@ fn party() -> RelyingParty {
         origins: vec![SITE.to_owned()],
         user_verification: UserVerification::Required,
     }
-}
-
-/// A person's finger.
-struct Finger {
-    is_known: bool,
-}
-
-#[async_trait::async_trait]
-impl UserValidationMethod for Finger {
-    type PasskeyItem = Passkey;
-
-    async fn check_user<'a>(
-        &self,
-        _: UiHint<'a, Passkey>,
-        _: bool,
-        _: bool,
-    ) -> Result<UserCheck, Ctap2Error> {
-        Ok(UserCheck { presence: true, verification: self.is_known })
-    }
-
-    fn is_presence_enabled(&self) -> bool {
-        true
-    }
-
-    fn is_verification_enabled(&self) -> Option<bool> {
-        Some(self.is_known)
-    }
-}
-
-/// An authenticator that holds one credential, and the browser in front of it.
-#[derive(Clone)]
-struct Key {
-    algorithm: Algorithm,
-    counts: bool,
-    knows_finger: bool,
-    held: Option<Passkey>,
-}
-
-impl Key {
-    fn new(algorithm: Algorithm) -> Self {
-        Self { algorithm, counts: true, knows_finger: true, held: None }
-    }
-
-    fn authenticator(&self) -> Authenticator<Option<Passkey>, Finger, RustCryptoBackend> {
-        let finger = Finger { is_known: self.knows_finger };
-        let mut authenticator =
-            Authenticator::new(Aaguid::new_empty(), self.held.clone(), finger, RustCryptoBackend);
-        authenticator.set_algorithms(&[self.algorithm]).unwrap();
-        authenticator.set_make_credentials_with_signature_counter(self.counts);
-        authenticator
-    }
-
-    /// What `navigator.credentials.create` of a page gives, as its `toJSON`.
-    async fn create(&mut self, page: &str, options: Value) -> Value {
-        let mut browser = Client::new(self.authenticator());
-        let options = CredentialCreationOptions { public_key: serde_json::from_value(options).unwrap() };
-        let made = browser.register(&Url::parse(page).unwrap(), options, DefaultClientData).await.unwrap();
-        self.held.clone_from(browser.authenticator().store());
-        json!({
-            "id": made.id, "rawId": encoded(&made.raw_id), "type": "public-key", "clientExtensionResults": {},
-            "response": {
-                "clientDataJSON": encoded(&made.response.client_data_json),
-                "attestationObject": encoded(&made.response.attestation_object),
-            },
-        })
-    }
-
-    /// What `navigator.credentials.get` of a page gives, as its `toJSON`.
-    async fn get(&mut self, page: &str, options: Value) -> Value {
-        let mut browser = Client::new(self.authenticator());
-        let options = CredentialRequestOptions { public_key: serde_json::from_value(options).unwrap() };
-        let given =
-            browser.authenticate(&Url::parse(page).unwrap(), options, DefaultClientData).await.unwrap();
-        self.held.clone_from(browser.authenticator().store());
-        json!({
-            "id": given.id, "rawId": encoded(&given.raw_id), "type": "public-key", "clientExtensionResults": {},
-            "response": {
-                "clientDataJSON": encoded(&given.response.client_data_json),
-                "authenticatorData": encoded(&given.response.authenticator_data),
-                "signature": encoded(&given.response.signature),
-                "userHandle": given.response.user_handle.map(|handle| encoded(&handle)),
-            },
-        })
-    }
-}
-
-fn encoded(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// Somebody signed in, at a desk.
@@ -242,6 +148,47 @@ async fn a_key_that_is_given_is_a_second_factor_with_either_algorithm() {
         let desk = desk.anew(&principal).await;
         assert!(matches!(desk.request_options().await, Err(WebauthnError::NotEnrolled)));
     }
+}
+
+#[tokio::test]
+async fn a_browser_is_told_which_keys_there_are_and_whether_to_verify_their_user() {
+    let mut desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    let options = desk.creation_options().await.unwrap();
+    assert_eq!(options["excludeCredentials"], json!([]));
+    let made = key.create(SITE, options).await;
+    assert_eq!(desk.registered(&made).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    for (verification, name) in [
+        (UserVerification::Required, "required"),
+        (UserVerification::Preferred, "preferred"),
+        (UserVerification::Discouraged, "discouraged"),
+    ] {
+        desk.party.user_verification = verification;
+        let known = json!([{ "type": "public-key", "id": made["rawId"] }]);
+        let creation = desk.creation_options().await.unwrap();
+        assert_eq!(creation["excludeCredentials"], known, "no authenticator is registered twice");
+        assert_eq!(creation["authenticatorSelection"]["userVerification"], name);
+        let request = desk.request_options().await.unwrap();
+        assert_eq!((&request["allowCredentials"], &request["userVerification"]), (&known, &json!(name)));
+    }
+}
+
+#[tokio::test]
+async fn a_key_has_a_label_of_some_length() {
+    let desk = Desk::new().await;
+    let made = Key::new(Algorithm::ES256).create(SITE, desk.creation_options().await.unwrap()).await;
+    let made = serde_json::from_value(made).unwrap();
+    let principal = desk.principal().await;
+    for label in ["", "a\0b", &"é".repeat(MAX_LABEL_CHARS + 1)] {
+        let mut tx = desk.house.worker().await;
+        let verdict = webauthn::finish_registration(&mut tx, &desk.party, &principal, label, &made).await;
+        assert!(matches!(verdict, Err(WebauthnError::Label)), "{label:?}: {verdict:?}");
+    }
+    let mut tx = desk.house.worker().await;
+    let label = "é".repeat(MAX_LABEL_CHARS);
+    let verdict = webauthn::finish_registration(&mut tx, &desk.party, &principal, &label, &made).await;
+    assert_eq!(verdict.unwrap(), Verdict::Accepted, "a label that is none uses no challenge up");
 }
 
 #[tokio::test]
