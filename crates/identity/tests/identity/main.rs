@@ -6,6 +6,7 @@ mod api_keys;
 mod approvals;
 mod authentication;
 mod bootstrap;
+mod desk;
 mod directory;
 mod external;
 mod listing;

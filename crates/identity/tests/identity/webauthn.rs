@@ -3,118 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passkey::crypto::iana::Algorithm;
-use plimsoll_identity::directory::builtin;
 use plimsoll_identity::seal::Sealer;
-use plimsoll_identity::session;
-use plimsoll_identity::token::Tokens;
+use plimsoll_identity::second_factor::RemovalError;
 use plimsoll_identity::totp::{self, TotpError};
 use plimsoll_identity::webauthn::{
-    self, MAX_CREDENTIALS, MAX_LABEL_CHARS, Refusal, RelyingParty, UserVerification, Verdict, WebauthnError,
+    self, MAX_CREDENTIALS, MAX_LABEL_CHARS, Refusal, UserVerification, Verdict, WebauthnError,
 };
-use plimsoll_identity::{Credential, Permission, Principal, UserKind, second_factor};
-use secrecy::{ExposeSecret, SecretString};
+use plimsoll_identity::{Credential, Principal, second_factor};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
+use crate::desk::{Desk, SITE};
 use crate::security_key::{Key, encoded};
-use crate::sessions::open;
-use crate::{House, tokens};
-
-const SITE: &str = "https://app.example.com";
-
-fn party() -> RelyingParty {
-    RelyingParty {
-        id: "example.com".to_owned(),
-        name: "Plimsoll".to_owned(),
-        origins: vec![SITE.to_owned()],
-        user_verification: UserVerification::Required,
-    }
-}
-
-/// Somebody signed in, at a desk.
-struct Desk {
-    house: House,
-    tokens: Tokens,
-    access_token: SecretString,
-    party: RelyingParty,
-}
-
-impl Desk {
-    async fn new() -> Self {
-        let (house, tokens) = (House::new().await, tokens());
-        let user = house.user(UserKind::Person, &[builtin::ACCOUNTANT]).await;
-        let access_token = open(&house, &tokens, &user).await.access_token;
-        Self { house, tokens, access_token, party: party() }
-    }
-
-    /// The same user in another session.
-    async fn anew(self, principal: &Principal) -> Self {
-        let Principal { tenant_id, user_id, .. } = *principal;
-        let user = plimsoll_identity::directory::user(&mut *self.house.app().await, tenant_id, user_id)
-            .await
-            .unwrap();
-        let access_token = open(&self.house, &self.tokens, &user).await.access_token;
-        Self { access_token, ..self }
-    }
-
-    /// Who sits there, as the next request would find them.
-    async fn principal(&self) -> Principal {
-        let auth = self.house.authenticator(&self.tokens);
-        (*auth.authenticate(self.access_token.expose_secret(), None).await.unwrap()).clone()
-    }
-
-    async fn creation_options(&self) -> Result<Value, WebauthnError> {
-        let mut tx = self.house.worker().await;
-        let options =
-            webauthn::begin_registration(&mut tx, &self.party, &self.principal().await, "ada").await?;
-        tx.commit().await.unwrap();
-        Ok(options)
-    }
-
-    async fn request_options(&self) -> Result<Value, WebauthnError> {
-        let mut tx = self.house.worker().await;
-        let options = webauthn::begin_assertion(&mut tx, &self.party, &self.principal().await).await?;
-        tx.commit().await.unwrap();
-        Ok(options)
-    }
-
-    async fn registered(&self, made: &Value) -> Verdict {
-        let made = serde_json::from_value(made.clone()).unwrap();
-        let mut tx = self.house.worker().await;
-        let verdict =
-            webauthn::finish_registration(&mut tx, &self.party, &self.principal().await, "blue key", &made)
-                .await;
-        tx.commit().await.unwrap();
-        verdict.unwrap()
-    }
-
-    /// As a route does: the session is noted where the key is taken.
-    async fn given(&self, given: &Value) -> Verdict {
-        let given = serde_json::from_value(given.clone()).unwrap();
-        let principal = self.principal().await;
-        let mut tx = self.house.worker().await;
-        let verdict = webauthn::finish_assertion(&mut tx, &self.party, &principal, &given).await.unwrap();
-        if verdict == Verdict::Accepted {
-            let Credential::Session(session_id) = principal.credential else { unreachable!() };
-            assert!(session::note_second_factor(&mut tx, principal.tenant_id, session_id).await.unwrap());
-        }
-        tx.commit().await.unwrap();
-        verdict
-    }
-
-    async fn register(&self, key: &mut Key) -> Verdict {
-        let made = key.create(SITE, self.creation_options().await.unwrap()).await;
-        self.registered(&made).await
-    }
-
-    async fn give(&self, key: &mut Key) -> Verdict {
-        let given = key.get(SITE, self.request_options().await.unwrap()).await;
-        self.given(&given).await
-    }
-
-    async fn may_post(&self) -> bool {
-        self.principal().await.require(Permission::LedgerPost).is_ok()
-    }
-}
 
 fn decoded(text: &Value) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()).unwrap()
@@ -215,6 +115,41 @@ async fn a_challenge_is_answered_once_in_its_session_and_in_time() {
     let principal = desk.principal().await;
     let elsewhere = desk.anew(&principal).await;
     assert_eq!(elsewhere.given(&given).await, refused(Refusal::NoChallenge));
+}
+
+#[tokio::test]
+async fn a_challenge_of_one_ceremony_outlives_an_answer_of_the_other() {
+    let desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    let made = Key::new(Algorithm::EdDSA).create(SITE, desk.creation_options().await.unwrap()).await;
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.registered(&made).await, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_key_of_another_user_of_the_tenant_is_none_of_ones_own() {
+    let desk = Desk::new().await;
+    let mut theirs = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut theirs).await, Verdict::Accepted);
+    let desk = desk.another().await;
+    assert!(matches!(desk.request_options().await, Err(WebauthnError::NotEnrolled)));
+    assert_eq!(desk.creation_options().await.unwrap()["excludeCredentials"], json!([]));
+    assert_eq!(desk.register(&mut Key::new(Algorithm::ES256)).await, Verdict::Accepted);
+
+    let mut options = desk.request_options().await.unwrap();
+    options["allowCredentials"] = json!([]);
+    let mut given = theirs.get(SITE, options).await;
+    // An authenticator need not say whose it is.
+    given["response"]["userHandle"] = Value::Null;
+    assert_eq!(desk.given(&given).await, refused(Refusal::UnknownCredential));
+    let Principal { tenant_id, user_id, .. } = desk.principal().await;
+    let mut tx = desk.house.app().await;
+    assert_eq!(second_factor::list(&mut tx, tenant_id, user_id).await.unwrap().len(), 1);
+    let id = format!("webauthn:{}", given["rawId"].as_str().unwrap()).parse().unwrap();
+    let removed = second_factor::remove(&mut tx, tenant_id, user_id, &id).await;
+    assert!(matches!(removed, Err(RemovalError::Unknown(_))), "{removed:?}");
 }
 
 #[tokio::test]
