@@ -10,6 +10,8 @@ use crate::problem::{Problem, ProblemKind};
 
 /// The most that is repeated of a value that cannot be used.
 const SHOWN_CHARS: usize = 80;
+/// The longest text that is compared with.
+const TEXT_MAX_CHARS: usize = 255;
 
 /// A set of query parameters.
 pub(crate) trait Parameters: Sized {
@@ -112,13 +114,26 @@ pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect()
 }
 
-/// A whole number within limits.
+/// A text to compare with. Postgres keeps no NUL.
+pub(crate) fn text(text: &str) -> Result<String, String> {
+    match text.chars().count() <= TEXT_MAX_CHARS && !text.contains('\0') {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("`{}` is longer than {TEXT_MAX_CHARS} characters, or has a NUL in it", shown(text)))
+        }
+    }
+}
+
+/// A whole number within limits, which may have a fraction of nothing, as in a body.
 pub(crate) fn whole_number(text: &str, from: u64, to: u64) -> Result<u64, String> {
     let error = || format!("`{}` is not a whole number from {from} to {to}", shown(text));
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let is_nothing = |fraction: &str| !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0');
+    let digits =
+        text.split_once('.').filter(|(_, fraction)| is_nothing(fraction)).map_or(text, |(whole, _)| whole);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(error());
     }
-    text.parse().ok().filter(|number| (from..=to).contains(number)).ok_or_else(error)
+    digits.parse().ok().filter(|number| (from..=to).contains(number)).ok_or_else(error)
 }
 
 /// A number that Postgres keeps as `bigint`: a chain id, a block number.
@@ -173,10 +188,26 @@ mod tests {
 
     #[test]
     fn a_number_is_digits_within_its_limits() {
-        for text in ["", "-1", "+1", "1e3", "0x1", "11", "99999999999999999999", "1 "] {
+        for text in [
+            "",
+            "-1",
+            "+1",
+            "1e3",
+            "0x1",
+            "11",
+            "99999999999999999999",
+            "1 ",
+            "1.5",
+            "1.",
+            "1.0.0",
+            ".0",
+            "11.0",
+        ] {
             assert!(whole_number(text, 1, 10).is_err(), "{text}");
         }
-        assert_eq!(whole_number("10", 1, 10), Ok(10));
+        for text in ["10", "10.0", "010.00"] {
+            assert_eq!(whole_number(text, 1, 10), Ok(10), "{text}");
+        }
         assert!(bigint("9223372036854775808").is_err());
     }
 }

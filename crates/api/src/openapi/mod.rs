@@ -1,13 +1,15 @@
 //! The document (OpenAPI 3.1), made from the handlers and from what their routes declare.
 
 mod declared;
+mod links;
 mod problems;
 mod schemas;
+mod texts;
 
 use plimsoll_types::api;
 use utoipa::openapi::OpenApi as OpenApiDocument;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::{Modify, OpenApi, ToSchema};
 
 pub(crate) use self::problems::{
     ChainProblems, ChainStreamProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems,
@@ -114,6 +116,9 @@ const BEARER: &str = "bearer";
 )]
 struct Document;
 
+/// Where a reference to a schema of ours begins.
+const COMPONENTS: &str = "#/components/schemas/";
+
 struct Bearer;
 
 impl Modify for Bearer {
@@ -136,8 +141,13 @@ pub fn openapi() -> OpenApiDocument {
             schemas::say_no_empty_parameter(operation);
         }
     }
-    for schema in document.components.iter_mut().flat_map(|components| components.schemas.values_mut()) {
+    links::add(&mut document);
+    texts::say_no_nul(&mut document);
+    for (name, schema) in document.components.iter_mut().flat_map(|components| &mut components.schemas) {
         schemas::close_variants(schema);
+        if *name == api::PermissionName::name() {
+            schemas::name_permissions(schema);
+        }
     }
     document
 }

@@ -1,5 +1,6 @@
 //! What the derived schemas do not say of themselves.
 
+use plimsoll_identity::Permission;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{AdditionalProperties, Schema, SchemaType, Type};
@@ -21,11 +22,20 @@ pub(super) fn say_no_empty_parameter(operation: &mut Operation) {
     }
 }
 
-fn is_text(kind: &SchemaType) -> bool {
+/// Whether a text is among what it takes.
+pub(super) fn is_text(kind: &SchemaType) -> bool {
     match kind {
         SchemaType::Type(kind) => *kind == Type::String,
         SchemaType::Array(kinds) => kinds.contains(&Type::String),
         SchemaType::AnyValue => false,
+    }
+}
+
+/// The permissions that there are, by their names.
+pub(super) fn name_permissions(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::Object(object)) = schema {
+        object.enum_values =
+            Some(Permission::ALL.iter().map(|permission| permission.name().into()).collect());
     }
 }
 

@@ -25,12 +25,10 @@ use crate::gateway::{Caller, Declaration, Listener, Presented, Routes, request_u
 use crate::limits::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, REQUEST_ID_MAX_BYTES};
 use crate::openapi::{DataProblems, ListProblems};
 use crate::problem::{Problem, ProblemKind};
-use crate::query::{Fields, NoParameters, Parameters, Query, bigint, shown, whole_number};
+use crate::query::{Fields, NoParameters, Parameters, Query, bigint, shown, text, whole_number};
 use crate::repo::RepoError;
 use crate::state::ApiState;
 
-/// The longest value of a filter.
-const FILTER_MAX_BYTES: usize = 255;
 /// Entries that an export reads at a time: each may have a state of 256 KiB before and after.
 const EXPORT_PAGE_ROWS: i64 = 100;
 /// Pages of an export on their way to a client.
@@ -49,14 +47,16 @@ pub(super) fn routes() -> Routes<ApiState> {
 #[into_params(parameter_in = Query)]
 pub(crate) struct AuditFilter {
     /// Who did it.
-    #[param(value_type = Option<String>, example = "user:0b9c1d1e-6f4a-4d0e-9b1a-2f3c4d5e6f70")]
+    #[param(value_type = Option<String>, max_length = 255, pattern = "^[^\\u0000]+$", example = "user:0b9c1d1e-6f4a-4d0e-9b1a-2f3c4d5e6f70")]
     actor: Option<String>,
     /// What was done: an action, or with a full stop at its end all whose names begin so.
-    #[param(value_type = Option<String>, example = "identity.user.")]
+    #[param(value_type = Option<String>, max_length = 255, pattern = "^[^\\u0000]+$", example = "identity.user.")]
     action: Option<String>,
     /// The kind of thing that it was done to.
+    #[param(max_length = 255, pattern = "^[^\\u0000]+$")]
     target_type: Option<String>,
     /// Which of them.
+    #[param(max_length = 255, pattern = "^[^\\u0000]+$")]
     target_id: Option<String>,
     /// For which of the tenant's users.
     user_id: Option<Uuid>,
@@ -114,15 +114,6 @@ impl Parameters for AuditFilter {
         let filter = Self::take(&mut fields);
         fields.finish()?;
         Ok(filter)
-    }
-}
-
-fn text(text: &str) -> Result<String, String> {
-    match text.len() <= FILTER_MAX_BYTES && !text.contains('\0') {
-        true => Ok(text.to_owned()),
-        false => {
-            Err(format!("`{}` is longer than {FILTER_MAX_BYTES} bytes, or has a NUL in it", shown(text)))
-        }
     }
 }
 

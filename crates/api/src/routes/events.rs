@@ -29,9 +29,12 @@ pub(crate) struct EventsQuery {
     #[param(value_type = Option<String>, pattern = "^0x[0-9a-fA-F]{40}$")]
     contract: Option<String>,
     /// The event's name. Indexed.
-    #[param(example = "UserPositionCachedV2")]
+    #[param(example = "UserPositionCachedV2", max_length = 128, pattern = "^[0-9A-Za-z_$]+$")]
     event_name: Option<String>,
-    /// The `requestId` that they carry: a UUID, or 32 bytes as `0x` text. Indexed.
+    /// The `requestId` that they carry: a UUID, or 32 bytes as `0x` text, not all zero. Indexed.
+    #[param(
+        pattern = "^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|0x(?!0{64}$)[0-9a-fA-F]{64})$"
+    )]
     request_id: Option<String>,
     /// The transaction. Indexed for canonical events; with orphaned ones, give `from_block` and `to_block` too.
     #[param(value_type = Option<String>, pattern = "^0x[0-9a-fA-F]{64}$")]

@@ -59,12 +59,10 @@ async fn tenant(api: &Api, name: &str) -> Tenant {
     external::link(&mut tx, id, user.user_id, &issuer, &format!("subject-{name}")).await.unwrap();
     sqlx::query(
         "INSERT INTO webauthn_credentials (tenant_id, user_id, credential_id, algorithm, public_key, sign_count, label)
-         VALUES ($1, $2, $3, -8, $4, 0, $5)",
+         VALUES ($1, $2, uuid_send($1), -8, decode(repeat('07', 32), 'hex'), 0, $3)",
     )
     .bind(id)
     .bind(user.user_id)
-    .bind(id.as_bytes().as_slice())
-    .bind([7_u8; 32].as_slice())
     .bind(format!("security key of {name}"))
     .execute(&mut *tx)
     .await

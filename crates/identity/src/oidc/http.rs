@@ -91,6 +91,20 @@ async fn send(request: RequestBuilder) -> Result<Answer, NoAnswer> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_provider_elsewhere_is_asked_by_tls_alone_wherever_its_document_points() {
+        // Something listens there, and is not asked.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/jwks", listener.local_addr().unwrap())).unwrap();
+        let issuer = Url::parse("https://login.example.com").unwrap();
+        let refused = get(&client(&issuer).unwrap(), url.clone()).await.map(|answer| answer.status);
+        assert!(refused.unwrap_err().0.contains("scheme"), "refused before anything is sent");
+        let here = client(&url).unwrap();
+        let asked = tokio::spawn(async move { get(&here, url).await.map(|answer| answer.status).ok() });
+        listener.accept().await.expect("one on this machine is asked");
+        asked.abort();
+    }
+
     #[test]
     fn secrets_travel_by_tls_or_within_this_machine() {
         for url in

@@ -126,6 +126,20 @@ mod tests {
         {
             assert!(keys(&json!([rsa])).find(&header(algorithm, Some("a"))).is_none(), "{algorithm:?}");
         }
+        // Coordinates are not looked at before a signature is: the curve is what it says.
+        let point = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+        for (kind, curve, algorithm, is_taken) in [
+            ("EC", "P-256", Algorithm::ES256, true),
+            ("EC", "P-384", Algorithm::ES256, false),
+            ("EC", "P-521", Algorithm::ES256, false),
+            ("OKP", "Ed25519", Algorithm::EdDSA, true),
+            ("OKP", "P-256", Algorithm::EdDSA, false),
+            ("OKP", "Ed25519", Algorithm::ES256, false),
+        ] {
+            let key = json!({ "kty": kind, "crv": curve, "kid": "a", "x": point, "y": point });
+            let found = keys(&json!([key])).find(&header(algorithm, Some("a")));
+            assert_eq!(found.is_some(), is_taken, "{kind} {curve} for {algorithm:?}");
+        }
         let secret = json!({ "kty": "oct", "kid": "a", "k": "c2VjcmV0" });
         assert!(keys(&json!([secret])).find(&header(Algorithm::HS256, Some("a"))).is_none());
     }
@@ -149,6 +163,17 @@ mod tests {
         for body in ["", "[]", "{}", r#"{"keys":{}}"#] {
             assert!(ProviderKeys::parse(body.as_bytes()).is_none(), "{body}");
         }
+    }
+
+    #[test]
+    fn of_a_set_without_end_the_first_keys_count() {
+        let last = json!({ "kty": "RSA", "kid": "a", "n": N, "e": "AQAB" });
+        let after = |others: usize| {
+            let mut set = vec![json!({ "kty": "RSA", "kid": "other", "n": N, "e": "AQAB" }); others];
+            set.push(last.clone());
+            keys(&json!(set)).find(&header(Algorithm::RS256, Some("a"))).is_some()
+        };
+        assert!(after(MAX_KEYS - 1) && !after(MAX_KEYS));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Provider {
             client,
             metadata: Mutex::default(),
             keys: Mutex::default(),
-            fetches: Mutex::new(Fetches::new(Instant::now())),
+            fetches: Mutex::new(Fetches::new(now())),
         })))
     }
 
@@ -174,10 +174,10 @@ impl Provider {
     /// [`OidcError`]: each reason has its own.
     pub async fn exchange(&self, pending: Pending, now: OffsetDateTime) -> Result<Identity, OidcError> {
         let config = self.config();
-        let metadata = self.metadata().await?;
         if pending.issuer != config.issuer || pending.tenant_id != config.tenant_id {
             return Err(OidcError::StateUnknown);
         }
+        let metadata = self.metadata().await?;
         if pending.named_issuer.as_ref().map_or(metadata.names_itself, |named| *named != config.issuer) {
             return Err(OidcError::OtherIssuer);
         }
@@ -275,7 +275,7 @@ impl Provider {
     }
 
     async fn metadata(&self) -> Result<Arc<Metadata>, OidcError> {
-        let asked_at = Instant::now();
+        let asked_at = now();
         if let Some(metadata) = remembered(&self.0.metadata, asked_at, METADATA_TERM) {
             return Ok(metadata);
         }
@@ -287,7 +287,7 @@ impl Provider {
 
     /// The provider's keys; asked for anew where `is_missing` says that the remembered ones do not do.
     async fn keys(&self, metadata: &Metadata, is_missing: bool) -> Result<Arc<ProviderKeys>, OidcError> {
-        let asked_at = Instant::now();
+        let asked_at = now();
         if !is_missing && let Some(keys) = remembered(&self.0.keys, asked_at, KEYS_TERM) {
             return Ok(keys);
         }
@@ -337,6 +337,11 @@ fn verifier(browser: &Secret) -> Zeroizing<String> {
     Zeroizing::new(URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, b"plimsoll pkce verifier")))
 }
 
+/// By the runtime's clock, which tests set.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 type Memory<T> = Mutex<Option<(Instant, Arc<T>)>>;
 
 fn remembered<T>(memory: &Memory<T>, now: Instant, term: Duration) -> Option<Arc<T>> {
@@ -356,3 +361,7 @@ fn remember<T>(memory: &Memory<T>, asked_at: Instant, value: T) -> Arc<T> {
     }
     value
 }
+
+#[cfg(test)]
+#[path = "provider_tests.rs"]
+mod tests;

@@ -180,6 +180,7 @@ async fn a_contract_wallet_is_believed_only_for_the_whole_magic_word() {
         (Ok(CallOutcome::Returned(hex!("1626ba7e").into())), refused.clone()),
         (Ok(CallOutcome::Returned(Bytes::new())), refused.clone()),
         (Ok(CallOutcome::Returned([0xff; 32].into())), refused.clone()),
+        (Ok(CallOutcome::Returned([0; 32].into())), refused.clone()),
         (Ok(CallOutcome::Reverted), refused),
         (Ok(CallOutcome::NoCode), Err(CheckError::Signature(SignatureError::Malformed))),
         (
@@ -190,6 +191,22 @@ async fn a_contract_wallet_is_believed_only_for_the_whole_magic_word() {
         let result = check(&text, b"hello", &expected(), NOW, &Chain(answer.clone())).await;
         assert_eq!(result.map(drop), outcome, "{answer:?}");
     }
+}
+
+/// A chain that nobody may ask.
+struct Unasked;
+
+impl WalletCalls for Unasked {
+    async fn call(&self, _: u64, _: Address, _: Bytes) -> Result<CallOutcome, WalletUnavailable> {
+        panic!("it was asked")
+    }
+}
+
+#[tokio::test]
+async fn about_a_signature_without_end_no_contract_is_asked() {
+    let long = vec![0; MAX_SIGNATURE_BYTES + 1];
+    let outcome = check(&good(), &long, &expected(), NOW, &Unasked).await;
+    assert_eq!(outcome, Err(CheckError::Signature(SignatureError::Malformed)));
 }
 
 proptest! {

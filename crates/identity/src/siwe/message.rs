@@ -302,6 +302,7 @@ mod tests {
             ("\n\nURI", "\nURI", ParseError::Statement),
             ("URI: https", "URI: ht tps", ParseError::Value("URI: ")),
             ("URI: https://example.com/login", "URI: login", ParseError::Value("URI: ")),
+            ("URI: https://example.com/login", "URI: https://example.com/lo gin", ParseError::Value("URI: ")),
             ("Version: 1\n", "Version: 2\n", ParseError::Version),
             ("Version: 1\n", "Version: 1\r\n", ParseError::Version),
             ("Version: 1\n", "", ParseError::Missing("Version: ")),
@@ -313,6 +314,7 @@ mod tests {
             ("Nonce: 32891756", "Nonce: 3289-1756", ParseError::Value("Nonce: ")),
             ("2021-09-30T16:25:24Z", "2021-09-30 16:25:24", ParseError::Value("Issued At: ")),
             ("2021-09-30T16:25:24Z", "2021-13-30T16:25:24Z", ParseError::Value("Issued At: ")),
+            ("\nResources:", "\nRequest ID: a b\nResources:", ParseError::Value("Request ID: ")),
             ("- ipfs:", "ipfs:", ParseError::Trailing),
             ("claim.json", "claim.json\n", ParseError::Trailing),
             ("claim.json", "claim.json\nNonce: 12345678", ParseError::Trailing),
@@ -323,6 +325,17 @@ mod tests {
         }
         assert_eq!(Message::parse(&"a".repeat(MAX_MESSAGE_BYTES + 1)), Err(ParseError::TooLong));
         assert_eq!(Message::parse(""), Err(ParseError::Header));
+    }
+
+    #[test]
+    fn a_nonce_and_a_list_of_resources_end_somewhere() {
+        let nonce = |chars: usize| EXAMPLE.replace("32891756", &"a".repeat(chars));
+        assert!(Message::parse(&nonce(NONCE_MAX_CHARS)).is_ok());
+        assert_eq!(Message::parse(&nonce(NONCE_MAX_CHARS + 1)), Err(ParseError::Value("Nonce: ")));
+        let (before, _) = EXAMPLE.split_once("- ipfs:").unwrap();
+        let resources = |count: usize| format!("{before}{}", vec!["- ipfs://a"; count].join("\n"));
+        assert_eq!(Message::parse(&resources(MAX_RESOURCES)).unwrap().resources.len(), MAX_RESOURCES);
+        assert_eq!(Message::parse(&resources(MAX_RESOURCES + 1)), Err(ParseError::Value("Resources:")));
     }
 
     proptest! {

@@ -118,12 +118,43 @@ mod tests {
         bytes.pop();
         bytes[32] |= EXTENDED;
         assert!(AuthenticatorData::parse(&bytes).is_none(), "extensions that are not there");
-        bytes.push(0xa0);
+        bytes.push(0x80);
+        assert!(AuthenticatorData::parse(&bytes).is_none(), "extensions that are no map");
+        bytes[37] = 0xa0;
         assert!(AuthenticatorData::parse(&bytes).is_some());
         bytes[32] |= BACKED_UP;
         assert!(AuthenticatorData::parse(&bytes).is_none(), "backed up, and cannot be (§6.1.3)");
         bytes[32] |= BACKUP_ELIGIBLE;
         assert!(AuthenticatorData::parse(&bytes).is_some());
+    }
+
+    #[test]
+    fn a_credential_has_an_id_of_1_to_1023_bytes() {
+        for (length, is_read) in [(0_u16, false), (1, true), (1_023, true), (1_024, false)] {
+            let mut bytes = vec![7; 32];
+            bytes.extend([USER_PRESENT | ATTESTED, 0, 0, 0, 0]);
+            bytes.extend([0; AAGUID_BYTES]);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(vec![1; length.into()]);
+            // The key: a map of nothing, which is of no kind that we ask for.
+            bytes.push(0xa0);
+            assert_eq!(AuthenticatorData::parse(&bytes).is_some(), is_read, "{length}");
+        }
+    }
+
+    #[test]
+    fn an_attestation_object_is_one_map_and_nests_a_few_levels() {
+        let object = |depth: usize| {
+            let statement = (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+            let fields = [("attStmt", statement), ("authData", Value::Bytes(vec![1, 2]))];
+            let fields = fields.map(|(name, value)| (Value::from(name), value)).to_vec();
+            let mut bytes = Vec::new();
+            ciborium::into_writer(&Value::Map(fields), &mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(attested_data(&object(8)), Some(vec![1, 2]));
+        assert_eq!(attested_data(&object(CBOR_DEPTH + 1)), None);
+        assert_eq!(attested_data(&[object(8), vec![0]].concat()), None, "something follows it");
     }
 
     #[test]

@@ -84,3 +84,7 @@ fn authenticator<'a>(party: &RelyingParty, bytes: &'a [u8]) -> Result<Authentica
     }
     Ok(data)
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -96,3 +96,47 @@ impl PublicKey {
             .is_ok_and(|key| key.verify_sig(message, signature).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::hex;
+
+    use super::*;
+
+    /// The generator of P-256 (SEC 2 §2.4.2).
+    const GENERATOR: [u8; 64] = hex!(
+        "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c2964fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+    );
+    /// The first key of RFC 8032 §7.1.
+    const ED25519_KEY: [u8; 32] = hex!("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+
+    fn is_taken(algorithm: i64, kind: i128, curve: i128, x: &[u8], y: &[u8]) -> bool {
+        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
+        let number = |number: i128| Value::Integer(number.try_into().unwrap());
+        let fields = [
+            (KTY, number(kind)),
+            (ALG, number(algorithm.into())),
+            (CRV, number(curve)),
+            (X, bytes(x)),
+            (Y, bytes(y)),
+        ];
+        let fields = fields.into_iter().map(|(label, value)| (number(label), value)).collect();
+        PublicKey::from_cose(&Value::Map(fields)).is_some()
+    }
+
+    #[test]
+    fn a_key_is_a_point_of_the_curve_of_its_algorithm_and_nothing_else() {
+        let (x, y) = GENERATOR.split_at(COORDINATE_BYTES);
+        assert!(is_taken(-7, KTY_EC2, CRV_P256, x, y));
+        assert!(!is_taken(-7, KTY_OKP, CRV_P256, x, y));
+        assert!(!is_taken(-7, KTY_EC2, CRV_ED25519, x, y));
+        assert!(!is_taken(-257, KTY_EC2, CRV_P256, x, y), "an algorithm that was not offered");
+        assert!(!is_taken(-7, KTY_EC2, CRV_P256, y, x), "a point beside the curve");
+        let (long, short) = GENERATOR.split_at(COORDINATE_BYTES + 1);
+        assert!(!is_taken(-7, KTY_EC2, CRV_P256, long, short), "coordinates of other lengths");
+        assert!(is_taken(-8, KTY_OKP, CRV_ED25519, &ED25519_KEY, &[]));
+        assert!(!is_taken(-8, KTY_EC2, CRV_ED25519, &ED25519_KEY, &[]));
+        assert!(!is_taken(-8, KTY_OKP, CRV_P256, &ED25519_KEY, &[]));
+        assert!(!is_taken(-8, KTY_OKP, CRV_ED25519, &ED25519_KEY[1..], &[]));
+    }
+}

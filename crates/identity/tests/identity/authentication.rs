@@ -39,6 +39,20 @@ async fn a_revocation_is_seen_at_once_where_it_is_forgotten_and_by_whoever_asks_
 }
 
 #[tokio::test]
+async fn a_token_is_good_for_the_user_whom_it_names_and_for_no_other() {
+    let house = House::new().await;
+    let tokens = tokens();
+    let user = house.user(UserKind::Person, &[builtin::VIEWER]).await;
+    let other = house.user(UserKind::Person, &[builtin::ADMIN]).await;
+    let pair = open(&house, &tokens, &user).await;
+    let token = pair.access_token.expose_secret();
+    let auth = house.authenticator(&tokens);
+    auth.authenticate(token, None).await.unwrap();
+    house.owner(&format!("UPDATE sessions SET user_id = '{}'", other.user_id)).await.unwrap();
+    assert!(matches!(auth.authenticate(token, None).await, Err(AuthError::SessionOver)));
+}
+
+#[tokio::test]
 async fn a_sensitive_action_waits_for_a_second_factor_which_counts_for_its_term() {
     let house = House::new().await;
     let tokens = tokens();

@@ -6,14 +6,18 @@ mod api_keys;
 mod approvals;
 mod authentication;
 mod bootstrap;
+mod desk;
 mod directory;
+mod external;
 mod listing;
 mod oidc;
 mod oidc_link;
 mod provider;
 mod second_factors;
+mod security_key;
 mod sessions;
 mod sign_in;
+mod site;
 mod totp;
 mod webauthn;
 
@@ -61,6 +65,13 @@ impl House {
         let result = sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await;
         conn.close().await.unwrap();
         result.map(|done| done.rows_affected())
+    }
+
+    /// Waits until some statement waits for another's transaction.
+    async fn somebody_waits(&self) {
+        let mut conn = self.db.urls().owner.connect().await.unwrap();
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut conn).await.unwrap() == 0 {}
     }
 
     async fn user(&self, kind: UserKind, roles: &[&str]) -> people::User {

@@ -6,83 +6,16 @@ use plimsoll_identity::directory::builtin;
 use plimsoll_identity::external::{self, ExternalError};
 use plimsoll_identity::oidc::id_token::IdTokenError;
 use plimsoll_identity::oidc::{
-    self, Authorization, Identity, OidcError, Provider, ProviderConfig, Provisioning, SecondFactorPolicy,
+    self, Identity, OidcError, Provider, ProviderConfig, Provisioning, SecondFactorPolicy,
 };
-use plimsoll_identity::session::TokenPair;
-use plimsoll_identity::token::Tokens;
-use plimsoll_identity::{Permission, UserKind, UserStatus, directory as people};
+use plimsoll_identity::{Permission, UserKind, UserStatus};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::provider::{TestProvider, callback, sign_in_there};
-use crate::{House, tokens};
-
-/// A provider, a house that knows it, and the house's tokens.
-pub(crate) struct Site {
-    pub(crate) house: House,
-    there: TestProvider,
-    pub(crate) provider: Provider,
-    pub(crate) tokens: Tokens,
-}
-
-impl Site {
-    pub(crate) async fn new(change: impl FnOnce(&mut ProviderConfig)) -> Self {
-        let (house, there) = (House::new().await, TestProvider::start().await);
-        let mut config = there.config(house.tenant_id);
-        change(&mut config);
-        Self { house, there, provider: Provider::new(config).unwrap(), tokens: tokens() }
-    }
-
-    /// A user to whom the provider's subject is linked.
-    async fn linked(&self, subject: &str) -> people::User {
-        let user = self.house.user(UserKind::Person, &[builtin::ACCOUNTANT]).await;
-        let mut tx = self.house.app().await;
-        external::link(&mut tx, self.house.tenant_id, user.user_id, self.there.issuer(), subject)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        user
-    }
-
-    async fn begin(&self) -> Authorization {
-        let authorization = self.provider.authorize().await.unwrap();
-        let mut tx = self.house.worker().await;
-        oidc::begin(&mut tx, &authorization).await.unwrap();
-        tx.commit().await.unwrap();
-        authorization
-    }
-
-    /// What a browser with this secret is told when it brings this query.
-    pub(crate) async fn come_back(
-        &self,
-        query: &HashMap<String, String>,
-        browser_secret: &SecretString,
-    ) -> Result<Identity, OidcError> {
-        let mut tx = self.house.worker().await;
-        let pending = oidc::resume(&mut tx, &self.provider, callback(query), browser_secret).await;
-        tx.commit().await.unwrap();
-        self.provider.exchange(pending?, OffsetDateTime::now_utc()).await
-    }
-
-    pub(crate) async fn identity(&self) -> Result<Identity, OidcError> {
-        let begun = self.begin().await;
-        let query = sign_in_there(&begun.url, "ada").await;
-        self.come_back(&query, &begun.browser_secret).await
-    }
-
-    pub(crate) async fn enter(&self, identity: &Identity) -> Result<(people::User, TokenPair), OidcError> {
-        let mut tx = self.house.worker().await;
-        let entered = oidc::sign_in(&mut tx, &self.provider, &self.tokens, identity).await?;
-        tx.commit().await.unwrap();
-        Ok(entered)
-    }
-
-    async fn may(&self, pair: &TokenPair, permission: Permission) -> bool {
-        let auth = self.house.authenticator(&self.tokens);
-        auth.authenticate(pair.access_token.expose_secret(), None).await.unwrap().require(permission).is_ok()
-    }
-}
+use crate::House;
+use crate::provider::{callback, sign_in_there};
+use crate::site::Site;
 
 fn changed(url: &str, name: &str, value: &str) -> String {
     let mut url = reqwest::Url::parse(url).unwrap();
@@ -199,6 +132,21 @@ async fn a_state_that_is_not_ours_too_old_or_another_tenants_is_refused() {
     let refused = oidc::resume(&mut tx, &elsewhere, callback(&query), &begun.browser_secret).await;
     assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
     drop(tx);
+    for change in [
+        |config: &mut ProviderConfig, house: &House| config.tenant_id = house.other_tenant_id,
+        |config: &mut ProviderConfig, _: &House| config.issuer = "https://login.example.com".to_owned(),
+    ] {
+        let begun = site.begin().await;
+        let query = sign_in_there(&begun.url, "ada").await;
+        let mut tx = site.house.worker().await;
+        let pending =
+            oidc::resume(&mut tx, &site.provider, callback(&query), &begun.browser_secret).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut config = site.there.config(site.house.tenant_id);
+        change(&mut config, &site.house);
+        let refused = Provider::new(config).unwrap().exchange(pending, OffsetDateTime::now_utc()).await;
+        assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
+    }
     site.house.owner("UPDATE oidc_requests SET expires_at = now()").await.unwrap();
     assert!(matches!(site.come_back(&query, &begun.browser_secret).await, Err(OidcError::StateExpired)));
 }

@@ -5,9 +5,9 @@ use plimsoll_identity::oidc::{self, Authorization, Identity, OidcError};
 use plimsoll_identity::{Credential, Principal, UserKind, UserStatus};
 use secrecy::ExposeSecret;
 
-use crate::oidc::Site;
 use crate::provider::sign_in_there;
 use crate::sessions::open;
+use crate::site::Site;
 
 /// Somebody who has signed in otherwise.
 async fn principal(site: &Site) -> Principal {

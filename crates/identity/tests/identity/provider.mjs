@@ -12,8 +12,10 @@ const jose = createRequire(join(modules, 'x.js'))('jose');
 
 const SECRET = 'a secret/with:what+must%be&encoded';
 const REDIRECT = 'https://app.example.com/auth/oidc/callback';
+// Of two, each request has to say which.
+const REDIRECTS = [REDIRECT, 'https://app.example.com/elsewhere'];
 const client = (id, alg) => ({
-  client_id: id, client_secret: SECRET, redirect_uris: [REDIRECT], id_token_signed_response_alg: alg,
+  client_id: id, client_secret: SECRET, redirect_uris: REDIRECTS, id_token_signed_response_alg: alg,
 });
 
 let faults = {};

@@ -122,13 +122,20 @@ async fn the_last_one_that_is_taken_stays_with_who_may_do_what_asks_for_one() {
 }
 
 #[tokio::test]
-async fn of_two_removals_at_once_one_is_left_to_the_other() {
+async fn of_two_removals_at_once_the_second_sees_what_the_first_left() {
     let ada = Holder::new(builtin::ACCOUNTANT, &[1, 2]).await;
-    let bob = signed_in(&ada.house, &ada.tokens, &ada.user, true).await;
-    let (first, second) = (key(1), key(2));
-    let (a, b) = tokio::join!(ada.remove_own(&ada.principal, &first), ada.remove_own(&bob, &second));
-    assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
-    assert_eq!(ada.left().await.len(), 1);
+    let elsewhere = signed_in(&ada.house, &ada.tokens, &ada.user, true).await;
+    let mut first = ada.house.app().await;
+    second_factor::remove_own(&mut first, &ada.principal, &key(1)).await.unwrap();
+    let id = key(2);
+    let mut second = std::pin::pin!(ada.remove_own(&elsewhere, &id));
+    tokio::select! {
+        outcome = &mut second => panic!("it did not wait: {outcome:?}"),
+        () = ada.house.somebody_waits() => {}
+    }
+    first.commit().await.unwrap();
+    assert!(matches!(second.await, Err(RemovalError::Last)));
+    assert_eq!(ada.left().await, [key(2)]);
 }
 
 #[tokio::test]

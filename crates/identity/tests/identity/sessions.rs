@@ -115,6 +115,32 @@ async fn what_has_expired_and_what_is_no_token_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_over_does_not_end_again_and_takes_no_second_factor() {
+    let (house, tokens) = (House::new().await, tokens());
+    let user = house.user(UserKind::Person, &[]).await;
+    let (revoked, expired) = (open(&house, &tokens, &user).await, open(&house, &tokens, &user).await);
+    let end = format!("UPDATE sessions SET expires_at = now() WHERE session_id = '{}'", expired.session_id);
+    house.owner(&end).await.unwrap();
+    let mut tx = house.worker().await;
+    for (reason, was_in_force) in [(RevokeReason::SignedOut, true), (RevokeReason::Administrator, false)] {
+        let ended = session::revoke(&mut tx, house.tenant_id, revoked.session_id, reason).await.unwrap();
+        assert_eq!(ended, was_in_force, "{reason:?}");
+    }
+    let reason: Option<String> =
+        sqlx::query_scalar("SELECT revoke_reason FROM sessions WHERE session_id = $1")
+            .bind(revoked.session_id)
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+    assert_eq!(reason.as_deref(), Some(RevokeReason::SignedOut.as_str()), "as it ended");
+    tx.commit().await.unwrap();
+    for over in [revoked, expired] {
+        let mut tx = house.worker().await;
+        assert!(!session::note_second_factor(&mut tx, house.tenant_id, over.session_id).await.unwrap());
+    }
+}
+
+#[tokio::test]
 async fn a_suspended_user_is_turned_away_and_one_under_review_may_do_nothing() {
     let house = House::new().await;
     let tokens = tokens();

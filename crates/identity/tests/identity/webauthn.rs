@@ -1,214 +1,20 @@
-//! Security keys: the authenticator and the browser are another's software, with its own cryptography.
+//! Security keys as a second factor.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
-use passkey::client::{Client, DefaultClientData};
 use passkey::crypto::iana::Algorithm;
-use passkey::crypto::rust_crypto::RustCryptoBackend;
-use passkey::types::Passkey;
-use passkey::types::ctap2::{Aaguid, Ctap2Error};
-use passkey::types::webauthn::{CredentialCreationOptions, CredentialRequestOptions};
-use plimsoll_identity::directory::builtin;
 use plimsoll_identity::seal::Sealer;
-use plimsoll_identity::session;
-use plimsoll_identity::token::Tokens;
+use plimsoll_identity::second_factor::RemovalError;
 use plimsoll_identity::totp::{self, TotpError};
 use plimsoll_identity::webauthn::{
-    self, MAX_CREDENTIALS, Refusal, RelyingParty, UserVerification, Verdict, WebauthnError,
+    self, MAX_CREDENTIALS, MAX_LABEL_CHARS, Refusal, UserVerification, Verdict, WebauthnError,
 };
-use plimsoll_identity::{Credential, Permission, Principal, UserKind, second_factor};
-use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use plimsoll_identity::{Credential, Principal, second_factor};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::sessions::open;
-use crate::{House, tokens};
-
-const SITE: &str = "https://app.example.com";
-
-fn party() -> RelyingParty {
-    RelyingParty {
-        id: "example.com".to_owned(),
-        name: "Plimsoll".to_owned(),
-        origins: vec![SITE.to_owned()],
-        user_verification: UserVerification::Required,
-    }
-}
-
-/// A person's finger.
-struct Finger {
-    is_known: bool,
-}
-
-#[async_trait::async_trait]
-impl UserValidationMethod for Finger {
-    type PasskeyItem = Passkey;
-
-    async fn check_user<'a>(
-        &self,
-        _: UiHint<'a, Passkey>,
-        _: bool,
-        _: bool,
-    ) -> Result<UserCheck, Ctap2Error> {
-        Ok(UserCheck { presence: true, verification: self.is_known })
-    }
-
-    fn is_presence_enabled(&self) -> bool {
-        true
-    }
-
-    fn is_verification_enabled(&self) -> Option<bool> {
-        Some(self.is_known)
-    }
-}
-
-/// An authenticator that holds one credential, and the browser in front of it.
-#[derive(Clone)]
-struct Key {
-    algorithm: Algorithm,
-    counts: bool,
-    knows_finger: bool,
-    held: Option<Passkey>,
-}
-
-impl Key {
-    fn new(algorithm: Algorithm) -> Self {
-        Self { algorithm, counts: true, knows_finger: true, held: None }
-    }
-
-    fn authenticator(&self) -> Authenticator<Option<Passkey>, Finger, RustCryptoBackend> {
-        let finger = Finger { is_known: self.knows_finger };
-        let mut authenticator =
-            Authenticator::new(Aaguid::new_empty(), self.held.clone(), finger, RustCryptoBackend);
-        authenticator.set_algorithms(&[self.algorithm]).unwrap();
-        authenticator.set_make_credentials_with_signature_counter(self.counts);
-        authenticator
-    }
-
-    /// What `navigator.credentials.create` of a page gives, as its `toJSON`.
-    async fn create(&mut self, page: &str, options: Value) -> Value {
-        let mut browser = Client::new(self.authenticator());
-        let options = CredentialCreationOptions { public_key: serde_json::from_value(options).unwrap() };
-        let made = browser.register(&Url::parse(page).unwrap(), options, DefaultClientData).await.unwrap();
-        self.held.clone_from(browser.authenticator().store());
-        json!({
-            "id": made.id, "rawId": encoded(&made.raw_id), "type": "public-key", "clientExtensionResults": {},
-            "response": {
-                "clientDataJSON": encoded(&made.response.client_data_json),
-                "attestationObject": encoded(&made.response.attestation_object),
-            },
-        })
-    }
-
-    /// What `navigator.credentials.get` of a page gives, as its `toJSON`.
-    async fn get(&mut self, page: &str, options: Value) -> Value {
-        let mut browser = Client::new(self.authenticator());
-        let options = CredentialRequestOptions { public_key: serde_json::from_value(options).unwrap() };
-        let given =
-            browser.authenticate(&Url::parse(page).unwrap(), options, DefaultClientData).await.unwrap();
-        self.held.clone_from(browser.authenticator().store());
-        json!({
-            "id": given.id, "rawId": encoded(&given.raw_id), "type": "public-key", "clientExtensionResults": {},
-            "response": {
-                "clientDataJSON": encoded(&given.response.client_data_json),
-                "authenticatorData": encoded(&given.response.authenticator_data),
-                "signature": encoded(&given.response.signature),
-                "userHandle": given.response.user_handle.map(|handle| encoded(&handle)),
-            },
-        })
-    }
-}
-
-fn encoded(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// Somebody signed in, at a desk.
-struct Desk {
-    house: House,
-    tokens: Tokens,
-    access_token: SecretString,
-    party: RelyingParty,
-}
-
-impl Desk {
-    async fn new() -> Self {
-        let (house, tokens) = (House::new().await, tokens());
-        let user = house.user(UserKind::Person, &[builtin::ACCOUNTANT]).await;
-        let access_token = open(&house, &tokens, &user).await.access_token;
-        Self { house, tokens, access_token, party: party() }
-    }
-
-    /// The same user in another session.
-    async fn anew(self, principal: &Principal) -> Self {
-        let Principal { tenant_id, user_id, .. } = *principal;
-        let user = plimsoll_identity::directory::user(&mut *self.house.app().await, tenant_id, user_id)
-            .await
-            .unwrap();
-        let access_token = open(&self.house, &self.tokens, &user).await.access_token;
-        Self { access_token, ..self }
-    }
-
-    /// Who sits there, as the next request would find them.
-    async fn principal(&self) -> Principal {
-        let auth = self.house.authenticator(&self.tokens);
-        (*auth.authenticate(self.access_token.expose_secret(), None).await.unwrap()).clone()
-    }
-
-    async fn creation_options(&self) -> Result<Value, WebauthnError> {
-        let mut tx = self.house.worker().await;
-        let options =
-            webauthn::begin_registration(&mut tx, &self.party, &self.principal().await, "ada").await?;
-        tx.commit().await.unwrap();
-        Ok(options)
-    }
-
-    async fn request_options(&self) -> Result<Value, WebauthnError> {
-        let mut tx = self.house.worker().await;
-        let options = webauthn::begin_assertion(&mut tx, &self.party, &self.principal().await).await?;
-        tx.commit().await.unwrap();
-        Ok(options)
-    }
-
-    async fn registered(&self, made: &Value) -> Verdict {
-        let made = serde_json::from_value(made.clone()).unwrap();
-        let mut tx = self.house.worker().await;
-        let verdict =
-            webauthn::finish_registration(&mut tx, &self.party, &self.principal().await, "blue key", &made)
-                .await;
-        tx.commit().await.unwrap();
-        verdict.unwrap()
-    }
-
-    /// As a route does: the session is noted where the key is taken.
-    async fn given(&self, given: &Value) -> Verdict {
-        let given = serde_json::from_value(given.clone()).unwrap();
-        let principal = self.principal().await;
-        let mut tx = self.house.worker().await;
-        let verdict = webauthn::finish_assertion(&mut tx, &self.party, &principal, &given).await.unwrap();
-        if verdict == Verdict::Accepted {
-            let Credential::Session(session_id) = principal.credential else { unreachable!() };
-            assert!(session::note_second_factor(&mut tx, principal.tenant_id, session_id).await.unwrap());
-        }
-        tx.commit().await.unwrap();
-        verdict
-    }
-
-    async fn register(&self, key: &mut Key) -> Verdict {
-        let made = key.create(SITE, self.creation_options().await.unwrap()).await;
-        self.registered(&made).await
-    }
-
-    async fn give(&self, key: &mut Key) -> Verdict {
-        let given = key.get(SITE, self.request_options().await.unwrap()).await;
-        self.given(&given).await
-    }
-
-    async fn may_post(&self) -> bool {
-        self.principal().await.require(Permission::LedgerPost).is_ok()
-    }
-}
+use crate::desk::{Desk, SITE};
+use crate::security_key::{Key, encoded};
 
 fn decoded(text: &Value) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap()).unwrap()
@@ -245,6 +51,47 @@ async fn a_key_that_is_given_is_a_second_factor_with_either_algorithm() {
 }
 
 #[tokio::test]
+async fn a_browser_is_told_which_keys_there_are_and_whether_to_verify_their_user() {
+    let mut desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    let options = desk.creation_options().await.unwrap();
+    assert_eq!(options["excludeCredentials"], json!([]));
+    let made = key.create(SITE, options).await;
+    assert_eq!(desk.registered(&made).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    for (verification, name) in [
+        (UserVerification::Required, "required"),
+        (UserVerification::Preferred, "preferred"),
+        (UserVerification::Discouraged, "discouraged"),
+    ] {
+        desk.party.user_verification = verification;
+        let known = json!([{ "type": "public-key", "id": made["rawId"] }]);
+        let creation = desk.creation_options().await.unwrap();
+        assert_eq!(creation["excludeCredentials"], known, "no authenticator is registered twice");
+        assert_eq!(creation["authenticatorSelection"]["userVerification"], name);
+        let request = desk.request_options().await.unwrap();
+        assert_eq!((&request["allowCredentials"], &request["userVerification"]), (&known, &json!(name)));
+    }
+}
+
+#[tokio::test]
+async fn a_key_has_a_label_of_some_length() {
+    let desk = Desk::new().await;
+    let made = Key::new(Algorithm::ES256).create(SITE, desk.creation_options().await.unwrap()).await;
+    let made = serde_json::from_value(made).unwrap();
+    let principal = desk.principal().await;
+    for label in ["", "a\0b", &"é".repeat(MAX_LABEL_CHARS + 1)] {
+        let mut tx = desk.house.worker().await;
+        let verdict = webauthn::finish_registration(&mut tx, &desk.party, &principal, label, &made).await;
+        assert!(matches!(verdict, Err(WebauthnError::Label)), "{label:?}: {verdict:?}");
+    }
+    let mut tx = desk.house.worker().await;
+    let label = "é".repeat(MAX_LABEL_CHARS);
+    let verdict = webauthn::finish_registration(&mut tx, &desk.party, &principal, &label, &made).await;
+    assert_eq!(verdict.unwrap(), Verdict::Accepted, "a label that is none uses no challenge up");
+}
+
+#[tokio::test]
 async fn a_challenge_is_answered_once_in_its_session_and_in_time() {
     let desk = Desk::new().await;
     let mut key = Key::new(Algorithm::ES256);
@@ -268,6 +115,41 @@ async fn a_challenge_is_answered_once_in_its_session_and_in_time() {
     let principal = desk.principal().await;
     let elsewhere = desk.anew(&principal).await;
     assert_eq!(elsewhere.given(&given).await, refused(Refusal::NoChallenge));
+}
+
+#[tokio::test]
+async fn a_challenge_of_one_ceremony_outlives_an_answer_of_the_other() {
+    let desk = Desk::new().await;
+    let mut key = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    let made = Key::new(Algorithm::EdDSA).create(SITE, desk.creation_options().await.unwrap()).await;
+    assert_eq!(desk.give(&mut key).await, Verdict::Accepted);
+    assert_eq!(desk.registered(&made).await, Verdict::Accepted);
+}
+
+#[tokio::test]
+async fn a_key_of_another_user_of_the_tenant_is_none_of_ones_own() {
+    let desk = Desk::new().await;
+    let mut theirs = Key::new(Algorithm::ES256);
+    assert_eq!(desk.register(&mut theirs).await, Verdict::Accepted);
+    let desk = desk.another().await;
+    assert!(matches!(desk.request_options().await, Err(WebauthnError::NotEnrolled)));
+    assert_eq!(desk.creation_options().await.unwrap()["excludeCredentials"], json!([]));
+    assert_eq!(desk.register(&mut Key::new(Algorithm::ES256)).await, Verdict::Accepted);
+
+    let mut options = desk.request_options().await.unwrap();
+    options["allowCredentials"] = json!([]);
+    let mut given = theirs.get(SITE, options).await;
+    // An authenticator need not say whose it is.
+    given["response"]["userHandle"] = Value::Null;
+    assert_eq!(desk.given(&given).await, refused(Refusal::UnknownCredential));
+    let Principal { tenant_id, user_id, .. } = desk.principal().await;
+    let mut tx = desk.house.app().await;
+    assert_eq!(second_factor::list(&mut tx, tenant_id, user_id).await.unwrap().len(), 1);
+    let id = format!("webauthn:{}", given["rawId"].as_str().unwrap()).parse().unwrap();
+    let removed = second_factor::remove(&mut tx, tenant_id, user_id, &id).await;
+    assert!(matches!(removed, Err(RemovalError::Unknown(_))), "{removed:?}");
 }
 
 #[tokio::test]

@@ -180,6 +180,7 @@ keyed! {
     pub struct AddressChange {
         /// On which chain.
         #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64, example = 31_337))]
+        #[serde(deserialize_with = "crate::api::whole::whole")]
         pub chain_id: u64,
         /// Which, in any letter case.
         #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-fA-F]{40}$", example = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"))]
@@ -229,6 +230,12 @@ pub struct TenantRoles {
     pub next_cursor: Option<String>,
 }
 
+/// A permission, by its name. The document lists those that there are.
+#[cfg(feature = "openapi")]
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, example = "ledger:read")]
+pub struct PermissionName(pub String);
+
 keyed! {
     /// A role to be made.
     pub struct NewRole {
@@ -240,7 +247,7 @@ keyed! {
         pub is_agent: bool,
         /// What it allows. Nobody can give what they do not have.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_items = 64, example = json!(["retry:read", "retry:operate"])))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<PermissionName>, max_items = 64, example = json!(["retry:read", "retry:operate"])))]
         pub permissions: Vec<String>,
     }
 }
@@ -249,7 +256,7 @@ keyed! {
     /// A permission to be given to a role, or taken.
     pub struct PermissionChange {
         /// Which.
-        #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z]+:[a-z]+$", example = "ledger:read"))]
+        #[cfg_attr(feature = "openapi", schema(value_type = PermissionName))]
         pub permission: String,
     }
 }
@@ -258,13 +265,14 @@ keyed! {
     /// A request for another person's approval.
     pub struct NewApproval {
         /// The permission that the action needs.
-        #[cfg_attr(feature = "openapi", schema(pattern = "^[a-z]+:[a-z]+$", example = "admin:repair"))]
+        #[cfg_attr(feature = "openapi", schema(value_type = PermissionName))]
         pub action: String,
         /// All of the action, amounts and targets too: what is done must be exactly this.
         #[cfg_attr(feature = "openapi", schema(value_type = Object, example = json!({ "rows": [17, 18] })))]
         pub body: Value,
         /// How long the request waits for a decision and its use, in seconds: up to seven days.
         #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 604_800, example = 86_400))]
+        #[serde(deserialize_with = "crate::api::whole::whole")]
         pub term_seconds: u32,
     }
 }

@@ -77,10 +77,11 @@ keyed! {
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, example = "settlement batch"))]
         pub label: String,
         /// The most that it may do: of what its holder may do, and of what the caller may do.
-        #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 64, example = json!(["ledger:read", "ledger:post"])))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<super::identity::PermissionName>, min_items = 1, max_items = 64, example = json!(["ledger:read", "ledger:post"])))]
         pub scopes: Vec<String>,
         /// For how many days: up to 400.
         #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 400, example = 90))]
+        #[serde(deserialize_with = "crate::api::whole::whole")]
         pub lifetime_days: u16,
         /// SHA-256 of the client certificate (DER) without which it is not good.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +95,7 @@ keyed! {
     pub struct Rotation {
         /// How long the old secret is good beside the new one, in seconds: up to 30 days; 0 for one that leaked.
         #[cfg_attr(feature = "openapi", schema(maximum = 2_592_000, example = 86_400))]
+        #[serde(deserialize_with = "crate::api::whole::whole")]
         pub grace_seconds: u32,
     }
 }

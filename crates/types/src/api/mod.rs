@@ -14,11 +14,14 @@ mod identity_proofs;
 mod position;
 mod problem;
 mod ready;
+mod whole;
 
 pub use audit::{AuditEntry, AuditOfRequest, AuditPage};
 pub use bus::{CausalityEdge, CausalityGraph, SequenceNumber, StreamEnd};
 pub use chain::{BlockMark, BlockMarkKind, Chain, ChainState, Chains, Fold, FoldState, NodeHead};
 pub use event::{Event, Events};
+#[cfg(feature = "openapi")]
+pub use identity::PermissionName;
 pub use identity::{
     AddressChange, Approval, Approvals, Decision, Keyed, LinkedAddress, NewApproval, NewDecision, NewRole,
     NewUser, PermissionChange, Plain, RoleChange, TenantRole, TenantRoles, User, UserDetail, UserKind,

@@ -28,11 +28,8 @@ pub(crate) use self::sse::{__path_stream, stream};
 use crate::gateway::Access::{Anybody, Needs};
 use crate::gateway::{Declaration, Routes};
 use crate::problem::Problem;
-use crate::query::{Fields, Parameters, bigint, shown};
+use crate::query::{Fields, Parameters, bigint, text};
 use crate::state::ApiState;
-
-/// The longest value of a filter.
-const FILTER_MAX_BYTES: usize = 255;
 
 pub(super) fn routes() -> Routes<ApiState> {
     Routes::default()
@@ -53,13 +50,16 @@ pub(crate) struct StreamQuery {
     #[param(value_type = Option<u64>)]
     pub(super) after: Option<i64>,
     /// What happened: an event's type, or with a full stop at its end all types that begin so.
-    #[param(rename = "type", example = "identity.user.")]
+    #[param(rename = "type", max_length = 255, pattern = "^[^\\u0000]+$", example = "identity.user.")]
     event_type: Option<String>,
     /// What it happened to, in words.
+    #[param(max_length = 255, pattern = "^[^\\u0000]+$")]
     subject: Option<String>,
     /// The kind of thing that it happened to.
+    #[param(max_length = 255, pattern = "^[^\\u0000]+$")]
     target_type: Option<String>,
     /// Which of them.
+    #[param(max_length = 255, pattern = "^[^\\u0000]+$")]
     target_id: Option<String>,
 }
 
@@ -69,20 +69,13 @@ impl Parameters for StreamQuery {
     fn read(mut fields: Fields) -> Result<Self, Problem> {
         let query = Self {
             after: fields.take("after", bigint),
-            event_type: fields.take("type", filter),
-            subject: fields.take("subject", filter),
-            target_type: fields.take("target_type", filter),
-            target_id: fields.take("target_id", filter),
+            event_type: fields.take("type", text),
+            subject: fields.take("subject", text),
+            target_type: fields.take("target_type", text),
+            target_id: fields.take("target_id", text),
         };
         fields.finish()?;
         Ok(query)
-    }
-}
-
-fn filter(text: &str) -> Result<String, String> {
-    match text.len() <= FILTER_MAX_BYTES {
-        true => Ok(text.to_owned()),
-        false => Err(format!("`{}…` is longer than {FILTER_MAX_BYTES} bytes", shown(text))),
     }
 }
 

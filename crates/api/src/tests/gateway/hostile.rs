@@ -8,16 +8,22 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue, Method, Request, Uri};
+use axum::routing::get;
 use plimsoll_identity::UserKind;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::super::Answer;
 use super::super::people::Person;
+use super::super::served::LOCAL;
 use super::{Api, bearer};
 use crate::routes::DECLARATIONS;
-use crate::{ApiOptions, Rate, RateLimits};
+use crate::server::serve_router;
+use crate::{ApiOptions, Rate, RateLimits, bind};
 
 const CASES: u32 = 400;
 const NAMES: &[&str] = &[
@@ -256,4 +262,35 @@ fn nothing_that_is_sent_breaks_anything() {
         [200, 400, 401, 404, 405].iter().all(|status| seen.contains(status)),
         "it went everywhere: {seen:?}"
     );
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_gets_a_431_and_a_closed_connection() {
+    let listener = bind(LOCAL).await.unwrap();
+    let (addr, cancel) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let stop = cancel.clone();
+    let app = Router::new().route("/", get(async || "here"));
+    let task =
+        tokio::spawn(async move { serve_router(listener, None, app, &ApiOptions::default(), stop).await });
+    let token = "A".repeat(40 * 1_024);
+    let many: String = (0..200).map(|n| format!("x-header-{n}: 1\r\n")).collect();
+    for head in
+        [format!("authorization: Bearer {token}\r\n"), many, "authorization: Bearer \u{e9}\r\n".to_owned()]
+    {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{head}\r\n");
+        // The server may close before it was all sent.
+        let sent = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let read =
+            tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await.unwrap();
+        let status = String::from_utf8_lossy(&answer).split(' ').nth(1).map(str::to_owned);
+        match (status.as_deref(), head.len() > 100) {
+            (Some("431"), true) | (Some("200"), false) => {}
+            (None, true) => assert!(sent.is_err() || read.is_err(), "closed"),
+            (status, _) => panic!("{status:?} for {} bytes", head.len()),
+        }
+    }
+    cancel.cancel();
+    task.await.unwrap().unwrap();
 }

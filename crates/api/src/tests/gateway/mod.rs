@@ -4,7 +4,9 @@ mod browsers;
 mod certificates;
 mod hostile;
 mod limits;
+mod listeners;
 mod naming;
+mod pki;
 mod secrets;
 
 use std::net::IpAddr;

@@ -201,8 +201,10 @@ async fn line_7_a_refusal_is_sent_once_its_key_is_free_and_not_before() {
         sqlx::query("SELECT FROM idempotency_cache FOR UPDATE").fetch_all(&mut *holding).await.unwrap();
     assert_eq!(held.len(), 1);
     house.probe.gate.add_permits(1);
+    // A transaction sees one moment of what others do.
+    let mut watching = house.urls.owner.connect().await.unwrap();
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *holding).await.unwrap() == 0 {}
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watching).await.unwrap() == 0 {}
     assert!(!refused.is_finished(), "it was sent before its key was free");
     holding.rollback().await.unwrap();
     refused.await.unwrap().is_problem(400, "invalid-parameter");

@@ -1,5 +1,6 @@
 //! Second factors, listed and taken away: one's own, and another's.
 
+use axum::http::Method;
 use plimsoll_identity::UserKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -122,6 +123,15 @@ async fn a_key_of_a_machine_sees_and_takes_none_of_its_users() {
         api.read(&machine, path).await.refused(409, "conflict");
     }
     take(&api, &machine, "totp").await.refused(409, "conflict");
+    enroll(&api, &machine).await.refused(409, "conflict");
+    for step in ["confirm", "verify"] {
+        give(&api, &machine, step, "000000").await.refused(409, "conflict");
+    }
+    for step in ["registration/begin", "assertion/begin"] {
+        let path = format!("{OWN}/webauthn/{step}");
+        let answer = api.ask(Some(&machine.token), Method::POST, &path, Some(&json!({}))).await;
+        answer.refused(409, "conflict");
+    }
     let of_nobody = json!({ "issuer": "https://login.example.com", "subject": "ada" });
     api.post(&machine, "/auth/identities/remove", of_nobody).await.refused(409, "conflict");
 }

@@ -9,7 +9,7 @@ mod keys;
 mod oidc;
 mod oidc_link;
 #[path = "../../../../identity/tests/identity/provider.rs"]
-#[allow(dead_code, reason = "these tests let the provider have no faults")]
+#[allow(dead_code, reason = "these tests ask less of the provider")]
 mod provider;
 mod second_factor;
 mod sessions;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::body::Body;
 use axum::http::Request;
-use plimsoll_identity::oidc::Provider;
+use plimsoll_identity::oidc::{Provider, ProviderConfig, SecondFactorPolicy};
 use plimsoll_identity::{UserKind, external};
 use plimsoll_store::testing;
 use serde_json::json;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::super::people::sign_in;
 use super::super::{Answer, Api};
 use super::provider::{TestProvider, sign_in_there};
+use super::second_factor::{code, enroll, give};
 use crate::SignInOptions;
 
 const COOKIE: &str = "__Host-plimsoll-sign-in=";
@@ -26,8 +27,15 @@ pub(super) struct Site {
 }
 
 pub(super) async fn site() -> Site {
+    site_where(|_| ()).await
+}
+
+/// With another configuration of the provider.
+async fn site_where(change: impl FnOnce(&mut ProviderConfig)) -> Site {
     let (db, there, tenant_id) = (testing::db().await, TestProvider::start().await, Uuid::now_v7());
-    let provider = Provider::new(there.config(tenant_id)).unwrap();
+    let mut config = there.config(tenant_id);
+    change(&mut config);
+    let provider = Provider::new(config).unwrap();
     let options = SignInOptions { providers: [("acme".to_owned(), provider)].into(), ..sign_in() };
     let api = Api::signing_in(db, options);
     let mut tx = api.db.begin_worker().await.unwrap();
@@ -69,6 +77,7 @@ impl Site {
 
 /// The one that an answer gives the browser to keep.
 pub(super) fn cookie(answer: &Answer) -> String {
+    assert!(answer.headers["set-cookie"].is_sensitive(), "no log shows it");
     let cookie = answer.headers["set-cookie"].to_str().unwrap().to_owned();
     for word in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/"] {
         assert!(cookie.starts_with(COOKIE) && cookie.contains(word), "{word} in {cookie}");
@@ -117,4 +126,17 @@ async fn a_way_back_without_a_beginning_leads_nowhere() {
     api.get("/auth/oidc/callback").await.refused(400, "missing-parameter");
     api.get("/auth/oidc/callback?state=a&state=b").await.refused(400, "invalid-parameter");
     api.get("/auth/oidc/callback?state=a&code=b").await.refused(401, "provider-sign-in-refused");
+}
+
+#[tokio::test]
+async fn a_second_factor_that_was_given_at_a_provider_that_is_trusted_is_not_wanted_again() {
+    let trusted = SecondFactorPolicy::Trusted { amr: vec!["mfa".to_owned()], acr: vec![] };
+    let mut site = site_where(|config| config.second_factor = trusted).await;
+    let user = site.api.user_named(site.tenant_id, site.user_id).await;
+    let person = site.api.session(&user, false).await;
+    let seed = enroll(&site.api, &person).await.expect(200)["seed"].clone();
+    give(&site.api, &person, "confirm", &code(&seed, 0)).await.expect(200);
+    assert_eq!(site.sign_in("ada").await.expect(200)["second_factor_wanted"], true);
+    site.there.faults(json!({ "claims": { "amr": ["mfa"] } })).await;
+    assert_eq!(site.sign_in("ada").await.expect(200)["second_factor_wanted"], false);
 }

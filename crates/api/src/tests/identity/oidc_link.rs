@@ -143,7 +143,9 @@ async fn an_administrator_links_a_subject_beforehand_and_takes_any_away() {
 
 #[tokio::test]
 async fn nobody_sets_out_to_another_tenants_provider_or_with_a_key() {
-    let site = site().await;
+    let mut site = site().await;
+    // It is not even asked where to go.
+    site.there.kill().await;
     let globex = site.api.tenant_named("globex").await;
     let bob = site.api.person(globex, UserKind::Person, &["admin"]).await;
     site.ask_to_link(&bob, "acme").await.refused(404, "not-found");

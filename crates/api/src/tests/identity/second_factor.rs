@@ -4,6 +4,7 @@ use axum::http::Method;
 use plimsoll_identity::UserKind;
 use plimsoll_store::testing;
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection};
 use time::OffsetDateTime;
 
 use super::super::people::{Person, sign_in};
@@ -40,6 +41,42 @@ pub(super) async fn enroll(api: &Api, who: &Person) -> Answer {
     api.ask(Some(&who.token), Method::POST, "/auth/second-factor/totp/enroll", Some(&json!({}))).await
 }
 
+/// The answer to a request whose session ends as soon as the request has come to look at it.
+pub(super) async fn ended_meanwhile(
+    api: &Api,
+    who: &Person,
+    request: impl Future<Output = Answer>,
+) -> Answer {
+    let urls = api.db.urls();
+    let (mut ending, mut watching) =
+        (urls.owner.connect().await.unwrap(), urls.owner.connect().await.unwrap());
+    let mut ending = ending.begin().await.unwrap();
+    let end = "UPDATE sessions SET revoked_at = now(), revoke_reason = 'signed_out' WHERE session_id = $1";
+    let ended = sqlx::query(end).bind(who.session_id).execute(&mut *ending).await.unwrap();
+    assert_eq!(ended.rows_affected(), 1);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let is_there =
+        async { while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watching).await.unwrap() == 0 {} };
+    let mut request = std::pin::pin!(request);
+    tokio::select! {
+        answer = &mut request => panic!("it did not look: {}", answer.body),
+        () = is_there => {}
+    }
+    ending.commit().await.unwrap();
+    request.await
+}
+
+#[tokio::test]
+async fn a_code_that_is_given_in_a_session_that_ends_meanwhile_counts_for_nothing() {
+    let api = Api::start().await;
+    let tenant_id = api.tenant_named("acme").await;
+    let person = api.session(&api.user(tenant_id, UserKind::Person, &["admin"]).await, false).await;
+    let seed = enroll(&api, &person).await.expect(200)["seed"].clone();
+    let code = code(&seed, 0);
+    let answer = ended_meanwhile(&api, &person, give(&api, &person, "confirm", &code)).await;
+    answer.refused(401, "session-over");
+}
+
 #[tokio::test]
 async fn a_code_opens_what_is_sensitive_and_is_good_once() {
     let api = Api::start().await;
@@ -66,6 +103,7 @@ async fn a_code_opens_what_is_sensitive_and_is_good_once() {
     api.post(&later, "/api/v1/users", new).await.expect(201);
     give(&api, &later, "verify", &now).await.refused(403, "second-factor-refused");
 
+    assert_eq!(api.recorded("identity.second_factor.enroll").await.len(), 1);
     for secret in [seed.as_str().unwrap(), &now] {
         assert!(!api.held("audit_staging").await.contains(secret));
     }

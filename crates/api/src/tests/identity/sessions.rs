@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::{Answer, Api};
 
-async fn refresh(api: &Api, token: &Value) -> Answer {
+pub(super) async fn refresh(api: &Api, token: &Value) -> Answer {
     let body = json!({ "refresh_token": token });
     api.ask(None, Method::POST, "/auth/refresh", Some(&body)).await
 }

@@ -1,6 +1,7 @@
 //! Signing in with a wallet: once, here, now, at the tenant that was asked for.
 
 use axum::http::Method;
+use plimsoll_identity::directory::User;
 use plimsoll_identity::password::{self, PasswordFile};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::{UserKind, UserStatus, directory};
@@ -8,19 +9,22 @@ use plimsoll_store::testing;
 use serde_json::json;
 use time::Duration;
 
-use super::super::people::{CHAINS, Message, Wallet, sign_in};
+use super::super::people::{CHAINS, Message, Person, Wallet, sign_in};
 use super::super::{Answer, Api};
+use super::second_factor::{code, enroll, give};
+use super::sessions::refresh;
 use crate::SignInOptions;
 
 const TENANT: &str = "acme";
 
 /// A user of the tenant whose address on the first chain is the wallet's.
-async fn known(api: &Api, wallet: &Wallet) {
+async fn known(api: &Api, wallet: &Wallet) -> User {
     let tenant_id = api.tenant_named(TENANT).await;
     let user = api.user(tenant_id, UserKind::Person, &["viewer"]).await;
     let mut tx = api.db.tenant_tx(&[tenant_id]).await.unwrap();
     directory::link_address(&mut tx, tenant_id, user.user_id, CHAINS[0], wallet.address()).await.unwrap();
     tx.commit().await.unwrap();
+    user
 }
 
 async fn login(api: &Api, tenant: &str, wallet: &Wallet, text: &str) -> Answer {
@@ -47,6 +51,23 @@ async fn a_wallet_signs_in_and_the_token_says_who() {
         assert!(recorded[0].contains(told), "{told} is not in {recorded:?}");
     }
     assert!(!recorded[0].contains(token) && !recorded[0].contains(tokens["refresh_token"].as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn whoever_has_a_second_factor_is_told_that_it_is_wanted_until_it_is_given() {
+    let (api, wallet) = (Api::start().await, Wallet::new(1));
+    let first = api.session(&known(&api, &wallet).await, false).await;
+    let seed = enroll(&api, &first).await.expect(200)["seed"].clone();
+    give(&api, &first, "confirm", &code(&seed, 0)).await.expect(200);
+    let text = Message::of(wallet.address(), &api.nonce(TENANT).await).text();
+    let tokens = login(&api, TENANT, &wallet, &text).await.expect(200);
+    assert_eq!(tokens["second_factor_wanted"], true);
+    let tokens = refresh(&api, &tokens["refresh_token"]).await.expect(200);
+    assert_eq!(tokens["second_factor_wanted"], true);
+    let person = Person { token: tokens["access_token"].as_str().unwrap().to_owned(), ..first };
+    give(&api, &person, "verify", &code(&seed, 1)).await.expect(200);
+    let tokens = refresh(&api, &tokens["refresh_token"]).await.expect(200);
+    assert_eq!(tokens["second_factor_wanted"], false);
 }
 
 #[tokio::test]

@@ -144,6 +144,10 @@ async fn each_tenant_has_its_own_configuration() {
     let recorded = api.recorded("identity.tenant.configure").await;
     assert!(recorded.len() == 1 && recorded[0].contains("#0b3d91"), "{recorded:?}");
     put(&acme, json!({ "long": "x".repeat(17 * 1024) })).await.refused(400, "invalid-body");
+    // Postgres writes their digits out, all of them.
+    let numbers = json!({ "least": f64::MIN, "near": -1.797_693_134_862_315_5e308, "third": 1.0 / 3.0 });
+    put(&acme, numbers.clone()).await.expect(200);
+    assert_eq!(api.read(&acme, &path(&acme)).await.expect(200)["theme"], numbers);
     let viewer = api.person(acme.tenant_id, UserKind::Person, &["viewer"]).await;
     put(&viewer, theme).await.refused(403, "forbidden");
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::people::{ORIGIN, Person};
 use super::super::{Answer, Api};
+use super::second_factor::ended_meanwhile;
 
 /// A person's finger.
 struct Finger;
@@ -133,4 +134,32 @@ async fn a_security_key_opens_what_is_sensitive_and_its_answer_is_good_once() {
     step(&api, &person, "assertion/finish", nonsense).await.refused(400, "invalid-body");
     assert_eq!(api.recorded("identity.second_factor.confirm").await.len(), 1);
     assert_eq!(api.recorded("identity.second_factor.verify").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_registration_that_is_refused_is_on_record_and_uses_its_challenge_up() {
+    let api = Api::start().await;
+    let tenant_id = api.tenant_named("acme").await;
+    let person = api.person(tenant_id, UserKind::Person, &["viewer"]).await;
+    let begin = async || step(&api, &person, "registration/begin", json!({})).await.expect(200);
+    let former = Key::default().create(begin().await).await;
+    let latter = Key::default().create(begin().await).await;
+    for made in [former, latter] {
+        let made = json!({ "label": "the blue one", "credential": made });
+        step(&api, &person, "registration/finish", made).await.refused(403, "second-factor-refused");
+    }
+    assert_eq!(api.recorded("identity.second_factor.confirm").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_in_a_session_that_ends_meanwhile_counts_for_nothing() {
+    let api = Api::start().await;
+    let tenant_id = api.tenant_named("acme").await;
+    let user = api.user(tenant_id, UserKind::Person, &["admin"]).await;
+    let (person, mut key) = (api.session(&user, false).await, Key::default());
+    key.register(&api, &person, "the blue one").await;
+    let options = step(&api, &person, "assertion/begin", json!({})).await.expect(200);
+    let given = json!({ "credential": key.get(options).await });
+    let answer = ended_meanwhile(&api, &person, step(&api, &person, "assertion/finish", given)).await;
+    answer.refused(401, "session-over");
 }
