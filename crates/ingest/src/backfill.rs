@@ -11,6 +11,7 @@ use crate::content::Wanted;
 use crate::error::IngestError;
 use crate::follow::Follower;
 use crate::metrics;
+use crate::pace::Pace;
 use crate::plan::BlockId;
 use crate::range::{Fetched, Ranges};
 
@@ -27,7 +28,7 @@ impl<B: Book> Follower<'_, B> {
         let (last, _) = on;
         tracing::info!(chain_id = wanted.chain_id, first, last, "backfill");
         let started = Instant::now();
-        let mut events = 0;
+        let (mut events, mut pace) = (0, Pace::new(first, last));
         let ahead = self.config.ranges_in_flight;
         let mut ranges = Ranges::new(self.pool, wanted, &mut self.intervals, ahead, (first, last), on);
         let elsewhere = loop {
@@ -48,7 +49,22 @@ impl<B: Book> Follower<'_, B> {
                 break Some((before, parent, fetched));
             }
             events += fetched.range.events.len();
+            let next = fetched.range.end.number + 1;
             commit_range(&mut self.book, wanted.chain_id, fetched.range, last).await?;
+            if let Some(told) = pace.is_at(next) {
+                metrics::pace(wanted.chain_id, &told);
+                let (blocks_per_s, remaining_s) = (told.blocks_per_s.round(), told.remaining.as_secs());
+                let remaining_blocks = told.remaining_blocks;
+                tracing::info!(
+                    chain_id = wanted.chain_id,
+                    next,
+                    last,
+                    blocks_per_s,
+                    remaining_blocks,
+                    remaining_s,
+                    "backfill goes on"
+                );
+            }
         };
         if let Some((before, parent, Fetched { place, range, .. })) = elsewhere {
             // Either is of another chain. If it is the journal's, it shows each time.

@@ -29,6 +29,7 @@ mod error;
 mod finality;
 mod follow;
 mod metrics;
+mod pace;
 pub mod plan;
 mod proven;
 mod range;

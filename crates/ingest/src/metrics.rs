@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
+use crate::pace::Told;
+
 /// 1 while the chain is halted.
 pub(crate) fn halted(chain_id: u64, is_halted: bool) {
     gauge!("chain_halted", "chain_id" => chain_id.to_string()).set(u8::from(is_halted));
@@ -33,6 +35,13 @@ pub(crate) fn committed(chain_id: u64, blocks: u64, events: u64, elapsed: Durati
 #[expect(clippy::cast_precision_loss, reason = "block numbers are far below 2^52")]
 pub(crate) fn remaining(chain_id: u64, blocks: u64) {
     gauge!("ingest_backfill_remaining_blocks", "chain_id" => chain_id.to_string()).set(blocks as f64);
+}
+
+/// How fast a backfill goes, and how much longer it will take.
+pub(crate) fn pace(chain_id: u64, told: &Told) {
+    gauge!("ingest_backfill_blocks_per_second", "chain_id" => chain_id.to_string()).set(told.blocks_per_s);
+    gauge!("ingest_backfill_remaining_seconds", "chain_id" => chain_id.to_string())
+        .set(told.remaining.as_secs_f64());
 }
 
 /// Blocks of the journal, counted for each contract and sender, that nobody has been asked about for it.

@@ -117,6 +117,14 @@ pub(crate) struct ChainStatus {
     pub(crate) updated_at: OffsetDateTime,
 }
 
+impl ChainStatus {
+    /// Blocks that are announced as final and not in the journal yet: it is being backfilled.
+    pub(crate) fn missing_blocks(&self) -> Option<i64> {
+        let missing = self.final_number? - self.head_number.unwrap_or(-1);
+        (missing > 0).then_some(missing)
+    }
+}
+
 /// Every chain, or one.
 pub(crate) async fn chains(pool: &PgPool, chain_id: Option<i64>) -> sqlx::Result<Vec<ChainStatus>> {
     sqlx::query_as!(

@@ -46,6 +46,8 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "ingest_events_total", Unit::Count, "Events taken in"),
     (Histogram, "ingest_commit_seconds", Unit::Seconds, "Time to write and commit one step of ingest"),
     (Gauge, "ingest_backfill_remaining_blocks", Unit::Count, "Blocks that the backfill has still to take in"),
+    (Gauge, "ingest_backfill_blocks_per_second", Unit::Count, "How many blocks a second the backfill has lately taken in"),
+    (Gauge, "ingest_backfill_remaining_seconds", Unit::Seconds, "How much longer the backfill takes at that pace"),
     (Gauge, "ingest_uncovered_blocks", Unit::Count, "Blocks of the journal that were never asked about a contract or sender that is followed now"),
     (Counter, "reorgs_total", Unit::Count, "Reorgs that were followed"),
     (Histogram, "reorg_depth_blocks", Unit::Count, "Blocks that a reorg took back"),

@@ -1,6 +1,11 @@
 //! `plimsoll chain`: where chains stand, and the operator's word about one that has halted.
 
+use std::fmt;
+use std::time::{Duration, Instant};
+
 use plimsoll_store::Db;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::fold::pretty;
 use super::{or_dash, print, print_json, table};
@@ -8,10 +13,67 @@ use crate::cli::Decision;
 use crate::failure::Failure;
 use crate::repo::{self, to_i64};
 
+/// Between the two looks that show how fast a backfill goes.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+/// How a chain's backfill goes.
+#[derive(Debug, Serialize)]
+struct Backfill {
+    #[serde(skip)]
+    chain_id: i64,
+    /// Blocks to come.
+    remaining_blocks: i64,
+    /// Blocks a second between the two looks.
+    blocks_per_s: f64,
+    /// How long they will take at that pace; none when nothing came.
+    remaining_s: Option<u64>,
+}
+
+impl Backfill {
+    #[expect(clippy::cast_precision_loss, reason = "block numbers are far below 2^52")]
+    fn between(then: &repo::ChainStatus, now: &repo::ChainStatus, elapsed: Duration) -> Option<Self> {
+        let remaining_blocks = now.missing_blocks()?;
+        let came = now.head_number.unwrap_or(-1) - then.head_number.unwrap_or(-1);
+        let blocks_per_s = came.max(0) as f64 / elapsed.as_secs_f64();
+        let remaining = Duration::try_from_secs_f64(remaining_blocks as f64 / blocks_per_s).ok();
+        let remaining_s = remaining.map(|remaining| remaining.as_secs());
+        Some(Self { chain_id: now.chain_id, remaining_blocks, blocks_per_s, remaining_s })
+    }
+}
+
+impl fmt::Display for Backfill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} blocks to come", self.remaining_blocks)?;
+        match self.remaining_s {
+            Some(seconds) => {
+                let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+                write!(f, ", {:.0} a second, about {hours}:{minutes:02}:{seconds:02} left", self.blocks_per_s)
+            }
+            None => f.write_str("; none came in the last second"),
+        }
+    }
+}
+
 pub(crate) async fn status(db: &Db, chain_id: Option<u64>, json: bool) -> Result<(), Failure> {
-    let chains = repo::chains(db.worker(), chain_id.map(to_i64)).await?;
+    let mut chains = repo::chains(db.worker(), chain_id.map(to_i64)).await?;
+    let mut backfills = Vec::new();
+    if chains.iter().any(|chain| chain.missing_blocks().is_some()) {
+        // Two looks show the pace.
+        let (before, looked) = (chains, Instant::now());
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        chains = repo::chains(db.worker(), chain_id.map(to_i64)).await?;
+        backfills.extend(chains.iter().filter_map(|now| {
+            let then = before.iter().find(|then| then.chain_id == now.chain_id)?;
+            Backfill::between(then, now, looked.elapsed())
+        }));
+    }
     if json {
-        return print_json(&chains);
+        let with_backfill = |chain: &repo::ChainStatus| -> Result<Value, Failure> {
+            let mut value = serde_json::to_value(chain)?;
+            value["backfill"] = json!(backfills.iter().find(|it| it.chain_id == chain.chain_id));
+            Ok(value)
+        };
+        return print_json(&chains.iter().map(with_backfill).collect::<Result<Vec<_>, _>>()?);
     }
     if chains.is_empty() {
         return print("no chain has been followed yet\n");
@@ -41,6 +103,9 @@ pub(crate) async fn status(db: &Db, chain_id: Option<u64>, json: bool) -> Result
                 out.push_str(&format!("chain {}: {what} block {number} is {hash}\n", chain.chain_id));
             }
         }
+        if let Some(backfill) = backfills.iter().find(|it| it.chain_id == chain.chain_id) {
+            out.push_str(&format!("chain {}: backfill, {backfill}\n", chain.chain_id));
+        }
         if let Some(halt) = &chain.halt {
             out.push_str(&format!("\nchain {} has halted:\n{}\n", chain.chain_id, pretty(halt)));
         }
@@ -57,4 +122,37 @@ pub(crate) async fn resume(db: &Db, chain_id: u64, decision: &Decision) -> Resul
         _ => format!("chain {chain_id} has not halted"),
     };
     Err(Failure::new(what).remedy("`plimsoll chain status` shows every chain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backfill_is_told_with_its_pace_and_the_time_that_is_left() {
+        let at = |head_number| repo::ChainStatus {
+            chain_id: 1,
+            name: "one".into(),
+            state: "following".into(),
+            halt: None,
+            head_number,
+            head_hash: None,
+            confirmed_number: None,
+            final_number: Some(10_000_000),
+            final_hash: None,
+            rpc_head_number: None,
+            journal_seq: 1,
+            updated_at: time::OffsetDateTime::UNIX_EPOCH,
+        };
+        let told = |then, now| {
+            Backfill::between(&at(then), &at(now), Duration::from_secs(2))
+                .map(|backfill| backfill.to_string())
+        };
+        assert_eq!(
+            told(Some(4_000), Some(10_000)).unwrap(),
+            "9990000 blocks to come, 3000 a second, about 0:55:30 left"
+        );
+        assert_eq!(told(None, None).unwrap(), "10000001 blocks to come; none came in the last second");
+        assert_eq!(told(Some(9_999_000), Some(10_000_000)), None, "it is done");
+    }
 }
