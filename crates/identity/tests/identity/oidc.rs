@@ -127,24 +127,22 @@ async fn a_state_that_is_not_ours_too_old_or_another_tenants_is_refused() {
     let mut foreign = query.clone();
     foreign.insert("state".to_owned(), format!("pls_{}", "0".repeat(64)));
     assert!(matches!(site.come_back(&foreign, &begun.browser_secret).await, Err(OidcError::StateUnknown)));
-    let elsewhere = Provider::new(site.there.config(site.house.other_tenant_id)).unwrap();
-    let mut tx = site.house.worker().await;
-    let refused = oidc::resume(&mut tx, &elsewhere, callback(&query), &begun.browser_secret).await;
-    assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
-    drop(tx);
     for change in [
         |config: &mut ProviderConfig, house: &House| config.tenant_id = house.other_tenant_id,
         |config: &mut ProviderConfig, _: &House| config.issuer = "https://login.example.com".to_owned(),
     ] {
+        let mut config = site.there.config(site.house.tenant_id);
+        change(&mut config, &site.house);
+        let elsewhere = Provider::new(config).unwrap();
         let begun = site.begin().await;
         let query = sign_in_there(&begun.url, "ada").await;
         let mut tx = site.house.worker().await;
+        let refused = oidc::resume(&mut tx, &elsewhere, callback(&query), &begun.browser_secret).await;
+        assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
         let pending =
             oidc::resume(&mut tx, &site.provider, callback(&query), &begun.browser_secret).await.unwrap();
         tx.commit().await.unwrap();
-        let mut config = site.there.config(site.house.tenant_id);
-        change(&mut config, &site.house);
-        let refused = Provider::new(config).unwrap().exchange(pending, OffsetDateTime::now_utc()).await;
+        let refused = elsewhere.exchange(pending, OffsetDateTime::now_utc()).await;
         assert!(matches!(refused, Err(OidcError::StateUnknown)), "{refused:?}");
     }
     site.house.owner("UPDATE oidc_requests SET expires_at = now()").await.unwrap();

@@ -122,6 +122,9 @@ async fn a_second_factor_counts_once_it_was_confirmed() {
     let mut tx = phone.house.worker().await;
     let listed = second_factor::list(&mut tx, phone.house.tenant_id, phone.user_id).await.unwrap();
     assert!(listed.len() == 1 && listed[0].last_used_at.unwrap() > listed[0].created_at, "{listed:?}");
+    let other = phone.house.user(UserKind::Person, &[]).await.user_id;
+    let removed = second_factor::remove(&mut tx, phone.house.tenant_id, other, &FactorId::Totp).await;
+    assert!(matches!(removed, Err(RemovalError::Unknown(_))), "it is another user's: {removed:?}");
     second_factor::remove(&mut tx, phone.house.tenant_id, phone.user_id, &FactorId::Totp).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(

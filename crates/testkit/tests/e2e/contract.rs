@@ -16,7 +16,7 @@ const ROLES: [&str; 3] = ["viewer", "operator", ADMINISTRATOR];
 /// Requests made up for each operation, beside those that follow from the document's examples and limits.
 const EXAMPLES: u32 = 5;
 /// Stories made of links, each so many steps long at most: a few do not come to what another story must have made first.
-const STORIES: u32 = 60;
+const STORIES: u32 = 30;
 const STEPS: u32 = 10;
 
 /// These refuse requests however well they are made: one speaks WebSocket, and a ceremony wants a security key that signs. All other checks hold
