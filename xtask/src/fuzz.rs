@@ -1,8 +1,10 @@
 //! A short run of every fuzz target: the same inputs each time, no nightly, no cargo-fuzz.
 //!
 //! libFuzzer is a library that comes with the `libfuzzer-sys` crate and wants a program whose branches are counted. The compiler's own pass does that, by flags that are stable;
-//! cargo-fuzz adds a sanitizer for memory errors, which needs nightly, and which code without `unsafe` can do without. A fixed seed and a fixed number of runs
-//! from a fixed corpus give the same inputs, and so the same verdict, whichever machine runs them.
+//! cargo-fuzz adds a sanitizer for memory errors, which needs nightly, and which code without `unsafe` can do without.
+//!
+//! A fixed seed and a fixed number of runs from a fixed corpus give the same inputs once nothing else decides: not the clock (which inputs are worth more time), not where the program
+//! lies in memory (which comparisons are told apart), not the comparisons within a hash map, whose keys begin with chance in each process.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +17,8 @@ use crate::{process, setup};
 const MANIFEST: &str = "fuzz/Cargo.toml";
 /// What libFuzzer's random choices begin with.
 const SEED: &str = "-seed=1";
+/// What the clock decides, what another process may add, and the comparisons: off.
+const REPEATABLE: [&str; 3] = ["-entropic=0", "-reload=0", "-use_cmp=0"];
 /// An input that takes longer than that is a finding, in seconds.
 const TIMEOUT: &str = "-timeout=20";
 /// A target that takes more memory than that is a finding, in MB.
@@ -65,8 +69,15 @@ fn fuzz(workspace: &Workspace, programs: &Path, target: &Path, name: &str, runs:
     let (findings, grown) =
         (emptied(&target.join("findings").join(name))?, emptied(&target.join("grown").join(name))?);
     let seeds = workspace.root.join("fuzz/corpus").join(name);
-    let mut command = Command::new(&program);
-    command.args([SEED, TIMEOUT, MEMORY, "-max_len=32768", "-print_final_stats=1", &format!("-runs={runs}")]);
+    let mut command = at_fixed_addresses(&program);
+    command.args(REPEATABLE).args([
+        SEED,
+        TIMEOUT,
+        MEMORY,
+        "-max_len=32768",
+        "-print_final_stats=1",
+        &format!("-runs={runs}"),
+    ]);
     command.arg(format!("-artifact_prefix={}/", findings.display()));
     // What it adds goes into the first, which was empty: nothing that an earlier run found has a say.
     command.arg(grown).arg(&seeds);
@@ -89,6 +100,18 @@ fn fuzz(workspace: &Workspace, programs: &Path, target: &Path, name: &str, runs:
         ));
     }
     bail!("{report}\nended with {}", out.status)
+}
+
+/// The program, which lies at the same place in memory each time where the system has the means: util-linux's `setarch`.
+fn at_fixed_addresses(program: &Path) -> Command {
+    let setarch = process::on_path("setarch").filter(|setarch| {
+        let works = process::output(Command::new(setarch).args(["-R", "true"]));
+        works.inspect_err(|error| println!("  addresses vary, and with them the inputs: {error:#}")).is_ok()
+    });
+    let Some(setarch) = setarch else { return Command::new(program) };
+    let mut command = Command::new(setarch);
+    command.arg("-R").arg(program);
+    command
 }
 
 /// A directory with nothing in it.

@@ -108,7 +108,7 @@ async fn confirmed_blocks_come_in_order_once_and_are_taken_back_in_words() {
     assert_eq!(hear(&mut live, after.len()).await, after);
     chain.writer.finalize(&chain.blocks[3]).await.unwrap();
     let last = chain.says("final", 3);
-    assert_eq!(hear(&mut live, 1).await, [last.clone()]);
+    assert_eq!(hear(&mut live, 1).await, std::slice::from_ref(&last));
     wanted.extend(after);
     wanted.push(last);
     // Cut off anywhere, and again with what was handled last.
