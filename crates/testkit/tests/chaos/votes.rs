@@ -1,4 +1,4 @@
-//! Endpoints that are silent at the wrong moment: what they contradicted a moment ago is not believed because they say nothing now.
+//! What one endpoint shows alone: when it is believed because the others are silent, and what it cannot make final.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -58,6 +58,7 @@ struct Scene {
     votes: Vec<Votes>,
     pool: Pool,
     journal: MemoryJournal,
+    finality: Finality,
 }
 
 impl Scene {
@@ -72,7 +73,8 @@ impl Scene {
             Rpc::over(BoxTransport::new(Voter { chain: chain.clone(), votes: Arc::clone(votes) }), &config)
         });
         let pool = Pool::new(rpcs.collect()).unwrap();
-        Self { genesis, nodes, votes, pool, journal: MemoryJournal::new(1), world }
+        let (journal, finality) = (MemoryJournal::new(1), Finality::Depth(FINALITY));
+        Self { world, genesis, nodes, votes, pool, journal, finality }
     }
 
     /// A branch from so far below the tip, which is higher than it by one; the first endpoint knows it.
@@ -90,7 +92,7 @@ impl Scene {
             chain_id: 1,
             name: "voters".into(),
             confirmations: 1,
-            finality: Finality::Depth(FINALITY),
+            finality: self.finality,
             poll_interval: Duration::from_millis(100),
             watched_senders: Vec::new(),
             ranges_in_flight: 1,
@@ -190,4 +192,44 @@ async fn one_endpoint_that_shows_a_lower_branch_twice_takes_nothing_back() {
         );
         assert_eq!(scene.head() == Some(lower), is_taken, "{looks} looks");
     }
+}
+
+/// The model's blocks are so far apart.
+const BLOCK_SECONDS: u64 = 2;
+
+#[tokio::test(start_paused = true)]
+async fn one_endpoint_that_runs_ahead_makes_nothing_final_and_what_it_made_up_is_taken_back() {
+    for finality in [Finality::Depth(FINALITY), Finality::Age(Duration::from_secs(FINALITY * BLOCK_SECONDS))]
+    {
+        let mut scene = Scene { finality, ..Scene::new(3) };
+        assert!(scene.until(Scene::is_settled).await.is_none());
+        let ahead = scene.branch(0);
+        let ahead = (0..30).fold(ahead, |parent, _| scene.world.add(parent, block()));
+        scene.nodes[0].follow(&scene.world.chain, ahead);
+        let began = tokio::time::Instant::now();
+        assert!(scene.until(|_| began.elapsed() > Duration::from_secs(120)).await.is_none());
+        let last_final = scene.journal.marks().1;
+        assert!(
+            last_final <= Some(BLOCKS),
+            "{finality:?}: block {last_final:?} is final, which nobody else has"
+        );
+        scene.world.extend(vec![block(), block()]);
+        for node in &scene.nodes[1..] {
+            node.follow(&scene.world.chain, scene.world.chain.tip());
+        }
+        let is_back = |scene: &Scene| scene.head() == Some(scene.world.chain.tip());
+        assert!(scene.until(is_back).await.is_none(), "{finality:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backfill_ends_with_a_block_that_the_majority_has() {
+    let mut scene = Scene::new(3);
+    let branch = scene.branch(BLOCKS - 2);
+    scene.nodes[0].switch_to(branch);
+    // The others are not there for a while, and then they are.
+    for votes in &scene.votes[1..] {
+        votes.lock().unwrap().extend([false; 3]);
+    }
+    assert!(scene.until(Scene::is_settled).await.is_none());
 }
