@@ -9,7 +9,7 @@ use alloy_json_rpc::{RequestPacket, ResponsePacket};
 use alloy_primitives::B256;
 use alloy_transport::{BoxTransport, TransportError, TransportErrorKind, TransportFut};
 use plimsoll_chain::interval::IntervalPolicy;
-use plimsoll_chain::{EndpointConfig, Pool, Rpc};
+use plimsoll_chain::{EndpointConfig, FinalityTag, Pool, Rpc};
 use plimsoll_ingest::{Book as _, Completeness, Finality, Follower, IngestConfig, IngestError};
 use plimsoll_testkit::chaos::sim::MemoryJournal;
 use plimsoll_testkit::model::ModelChain;
@@ -224,12 +224,15 @@ async fn one_endpoint_that_runs_ahead_makes_nothing_final_and_what_it_made_up_is
 
 #[tokio::test(start_paused = true)]
 async fn a_backfill_ends_with_a_block_that_the_majority_has() {
-    let mut scene = Scene::new(3);
-    let branch = scene.branch(BLOCKS - 2);
-    scene.nodes[0].switch_to(branch);
-    // The others are not there for a while, and then they are.
-    for votes in &scene.votes[1..] {
-        votes.lock().unwrap().extend([false; 3]);
+    for finality in [Finality::Depth(FINALITY), Finality::Tag(FinalityTag::Finalized)] {
+        let mut scene = Scene { finality, ..Scene::new(3) };
+        let branch = scene.branch(BLOCKS - 2);
+        scene.nodes[0].switch_to(branch);
+        // The others are not there for a while, and then they are.
+        for votes in &scene.votes[1..] {
+            votes.lock().unwrap().extend([false; 3]);
+        }
+        let ended = scene.until(Scene::is_settled).await;
+        assert!(ended.is_none(), "{finality:?}: {ended:?}");
     }
-    assert!(scene.until(Scene::is_settled).await.is_none());
 }
