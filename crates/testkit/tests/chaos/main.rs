@@ -7,6 +7,7 @@ mod support;
 
 mod mirror;
 mod torn;
+mod votes;
 
 use plimsoll_testkit::chaos::{self, Options, seeds, sim};
 
