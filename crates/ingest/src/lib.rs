@@ -22,6 +22,7 @@
 
 mod backfill;
 mod book;
+mod branch;
 mod config;
 mod content;
 mod endpoints;

@@ -122,9 +122,10 @@ async fn followed(comes_back: bool, times: u32) -> (MemoryJournal, Vec<IngestErr
     while journal.open().head() != Some((BLOCKS, here)) {
         let mut follower = Follower::new(&config, &pool, &contracts, genesis, journal.open());
         let cancel = CancellationToken::new();
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
         let is_there = async {
             while journal.open().head() != Some((BLOCKS, here)) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                looks.tick().await;
             }
         };
         tokio::select! {
