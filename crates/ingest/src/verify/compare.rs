@@ -131,7 +131,7 @@ fn differences(
     for ours in kept {
         match expected.remove(&ours.place) {
             Some(chain) if chain.what != ours.what => {
-                differs(DifferenceKind::Altered, Some(ours), Some(chain))
+                differs(DifferenceKind::Altered, Some(ours), Some(chain));
             }
             Some(chain) if !ours.is_live => differs(DifferenceKind::NotLive, Some(ours), Some(chain)),
             Some(_) => {}

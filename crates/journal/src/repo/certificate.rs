@@ -111,7 +111,7 @@ pub(crate) async fn insert(
         to_i64(range.from),
         to_i64(range.to),
         to_hash.as_slice(),
-        root.as_ref().map(|root| root.as_slice()),
+        root.as_ref().map(B256::as_slice),
         range.level as Completeness,
         &range.endpoints,
         range.source as Source
@@ -133,7 +133,7 @@ pub(crate) async fn grow(
         range.id,
         to_i64(range.to),
         to_hash.as_slice(),
-        root.as_ref().map(|root| root.as_slice()),
+        root.as_ref().map(B256::as_slice),
         &range.endpoints
     )
     .execute(conn)

@@ -10,10 +10,11 @@ use alloy_primitives::B256;
 use alloy_transport::{BoxTransport, TransportError, TransportErrorKind, TransportFut};
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, FinalityTag, Pool, Rpc};
-use plimsoll_ingest::{Book as _, Completeness, Finality, Follower, IngestConfig, IngestError};
+use plimsoll_ingest::{Book as _, Finality, Follower, IngestConfig, IngestError};
 use plimsoll_testkit::chaos::sim::MemoryJournal;
 use plimsoll_testkit::model::ModelChain;
 use plimsoll_testkit::world::{Deed, Plan, World, contracts};
+use plimsoll_types::Completeness;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 

@@ -125,6 +125,6 @@ async fn another_filter_begins_a_range_and_what_was_wanted_is_kept() {
     .fetch_all(desk.db.worker())
     .await
     .unwrap();
-    assert_eq!(kept, [format!("{{\"{0:#x}\": 1}} [\"{0:#x}\"]", contract)]);
+    assert_eq!(kept, [format!("{{\"{contract:#x}\": 1}} [\"{contract:#x}\"]")]);
     laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();
 }

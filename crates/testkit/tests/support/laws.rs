@@ -9,6 +9,8 @@ use plimsoll_testkit::laws::{BlockBody, Body, Journal, Row};
 use plimsoll_types::BlockState;
 use sqlx::{PgConnection, PgPool};
 
+/// First and last block, the last one's hash, the sum of all hashes, source, count of endpoints.
+type RangeRow = (i64, i64, Vec<u8>, Option<Vec<u8>>, String, i64);
 /// Id, number, hash, parent's hash, state.
 type BlockRow = (i64, i64, Vec<u8>, Vec<u8>, String);
 
@@ -34,7 +36,7 @@ async fn certified(
     chain: i64,
     journal: &Journal,
 ) -> Result<Result<(), String>, sqlx::Error> {
-    let ranges: Vec<(i64, i64, Vec<u8>, Option<Vec<u8>>, String, i64)> = sqlx::query_as(
+    let ranges: Vec<RangeRow> = sqlx::query_as(
         "SELECT from_number, to_number, to_hash, blocks_root, source::text, cardinality(endpoints)::bigint
          FROM completeness_certificates WHERE chain_id = $1 AND source <> 'verify' ORDER BY from_number",
     )
