@@ -103,9 +103,10 @@ impl Scene {
         };
         let contracts = contracts(0);
         let mut follower = Follower::new(&config, &self.pool, &contracts, self.genesis, self.journal.open());
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
         let watched = async {
             while !is_so(self) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                looks.tick().await;
             }
         };
         let cancel = CancellationToken::new();
