@@ -128,13 +128,23 @@ impl Liar {
             if !dice.permille(self.permille) {
                 return true;
             }
-            lied.insert(block);
-            match (dice.index(4), log["topics"].get_mut(0)) {
-                (0, _) => log["data"] = "0x".into(),
-                (1, Some(topic)) => *topic = B256::repeat_byte(7).to_string().into(),
-                _ => return false,
+            let truth = log.clone();
+            let is_told = match (dice.index(4), log["topics"].get_mut(0)) {
+                (0, _) => {
+                    log["data"] = "0x".into();
+                    true
+                }
+                (1, Some(topic)) => {
+                    *topic = B256::repeat_byte(7).to_string().into();
+                    true
+                }
+                _ => false,
+            };
+            // To empty what is empty is no lie.
+            if !is_told || *log != truth {
+                lied.insert(block);
             }
-            true
+            is_told
         });
     }
 
