@@ -188,14 +188,14 @@ impl Client {
         Ok(answers.into_iter().map(|answer| answer.expect("every member was answered")).collect())
     }
 
-    /// Asks several questions in one batch, in this order: behind an address with several nodes they go to one of them. The last is what the
-    /// batch is for: errors and figures are its where it has any. If one may pass, all are asked again, since they belong to one moment.
+    /// Asks several questions in one batch, in this order: behind an address with several nodes they go to one of them. `purpose` is what the
+    /// batch is for: errors and figures are its. If one may pass, all are asked again, since they belong to one moment.
     pub(crate) async fn ask_together<const N: usize>(
         &self,
+        purpose: &Method,
         questions: [(&Method, Box<RawValue>); N],
         on_timeout: OnTimeout,
     ) -> Result<[Box<RawValue>; N], RpcError> {
-        let (purpose, _) = questions.last().expect("at least one question");
         let mut retry = 0;
         loop {
             let requests = questions.iter().map(|(method, params)| self.request(method, params));

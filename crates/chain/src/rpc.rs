@@ -130,7 +130,7 @@ impl Rpc {
     /// See [`RpcError::class`].
     pub async fn identity(&self) -> Result<(u64, Option<Header>), RpcError> {
         let questions = [(&CHAIN_ID, self.client.params(&CHAIN_ID, &())?), self.header_question(0)?];
-        let [id, genesis] = self.client.ask_together(questions, OnTimeout::Retry).await?;
+        let [id, genesis] = self.client.ask_together(&BLOCK_BY_NUMBER, questions, OnTimeout::Retry).await?;
         let Hex(id): Hex<u64> = self.client.decode(&CHAIN_ID, id).await?;
         let genesis = self.client.decode(&BLOCK_BY_NUMBER, genesis).await?;
         Ok((id, self.expect_number(0, genesis)?))

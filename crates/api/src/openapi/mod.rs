@@ -4,9 +4,10 @@ mod declared;
 mod links;
 mod problems;
 mod schemas;
+mod sse;
 mod texts;
 
-use plimsoll_types::api;
+use plimsoll_types::{CloudEvent, api};
 use utoipa::openapi::OpenApi as OpenApiDocument;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
@@ -16,6 +17,7 @@ pub(crate) use self::problems::{
     OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, SecondFactorProblems, SignInProblems,
     WriteProblems,
 };
+pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{
     DECLARATIONS, approvals, audit, auth, chains, events, health, keys, metrics, openapi as document,
     positions, ready, roles, sessions, story, streams, tenants, users,
@@ -102,7 +104,7 @@ const BEARER: &str = "bearer";
         tenants::show,
         tenants::put,
     ),
-    components(schemas(api::Problem, api::StreamEnd)),
+    components(schemas(api::Problem, api::StreamEnd, api::BlockMark, CloudEvent)),
     modifiers(&Bearer),
     tags(
         (name = "positions", description = "What each user holds and owes, as the position view last wrote it"),

@@ -52,7 +52,8 @@ impl Rpc {
         let logs = (&LOGS, self.client.params(&LOGS, &[filter.in_range(from, to)])?);
         let above = self.header_question(on.0)?;
         let questions = [above.clone(), self.header_question(to)?, logs, above];
-        let [before, end, logs, after] = self.client.ask_together(questions, on_timeout(from, to)).await?;
+        let [before, end, logs, after] =
+            self.client.ask_together(&LOGS, questions, on_timeout(from, to)).await?;
         let Some(end) = self.end_on([before, after], end, to, on).await? else { return Ok(None) };
         let filter = filter.clone();
         let decode =
@@ -67,7 +68,8 @@ impl Rpc {
     pub async fn header_on(&self, to: u64, on: (u64, B256)) -> Result<Option<Header>, RpcError> {
         let above = self.header_question(on.0)?;
         let questions = [above.clone(), self.header_question(to)?, above];
-        let [before, end, after] = self.client.ask_together(questions, OnTimeout::Retry).await?;
+        let [before, end, after] =
+            self.client.ask_together(&BLOCK_BY_NUMBER, questions, OnTimeout::Retry).await?;
         self.end_on([before, after], end, to, on).await
     }
 
@@ -85,7 +87,7 @@ impl Rpc {
         }
         let header = (&BLOCK_BY_HASH, self.client.params(&BLOCK_BY_HASH, &(hash, false))?);
         let logs = (&LOGS, self.client.params(&LOGS, &[filter.of_block(hash)])?);
-        let [header, logs] = self.client.ask_together([header, logs], OnTimeout::Retry).await?;
+        let [header, logs] = self.client.ask_together(&LOGS, [header, logs], OnTimeout::Retry).await?;
         let header: Option<Header> = self.client.decode(&BLOCK_BY_HASH, header).await?;
         if self.expect_hash(hash, header, |header| header)?.is_none() {
             let what = format!("the node does not have block {hash}");

@@ -62,7 +62,8 @@ impl Rpc {
     ) -> Result<Option<(Vec<Transaction>, Vec<ReportedReceipt>)>, RpcError> {
         let body = (&BLOCK_BY_HASH, self.client.params(&BLOCK_BY_HASH, &(hash, true))?);
         let receipts = (&BLOCK_RECEIPTS, self.client.params(&BLOCK_RECEIPTS, &[hash])?);
-        let [body, receipts] = self.client.ask_together([body, receipts], OnTimeout::Retry).await?;
+        let [body, receipts] =
+            self.client.ask_together(&BLOCK_RECEIPTS, [body, receipts], OnTimeout::Retry).await?;
         let body: Option<Body> = self.client.decode(&BLOCK_BY_HASH, body).await?;
         let receipts: Option<Vec<ReportedReceipt>> = self.client.decode(&BLOCK_RECEIPTS, receipts).await?;
         Ok(body.map(|body| body.transactions).zip(receipts))

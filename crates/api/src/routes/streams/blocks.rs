@@ -10,7 +10,7 @@ use plimsoll_types::api::{BlockMark, BlockMarkKind};
 use super::sse::{last_event_id, respond};
 use super::subscription::{End, Heard, Said, Subscription};
 use crate::gateway::{Caller, Presented};
-use crate::openapi::ChainStreamProblems;
+use crate::openapi::{ChainStreamProblems, ServerSentEvent};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{Fields, Parameters, Query, bigint};
 use crate::repo::RepoError;
@@ -51,7 +51,7 @@ impl Parameters for BlocksQuery {
         ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received: begin after it", example = "4711")
     ),
     responses(
-        (status = 200, description = "Blocks, until either side ends it; `data` is a BlockMark", content_type = "text/event-stream", body = BlockMark),
+        (status = 200, description = "Blocks, until either side ends it; `data` is a [BlockMark](#/components/schemas/BlockMark)", content_type = "text/event-stream", body = ServerSentEvent),
         ChainStreamProblems
     )
 )]

@@ -9,13 +9,12 @@ use axum::response::Response;
 use futures::stream::unfold;
 use plimsoll_bus::context;
 use plimsoll_identity::Permission::EventsRead;
-use plimsoll_types::CloudEvent;
 use tokio::sync::mpsc;
 
 use super::StreamQuery;
 use super::subscription::{End, Events, Heard, Said, Subscription};
 use crate::gateway::{Caller, Presented};
-use crate::openapi::DataProblems;
+use crate::openapi::{DataProblems, ServerSentEvent};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{Query, bigint, shown};
 use crate::state::ApiState;
@@ -44,7 +43,7 @@ const HELLO: &str = "retry: 1000\n\n";
         ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received: begin after it", example = "4711")
     ),
     responses(
-        (status = 200, description = "Events, until either side ends it; `data` is a CloudEvent", content_type = "text/event-stream", body = CloudEvent),
+        (status = 200, description = "Events, until either side ends it; `data` is a [CloudEvent](#/components/schemas/CloudEvent)", content_type = "text/event-stream", body = ServerSentEvent),
         (status = 400, description = "Problem: invalid-cursor", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
         DataProblems
     )
