@@ -17,7 +17,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Tells it from any other: keccak-256 over [`DOMAIN`], the count of contracts, each one's address and start block in the order of the
+    /// Tells it from any other: keccak-256 over `plimsoll/filter/1`, the count of contracts, each one's address and start block in the order of the
     /// addresses, the count of senders and each one's address; numbers as eight bytes, big-endian.
     #[must_use]
     pub fn digest(&self) -> B256 {
