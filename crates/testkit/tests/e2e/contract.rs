@@ -16,8 +16,9 @@ const ADMINISTRATOR: &str = "admin";
 const ROLES: [&str; 3] = ["viewer", "operator", ADMINISTRATOR];
 /// Requests made up for each operation, beside those that follow from the document's examples and limits.
 const EXAMPLES: u32 = 5;
-/// Stories made of links, each so many steps long at most: a few do not come to what another story must have made first.
-const STORIES: u32 = 30;
+/// Stories made of links, each so many steps long at most. Which links a story takes is chance, whatever the seed: `PLIMSOLL_STORIES` asks for more, which come to what
+/// another story must have made first.
+const STORIES: u32 = 10;
 const STEPS: u32 = 10;
 
 /// These refuse requests however well they are made: one speaks WebSocket, and a ceremony wants a security key that signs. All other checks hold
@@ -31,9 +32,9 @@ const NOT_MADE_UP: [&str; 3] = [
 const ENDLESS: [&str; 2] = ["/api/v1/events/stream", "/api/v1/chains/{chain_id}/blocks/stream"];
 /// Whoever asks for these well is nobody afterwards: they come last.
 const ENDS_SESSION: [&str; 2] = ["/auth/logout", "/api/v1/sessions/{session_id}/revoke"];
-/// What a request that is made well may get: what schemathesis expects, and the one answer with 422, that its idempotency key belongs to another
-/// request, which no schema can say of a key.
-const WELL_MADE: &str = r#"["2xx", "3xx", "401", "403", "404", "409", "422", "429", "5xx"]"#;
+/// What a request that is made well may get: what schemathesis expects, and the answers that its idempotency key belongs to another request (422) or to one
+/// whose answer was not kept (410), which no schema can say of a key.
+const WELL_MADE: &str = r#"["2xx", "3xx", "401", "403", "404", "409", "410", "422", "429", "5xx"]"#;
 /// Parameters by which one goes on where one was: nobody can make up a value that was given.
 const CURSORS: [&str; 3] = ["cursor", "after", "Last-Event-ID"];
 
@@ -86,10 +87,14 @@ fn beginnings(mut document: Value) -> Value {
 /// What schemathesis reads: of these paths nothing that is made up need be taken.
 fn configuration(who: &Somebody, not_made_up: &[&str]) -> String {
     let Somebody { tenant_id, user_id, .. } = who;
+    let asked = std::env::var("PLIMSOLL_STORIES")
+        .ok()
+        .map(|text| text.parse().expect("PLIMSOLL_STORIES is a number"));
+    let stories: u32 = asked.unwrap_or(STORIES);
     // The keys of a write are nearly always the caller's own: else no write would ever be done.
     let mut text = format!(
         "[generation]\nmax-examples = {EXAMPLES}\n\
-         [phases.stateful]\nmax-steps = {STEPS}\ngeneration.max-examples = {STORIES}\n\
+         [phases.stateful]\nmax-steps = {STEPS}\ngeneration.max-examples = {stories}\n\
          [checks.positive_data_acceptance]\nexpected-statuses = {WELL_MADE}\n\
          [dictionaries.tenant]\nvalues = [\"{tenant_id}\"]\n[dictionaries.user]\nvalues = [\"{user_id}\"]\n\
          [parameters]\n\"body.tenant_id\" = {{ dictionary = \"tenant\", probability = 0.9 }}\n\

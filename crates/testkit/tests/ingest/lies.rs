@@ -90,7 +90,7 @@ const AT_THE_HEAD: &[(&str, &str, Lie)] = &[
         });
     }),
     ("a transaction's own receipt tells of other gas", "eth_getTransactionReceipt", |answer| {
-        if let Some(receipts) = answer.as_array_mut().filter(|all| all.iter().all(|one| one.is_object())) {
+        if let Some(receipts) = answer.as_array_mut().filter(|all| all.iter().all(Value::is_object)) {
             receipts.iter_mut().for_each(|receipt| receipt["gasUsed"] = json!("0x1"));
         } else if answer.get("gasUsed").is_some() {
             answer["gasUsed"] = json!("0x1");
