@@ -5,7 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{AdditionalProperties, Schema, SchemaType, Type};
 
-/// A parameter that is given has a value ([`crate::query`]).
+/// A parameter that is given has a value ([`crate::query`]); a pattern says so by itself.
 pub(super) fn say_no_empty_parameter(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(Parameter {
@@ -15,6 +15,7 @@ pub(super) fn say_no_empty_parameter(operation: &mut Operation) {
         }) = parameter
             && schema.enum_values.is_none()
             && schema.min_length.is_none()
+            && schema.pattern.is_none()
             && is_text(&schema.schema_type)
         {
             schema.min_length = Some(1);

@@ -182,8 +182,9 @@ impl Claim {
     /// As [`Claim::begin_effects`].
     pub async fn write(&self, conn: &mut PgConnection, response: &Response) -> Result<(), IdempotencyError> {
         let held = self.held();
-        let headers = held.keeps_response.then(|| response.headers_json());
-        let body = held.keeps_response.then(|| response.body());
+        let is_kept = held.keeps_response || response.is_refusal();
+        let headers = is_kept.then(|| response.headers_json());
+        let body = is_kept.then(|| response.body());
         let answer = (response.status_column(), headers.as_ref(), body);
         if repo::complete(conn, (held.entry_id, held.token), answer).await? {
             Ok(())
@@ -195,7 +196,7 @@ impl Claim {
     /// The answer is committed: those who wait in this process get it, and the claim ends.
     pub fn committed(mut self, response: Response) -> Settled {
         if let Some(held) = self.held.take() {
-            let replay = if held.keeps_response {
+            let replay = if held.keeps_response || response.is_refusal() {
                 Replay::Response(response.clone())
             } else {
                 Replay::Withheld { status: response.status() }

@@ -55,6 +55,12 @@ impl Response {
         self.status
     }
 
+    /// Whether nothing was done, so that the answer carries no secret that was made.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.status >= 400
+    }
+
     /// Names and values of the content headers.
     #[must_use]
     pub fn headers(&self) -> &[(String, String)] {
