@@ -13,7 +13,7 @@ use crate::follow::Follower;
 use crate::metrics;
 use crate::pace::Pace;
 use crate::plan::BlockId;
-use crate::range::{Fetched, Ranges};
+use crate::range::{Direction, Fetched, Ranges};
 
 impl<B: Book> Follower<'_, B> {
     /// Brings in every range from `first`, where the journal ends, to the block `on`, which the journal has announced as final. Each comes from a
@@ -30,7 +30,8 @@ impl<B: Book> Follower<'_, B> {
         let started = Instant::now();
         let (mut events, mut pace) = (0, Pace::new(first, last));
         let ahead = self.config.ranges_in_flight;
-        let mut ranges = Ranges::new(self.pool, wanted, &mut self.intervals, ahead, (first, last), on);
+        let intervals = &mut self.intervals[..];
+        let mut ranges = Ranges::new(self.pool, wanted, intervals, ahead, Direction::Up, (first, last), on);
         let elsewhere = loop {
             let fetched = tokio::select! {
                 biased;

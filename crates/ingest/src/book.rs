@@ -1,7 +1,7 @@
 //! What an ingest writes into.
 
 use alloy_primitives::B256;
-use plimsoll_journal::{Content, NewBlock, Range, WriteError, Writer};
+use plimsoll_journal::{Content, Filter, NewBlock, Range, Uncovered, WriteError, Writer};
 use serde_json::Value;
 
 use crate::plan::BlockId;
@@ -36,6 +36,20 @@ pub trait Book: Send {
 
     /// See [`Writer::append_range`].
     fn append_range(&mut self, range: Range) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// See [`Writer::append_late`].
+    fn append_late(
+        &mut self,
+        filter: &Filter,
+        range: Range,
+    ) -> impl Future<Output = Result<usize, WriteError>> + Send;
+
+    /// What of `wanted` nobody was asked for, from `start_block` to the head: see [`plimsoll_journal::uncovered`].
+    fn uncovered(
+        &self,
+        wanted: &Filter,
+        start_block: u64,
+    ) -> impl Future<Output = Result<Vec<Uncovered>, WriteError>> + Send;
 
     /// See [`Writer::replace_above`].
     fn replace_above(
@@ -78,6 +92,14 @@ impl Book for Writer {
 
     async fn append_range(&mut self, range: Range) -> Result<(), WriteError> {
         self.append_range(range).await
+    }
+
+    async fn append_late(&mut self, filter: &Filter, range: Range) -> Result<usize, WriteError> {
+        self.append_late(filter, range).await
+    }
+
+    async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {
+        self.uncovered(wanted, start_block).await
     }
 
     async fn replace_above(

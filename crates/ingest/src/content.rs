@@ -27,14 +27,20 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// All that is configured.
     pub(crate) fn new(config: &IngestConfig, contracts: &Contracts) -> Arc<Self> {
-        let filter = LogFilter::of_addresses(contracts.addresses());
+        Self::only(config, contracts, &filter(config, contracts))
+    }
+
+    /// What this filter wants of it.
+    pub(crate) fn only(config: &IngestConfig, contracts: &Contracts, asked: &Filter) -> Arc<Self> {
+        let filter = LogFilter::of_addresses(asked.contracts.keys().copied());
         Arc::new(Self {
             chain_id: config.chain_id,
             prover: proven::prover(&filter.addresses),
             filter,
             contracts: contracts.clone(),
-            senders: config.watched_senders.iter().copied().collect(),
+            senders: asked.senders.iter().copied().collect(),
             head_completeness: config.head_completeness,
             backfill_completeness: config.backfill_completeness,
         })
@@ -166,7 +172,8 @@ impl Wanted {
 }
 
 /// What is wanted, as it is put on record.
-pub(crate) fn filter(config: &IngestConfig, contracts: &Contracts) -> Filter {
+#[must_use]
+pub fn filter(config: &IngestConfig, contracts: &Contracts) -> Filter {
     Filter {
         contracts: contracts.iter().map(|contract| (contract.address, contract.start_block)).collect(),
         senders: config.watched_senders.iter().copied().collect(),

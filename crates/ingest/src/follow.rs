@@ -18,6 +18,7 @@ use crate::content::Wanted;
 use crate::endpoints::Sightings;
 use crate::error::IngestError;
 use crate::finality::Finalized;
+use crate::late::LateHistory;
 use crate::plan::{BlockId, CanonicalTail, Relation};
 use crate::{metrics, new_block};
 
@@ -94,11 +95,17 @@ impl<'a, B: Book> Follower<'a, B> {
     pub async fn follow(&mut self, cancel: &CancellationToken) -> Result<(), IngestError> {
         let wanted = Wanted::new(self.config, self.contracts);
         let mut heads = self.pool.watch_heads(self.config.poll_interval);
+        let mut late = LateHistory::new(self.config, self.pool, self.contracts);
         loop {
+            late.look(&self.book).await?;
             let look = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
                 look = heads.next_look() => look,
+                outcome = late.next() => {
+                    late.take(&mut self.book, outcome).await?;
+                    continue;
+                }
             };
             self.turn_to(look.place);
             if let Err(error) = self.catch_up(&wanted, look, cancel).await {

@@ -13,6 +13,8 @@
 //! blocks back is judged by all endpoints ([`plan::Verdict`]): the majority decides, and while there is none, one that contradicts is
 //! enough to wait. An endpoint that fails, lags, serves another chain or is on a fork of its own costs its answers and nothing else.
 //!
+//! **Wider than before.** What is wanted since later than it begins comes in late, the newest first, beside the following of the head ([`late`]).
+//!
 //! **The traps.** A lower head on our own branch is an endpoint that lags, not a reorg. A changed hash at an unchanged height is one. A
 //! lower head on another branch may be a stale backend behind a load balancer: where no majority vouches for it, it must be seen several times
 //! ([`plan::Patience`]). What is behind an endpoint's address may be replaced by another chain: a head that is not linked to the journal is
@@ -29,6 +31,7 @@ mod endpoints;
 mod error;
 mod finality;
 mod follow;
+mod late;
 mod metrics;
 mod pace;
 pub mod plan;
@@ -38,6 +41,7 @@ pub mod verify;
 
 pub use book::Book;
 pub use config::{Finality, IngestConfig};
+pub use content::filter;
 pub use error::IngestError;
 pub use follow::Follower;
 
@@ -46,7 +50,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::{ErrorClass, Header, Pool};
-use plimsoll_journal::{ChainIdentity, Filter, NewBlock, Tail, WriteError, Writer, certificates, uncovered};
+use plimsoll_journal::{ChainIdentity, NewBlock, Tail, Writer};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::address_text;
 use tokio_util::sync::CancellationToken;
@@ -93,7 +97,7 @@ impl Ingest {
             start_block: self.contracts.start_block(),
             confirmations: self.config.confirmations,
             finality: self.config.finality.to_string(),
-            filter: content::filter(&self.config, &self.contracts),
+            filter: filter(&self.config, &self.contracts),
         };
         let name = lease_name(self.config.chain_id);
         while !cancel.is_cancelled() {
@@ -167,7 +171,6 @@ impl Ingest {
                 continue;
             }
             metrics::halted(self.config.chain_id, false);
-            self.note_uncovered(&identity.filter, &writer).await?;
             let mut follower =
                 Follower::new(&self.config, &self.pool, &self.contracts, identity.genesis_hash, writer);
             let followed = tokio::select! {
@@ -186,28 +189,6 @@ impl Ingest {
                 other => return other,
             }
         }
-    }
-}
-
-impl Ingest {
-    /// Says which blocks of the journal nobody has been asked about for what is wanted now: a contract that was added, or is wanted from an earlier
-    /// block. Their history is not in the journal.
-    async fn note_uncovered(&self, filter: &Filter, writer: &Writer) -> Result<(), IngestError> {
-        let chain_id = self.config.chain_id;
-        let Some((head, _)) = writer.head() else { return Ok(()) };
-        let known = certificates(&self.db, chain_id).await.map_err(WriteError::from)?;
-        let gaps = uncovered(filter, &known, self.contracts.start_block(), head);
-        metrics::uncovered(chain_id, gaps.iter().map(|gap| gap.to - gap.from + 1).sum());
-        for gap in &gaps {
-            tracing::warn!(
-                chain_id,
-                address = %address_text(&gap.address),
-                from = gap.from,
-                to = gap.to,
-                "these blocks were never asked about it, and its history in them is not in the journal; `plimsoll verify completeness` says what is missing"
-            );
-        }
-        Ok(())
     }
 }
 

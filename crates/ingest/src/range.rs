@@ -1,4 +1,5 @@
-//! Ranges of blocks at or below a final one: several in flight, each proven as far as is asked for, decoded off the I/O path, given out in order.
+//! Ranges of blocks at or below a final one: several in flight, each proven as far as is asked for, decoded off the I/O path, given out in order, upwards
+//! or downwards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,79 +65,98 @@ impl From<NotHad> for IngestError {
     }
 }
 
+/// In which order ranges are given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The lowest first.
+    Up,
+    /// The highest first.
+    Down,
+}
+
 /// The ranges from one block to another, in order.
-pub(crate) struct Ranges<'a> {
+pub(crate) struct Ranges<'a, I> {
     pool: &'a Pool,
-    wanted: &'a Arc<Wanted>,
+    wanted: Arc<Wanted>,
     /// Of each endpoint.
-    intervals: &'a mut [Interval],
+    intervals: I,
     /// How many are in flight.
     ahead: usize,
-    next: u64,
-    last: u64,
+    direction: Direction,
+    /// What is not in flight: the first block, and how many there are.
+    left: (u64, u64),
     on: BlockId,
     in_flight: VecDeque<InFlight>,
 }
 
-impl<'a> Ranges<'a> {
+impl<'a, I: AsMut<[Interval]>> Ranges<'a, I> {
     /// The ranges from block `first` to block `last`, on the chain of the final block `on`, at or above it.
     pub(crate) fn new(
         pool: &'a Pool,
-        wanted: &'a Arc<Wanted>,
-        intervals: &'a mut [Interval],
+        wanted: &Arc<Wanted>,
+        intervals: I,
         ahead: usize,
+        direction: Direction,
         (first, last): (u64, u64),
         on: BlockId,
     ) -> Self {
-        Self {
-            pool,
-            wanted,
-            intervals,
-            ahead: ahead.max(1),
-            next: first,
-            last,
-            on,
-            in_flight: VecDeque::new(),
-        }
+        let (wanted, ahead, left) = (wanted.clone(), ahead.max(1), (first, (last + 1).saturating_sub(first)));
+        Self { pool, wanted, intervals, ahead, direction, left, on, in_flight: VecDeque::new() }
     }
 
-    /// The next one; none after the last. Dropped before it is ready, the range that it waited for is lost. After one that was not had it goes on
-    /// with the one behind it.
+    /// The next one; none after the last. Dropped before it is ready, it loses nothing. After one that was not had it goes on with the one behind it.
     pub(crate) async fn next(&mut self) -> Result<Option<Fetched>, NotHad> {
         // Ends: each turn gives out the front range, or halves it, down to one block, where the endpoint's refusal is an error.
         loop {
-            while self.next <= self.last && self.in_flight.len() < self.ahead {
-                let place = self.pool.reserve(Some(self.on.0));
-                let (from, blocks) = (self.next, self.intervals[place.place()].blocks());
-                let to = self.last.min(from + blocks - 1);
-                let task = fetch(self.pool.clone(), place, self.wanted.clone(), from, to, self.on);
-                let task = AbortOnDropHandle::new(tokio::spawn(task));
-                self.in_flight.push_back(InFlight { from, to, task });
-                self.next = to + 1;
+            while self.left.1 > 0 && self.in_flight.len() < self.ahead {
+                self.send();
             }
-            let Some(InFlight { from, to, task }) = self.in_flight.pop_front() else { return Ok(None) };
-            let fetched = match task.await {
+            let Some(InFlight { from, to, task }) = self.in_flight.front_mut() else { return Ok(None) };
+            let (from, to, fetched) = (*from, *to, task.await);
+            self.in_flight.pop_front();
+            let fetched = match fetched {
                 Ok(fetched) => fetched,
                 Err(error) => return Err(NotHad { from, to, error: error.into() }),
             };
             match fetched {
                 Ok(fetched) => {
-                    self.intervals[fetched.place].on_success(to - from + 1, fetched.logs, fetched.elapsed);
+                    let interval = &mut self.intervals.as_mut()[fetched.place];
+                    interval.on_success(to - from + 1, fetched.logs, fetched.elapsed);
                     return Ok(Some(fetched));
                 }
                 Err(Refused { place, error }) if to > from && self.shrink(place, &error, to - from + 1) => {
                     tracing::debug!(chain_id = self.wanted.chain_id, from, to, %error, "range refused; asking for less");
-                    self.in_flight.clear();
-                    self.next = from;
+                    let recalled: u64 = self.in_flight.drain(..).map(|range| range.to - range.from + 1).sum();
+                    let blocks = self.left.1 + recalled + (to - from + 1);
+                    self.left = match self.direction {
+                        Direction::Up => (from, blocks),
+                        Direction::Down => (self.left.0, blocks),
+                    };
                 }
                 Err(Refused { error, .. }) => return Err(NotHad { from, to, error }),
             }
         }
     }
 
+    /// Asks for the range that comes next.
+    fn send(&mut self) {
+        let place = self.pool.reserve(Some(self.on.0));
+        let (first, left) = self.left;
+        let blocks = self.intervals.as_mut()[place.place()].blocks().min(left);
+        let from = match self.direction {
+            Direction::Up => first,
+            Direction::Down => first + left - blocks,
+        };
+        let to = from + blocks - 1;
+        let rest = if self.direction == Direction::Up { first + blocks } else { first };
+        self.left = (rest, left - blocks);
+        let task = fetch(self.pool.clone(), place, self.wanted.clone(), from, to, self.on);
+        self.in_flight.push_back(InFlight { from, to, task: AbortOnDropHandle::new(tokio::spawn(task)) });
+    }
+
     /// Whether asking for fewer blocks may help; the interval has learned from it.
     fn shrink(&mut self, place: usize, error: &IngestError, span_blocks: u64) -> bool {
-        let interval = &mut self.intervals[place];
+        let interval = &mut self.intervals.as_mut()[place];
         match error {
             IngestError::Rpc(error) if error.class() == ErrorClass::RangeTooLarge => {
                 interval.on_too_large(span_blocks);

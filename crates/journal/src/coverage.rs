@@ -29,7 +29,7 @@ pub struct Certificate {
     pub level: Completeness,
     /// By whose answers.
     pub endpoints: Vec<String>,
-    /// `backfill`, `head` or `verify`.
+    /// `backfill`, `head`, `verify` or `late`.
     pub source: String,
     /// When its last block was taken in.
     pub certified_at: OffsetDateTime,

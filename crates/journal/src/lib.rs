@@ -14,6 +14,7 @@
 //! row, appended again. Whether a record can still be taken back follows from the order of records alone (`finalize` precedes
 //! what a backfill brings in below it), never from the time at which someone reads: a replay from zero gives what the first run gave.
 
+mod beneath;
 mod coverage;
 mod filter;
 mod fold;
@@ -26,6 +27,7 @@ mod tail;
 mod verified;
 mod writer;
 
+pub use beneath::{Oldest, oldest_undos, replace_undos};
 pub use coverage::{Certificate, Uncovered, certificates, uncovered};
 pub use filter::Filter;
 pub use fold::{Fold, FoldError, Undone};

@@ -79,9 +79,9 @@ pub struct Block {
 /// The row that a record refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// Of an `append`.
+    /// Of an `append` or a `late_append`.
     Event(Arc<Event>),
-    /// Of an `included`.
+    /// Of an `included` or a `late_included`.
     Transaction(Arc<Transaction>),
     /// Of a `block`, `confirm` or `finalize`.
     Block(Arc<Block>),
@@ -109,7 +109,13 @@ impl Record {
         matches!(self.kind, JournalKind::Append | JournalKind::Included | JournalKind::Block)
     }
 
-    /// The event of an `append`.
+    /// Whether it comes late: later blocks than its own, which is final, stand before it.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.kind.is_late()
+    }
+
+    /// The event of an `append` or a `late_append`.
     #[must_use]
     pub fn event(&self) -> Option<&Arc<Event>> {
         match &self.body {

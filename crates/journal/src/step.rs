@@ -1,7 +1,8 @@
 //! One step of a fold: some records, their effects, the undo stack and the cursor, in one transaction.
 //!
-//! A step takes whole blocks, so that a fold may relate the events of one transaction in memory. It handles either a run of forward
-//! records or a run of retractions, never both, so that a fold's tables hold everything older before anything is taken back.
+//! A step takes whole blocks, so that a fold may relate the events of one transaction in memory. It handles a run of forward records, of
+//! retractions or of late records, never two of them, so that a fold's tables and undo stack hold everything older before anything is taken back, or
+//! put beneath what is there.
 
 use std::collections::HashMap;
 
@@ -144,6 +145,24 @@ fn writes(taken: &Result<Step, Failure>) -> bool {
     taken.as_ref().is_ok_and(|step| step.records > 0)
 }
 
+/// Which way a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Forward,
+    Back,
+    Late,
+}
+
+impl Way {
+    fn of(kind: JournalKind) -> Self {
+        match kind {
+            JournalKind::Retract => Self::Back,
+            kind if kind.is_late() => Self::Late,
+            _ => Self::Forward,
+        }
+    }
+}
+
 /// What the step does in its transaction. `span` becomes that of the step once there is something to take: looking for records is none.
 async fn take<F: Fold>(
     fold: &mut F,
@@ -180,14 +199,14 @@ async fn take<F: Fold>(
             stopped: false,
         });
     };
-    let retracts = first.kind == JournalKind::Retract;
+    let way = Way::of(first.kind);
     if let Some((missing, record)) = (cursor.seq + 1..).zip(&records).find(|(seq, record)| record.seq != *seq)
     {
         return Err(FoldError::Hole { chain_id, missing, found: record.seq }.into());
     }
-    let run =
-        records.iter().position(|r| (r.kind == JournalKind::Retract) != retracts).unwrap_or(records.len());
+    let run = records.iter().position(|r| Way::of(r.kind) != way).unwrap_or(records.len());
     records.truncate(run);
+    let retracts = way == Way::Back;
     *span = tracing::info_span!("fold_step", fold = name, chain_id, records = run, retracts);
     let taken = async {
         let last = records.last().map_or(cursor.seq, |r| r.seq);
@@ -216,9 +235,8 @@ async fn whole_blocks(
         let mut rows = read::rows_after(conn, chain_id, after, limit).await?;
         let full = i64::try_from(rows.len()).is_ok_and(|count| count == limit);
         if full {
-            let last = rows.last().map(|r| (r.block_number, r.kind == JournalKind::Retract));
-            let whole =
-                rows.iter().rposition(|r| Some((r.block_number, r.kind == JournalKind::Retract)) != last);
+            let last = rows.last().map(|r| (r.block_number, Way::of(r.kind)));
+            let whole = rows.iter().rposition(|r| Some((r.block_number, Way::of(r.kind))) != last);
             let Some(whole) = whole else {
                 limit = limit.saturating_mul(2);
                 continue;

@@ -15,6 +15,7 @@
 mod certify;
 mod error;
 mod input;
+mod late;
 mod open;
 mod plan;
 

@@ -3,7 +3,7 @@
 //! They are checked against the records alone, whatever wrote them: a journal in Postgres is read for it row by row, one of the
 //! simulator is one already. A reader of the laws is a fold: it knows only what is before a record, and that must be enough.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use alloy_primitives::B256;
 use plimsoll_types::{BlockState, JournalKind};
@@ -72,6 +72,8 @@ struct Checker {
     stack: Vec<Live>,
     /// Unretracted `confirm` records by block number.
     confirms: BTreeMap<i64, Live>,
+    /// What came late, by id.
+    late: HashSet<i64>,
     final_number: Option<i64>,
     final_hash: B256,
     /// The block that is being appended: it has no `block` record yet.
@@ -123,8 +125,8 @@ impl Checker {
         self.closed()?;
         let block = journal.blocks.get(&row.reference);
         let body = match row.kind {
-            JournalKind::Append => journal.events.get(&row.reference),
-            JournalKind::Included => journal.transactions.get(&row.reference),
+            JournalKind::Append | JournalKind::LateAppend => journal.events.get(&row.reference),
+            JournalKind::Included | JournalKind::LateIncluded => journal.transactions.get(&row.reference),
             _ => block.map(|block| &block.body),
         };
         let body = body.ok_or("it refers to no row of the raw store")?;
@@ -132,6 +134,7 @@ impl Checker {
         match row.kind {
             JournalKind::Append => self.content(row, body, false),
             JournalKind::Included => self.content(row, body, true),
+            JournalKind::LateAppend | JournalKind::LateIncluded => self.late(row, body),
             JournalKind::Confirm => self.confirm(row, body),
             JournalKind::Finalize => self.finalize(row, body),
             _ => self.block(row, body, block.map_or(B256::ZERO, |block| block.parent)),
@@ -165,6 +168,19 @@ impl Checker {
         self.open_included = included;
         self.push(row, body);
         Ok(())
+    }
+
+    /// What comes late is of a final block that the journal has, comes once, and is not on the stack.
+    fn late(&mut self, row: &Row, body: &Body) -> Result<(), String> {
+        law(self.open.is_none(), "what comes late in the middle of a block")?;
+        law(self.is_final(row.number), "what comes late may still be taken back")?;
+        let head = self.head().map_or(-1, |live| live.number);
+        law(row.number <= head, "it comes late, and its block has not come yet")?;
+        let last = self.final_number == Some(row.number);
+        law(!last || self.final_hash == body.hash, "it is not of the block that is final at its height")?;
+        let is_there =
+            self.stack.iter().any(|live| live.kind != JournalKind::Block && live.id == row.reference);
+        law(!is_there && self.late.insert(row.reference), "it is there already")
     }
 
     fn push(&mut self, row: &Row, body: &Body) {

@@ -83,8 +83,20 @@ named!(
         Confirm = "confirm",
         /// The chain calls the block final.
         Finalize = "finalize",
+        /// A log of a final block comes late: what the journal has of later blocks stands before it. Newest block first; never taken back.
+        LateAppend = "late_append",
+        /// A transaction of a watched sender in a final block comes late.
+        LateIncluded = "late_included",
     }
 );
+
+impl JournalKind {
+    /// Whether it is history that comes late.
+    #[must_use]
+    pub fn is_late(self) -> bool {
+        matches!(self, Self::LateAppend | Self::LateIncluded)
+    }
+}
 
 named!(
     /// How sure a block is.

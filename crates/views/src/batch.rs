@@ -4,7 +4,11 @@
 //! events in order and leaves, for each, what goes into the apply log, and for each key the row that the mirror ends with.
 //! Pairing looks ahead within a transaction (a push may follow the version that it produced). That is sound because a block is applied,
 //! and taken back, as a whole.
+//!
+//! What comes late ([`Record::is_late`]) is in a batch of its own. It enters the mirror where that has nothing later, and else the logs alone; and
+//! what the undo stack would restore beneath the mirror's row ([`beneath`]).
 
+mod beneath;
 mod item;
 mod rules;
 
@@ -14,6 +18,7 @@ use plimsoll_journal::{Event, Record};
 use plimsoll_types::ApplyStatus;
 use serde_json::Value;
 
+use self::beneath::Beneath;
 pub(crate) use self::item::{Item, Outcome, Says};
 use crate::cache::PositionCache;
 use crate::links::{Answer, Pairing, Push};
@@ -86,6 +91,8 @@ pub(crate) struct Batch<'a> {
     position_keys: Vec<PositionKey>,
     positions: Vec<PositionSlot>,
     mirrors: Vec<MirrorSlot>,
+    /// What the oldest entries of the undo stack would restore, by key; only of what comes late.
+    beneath: Beneath,
 }
 
 impl<'a> Batch<'a> {
@@ -103,6 +110,7 @@ impl<'a> Batch<'a> {
             position_keys: Vec::new(),
             positions: Vec::new(),
             mirrors: Vec::new(),
+            beneath: Beneath::default(),
         };
         let mut index = Index::default();
         for (at, record) in records.iter().enumerate() {
@@ -165,7 +173,7 @@ impl<'a> Batch<'a> {
                 write_key(key, event, &mut text)?;
                 let text = String::from_utf8(text).map_err(|error| error.to_string())?;
                 let key = MirrorKey { contract: event.contract, view: plan.view.into(), key: text };
-                item.says = Says::Mirror { slot: self.mirror_slot(index, key, event) };
+                item.says = Says::Mirror { slot: self.mirror_slot(index, key, record, event) };
                 item.outcome = Outcome::plain(ApplyStatus::Applied);
             }
             Action::Trail { .. } => {
@@ -187,8 +195,8 @@ impl<'a> Batch<'a> {
         }))
     }
 
-    fn mirror_slot(&mut self, index: &mut Index, key: MirrorKey, event: &Event) -> usize {
-        let undoable = self.is_undoable(event);
+    fn mirror_slot(&mut self, index: &mut Index, key: MirrorKey, record: &Record, event: &Event) -> usize {
+        let must_load = self.is_undoable(event) || record.is_late();
         let slot = match index.mirrors.entry(key) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
@@ -201,7 +209,7 @@ impl<'a> Batch<'a> {
                 *entry.insert(self.mirrors.len() - 1)
             }
         };
-        self.mirrors[slot].must_load |= undoable;
+        self.mirrors[slot].must_load |= must_load;
         slot
     }
 

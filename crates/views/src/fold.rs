@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use alloy_primitives::Address;
 use plimsoll_chain::abi::Contracts;
-use plimsoll_journal::{Fold, FoldError, Record, Undone};
+use plimsoll_journal::{Fold, FoldError, Record, Undone, oldest_undos, replace_undos};
 use plimsoll_types::{ApplyStatus, JournalKind, address_text};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -65,6 +65,12 @@ impl ViewFold {
             seq: poison.seq,
             reason: poison.reason,
         }
+    }
+
+    fn unreadable_undo(&self, seq: i64, reason: &str) -> FoldError {
+        let reason =
+            format!("its undo entry cannot be read ({reason}); rebuild the fold's tables from the journal");
+        self.poisoned(Poison { seq, reason })
     }
 
     fn count(&mut self, count: impl FnOnce() -> Count) {
@@ -135,6 +141,12 @@ impl Fold for ViewFold {
         for (at, row) in repo::mirror::load(conn, self.chain_id, &keys).await? {
             batch.set_mirror(slots[at], row);
         }
+        let (slots, keys): (Vec<_>, Vec<_>) = batch.buried().into_iter().unzip();
+        for oldest in oldest_undos(conn, FOLD_NAME, self.chain_id, &keys).await? {
+            let undo =
+                Undo::from_json(oldest.undo).map_err(|reason| self.unreadable_undo(oldest.seq, &reason))?;
+            batch.set_beneath(slots[oldest.key], oldest.seq, undo);
+        }
         let mut folded = batch.fold().map_err(poisoned)?;
         folded.late_starts.retain(|contract, _| !self.known_late.contains(contract));
 
@@ -153,6 +165,7 @@ impl Fold for ViewFold {
             return Err(FoldError::Malformed { chain_id: self.chain_id, what });
         }
         repo::mirror::put(conn, self.chain_id, &batch.changed_mirrors().map_err(poisoned)?).await?;
+        replace_undos(conn, FOLD_NAME, self.chain_id, &batch.changed_beneath()).await?;
         repo::log::add_anomalies(conn, self.chain_id, repo::log::FOLD_SOURCE, &folded.anomalies).await?;
         for (contract, anomaly) in &folded.late_starts {
             repo::log::add_anomaly_once_a_contract(conn, self.chain_id, &address_text(contract), anomaly)
@@ -195,10 +208,7 @@ impl Fold for ViewFold {
                     mirrors.insert(key, before);
                 }
                 Err(reason) => {
-                    let reason = format!(
-                        "its undo entry cannot be read ({reason}); rebuild the fold's tables from the journal"
-                    );
-                    return Err(self.poisoned(Poison { seq: undone.record.seq, reason }));
+                    return Err(self.unreadable_undo(undone.record.seq, &reason));
                 }
             }
         }

@@ -25,20 +25,22 @@ pub(crate) enum Verdict {
     Back,
     /// It lies before the mirror's row on the chain: the journal's order was broken. Refused, and an anomaly.
     BeforeMirror,
+    /// It lies before the mirror's row on the chain, and came late: the mirror keeps what it has.
+    Late,
 }
 
-/// Judges `version`, written at `stamp`, against the mirror's row.
-pub(crate) fn judge(current: Option<&PositionRow>, version: u64, stamp: &Stamp) -> Verdict {
+/// Judges `version`, written at `stamp`, against the mirror's row. Of what comes late the versions between are still to come.
+pub(crate) fn judge(current: Option<&PositionRow>, version: u64, stamp: &Stamp, is_late: bool) -> Verdict {
     let Some(current) = current else {
-        return if version == 1 { Verdict::Next } else { Verdict::FirstSeen };
+        return if version == 1 || is_late { Verdict::Next } else { Verdict::FirstSeen };
     };
     if stamp.place() < current.stamp.place() {
-        Verdict::BeforeMirror
+        if is_late { Verdict::Late } else { Verdict::BeforeMirror }
     } else if version < current.version {
         Verdict::Back
     } else if version == current.version {
         Verdict::Duplicate
-    } else if version - current.version == 1 {
+    } else if version - current.version == 1 || is_late {
         Verdict::Next
     } else {
         Verdict::Jump
@@ -89,7 +91,23 @@ mod tests {
             (Some(row(3, 10, 5)), 4, Verdict::BeforeMirror),
         ];
         for (current, version, verdict) in table {
-            assert_eq!(judge(current.as_ref(), version, &at), verdict, "{current:?} then {version}");
+            assert_eq!(judge(current.as_ref(), version, &at, false), verdict, "{current:?} then {version}");
+        }
+    }
+
+    #[test]
+    fn of_late_history_the_newest_stays_whatever_lies_between() {
+        let at = stamp(10, 4);
+        let table = [
+            (None, 7, Verdict::Next),
+            (Some(row(3, 9, 9)), 7, Verdict::Next),
+            (Some(row(3, 9, 9)), 2, Verdict::Back),
+            (Some(row(3, 9, 9)), 3, Verdict::Duplicate),
+            (Some(row(8, 10, 5)), 7, Verdict::Late),
+            (Some(row(3, 11, 0)), 7, Verdict::Late),
+        ];
+        for (current, version, verdict) in table {
+            assert_eq!(judge(current.as_ref(), version, &at, true), verdict, "{current:?} then {version}");
         }
     }
 

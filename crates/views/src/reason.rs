@@ -15,6 +15,8 @@ use plimsoll_chain::abi::{Contracts, write_json_value};
 pub(crate) const STALE_VERSION: &str = "stale_version";
 /// A sequence that does not increase (spec 1 §2.3).
 pub(crate) const OUT_OF_ORDER_SEQ: &str = "out_of_order_seq";
+/// An event that the mirror has later ones of: history that came late (see [`plimsoll_journal::Writer::append_late`]).
+pub(crate) const LATE_HISTORY: &str = "late_history";
 /// A delta that would leave a negative amount.
 pub(crate) const INVALID_DELTA: &str = "invalid_delta";
 /// Any other failure to write a view.

@@ -169,6 +169,15 @@ impl Undo {
         serde_json::to_value(json).expect("an undo is strings and integers: always JSON")
     }
 
+    /// Its row's key alone, as every entry of it has it.
+    pub(crate) fn key_json(&self) -> Value {
+        let mut json = self.to_json();
+        if let Some(entry) = json.as_object_mut() {
+            entry.remove("before");
+        }
+        json
+    }
+
     pub(crate) fn from_json(json: Value) -> Result<Self, String> {
         let address = |text: &str| parse_address(text).map_err(|error| error.to_string());
         let u64_of = |amount: Amount| amount.to_u64().ok_or_else(|| format!("{amount} is above 2^64-1"));

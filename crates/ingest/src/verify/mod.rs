@@ -27,7 +27,7 @@ use crate::config::IngestConfig;
 use crate::content::{self, Wanted};
 use crate::error::IngestError;
 use crate::plan::BlockId;
-use crate::range::{Fetched, NotHad, Ranges};
+use crate::range::{Direction, Fetched, NotHad, Ranges};
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +189,7 @@ impl Look<'_> {
     ) -> Result<(), VerifyError> {
         let (pool, ahead, on) = (self.pool, self.config.ranges_in_flight, self.on);
         let (wanted, mut intervals) = (self.wanted(self.report.level), self.intervals());
-        let mut ranges = Ranges::new(pool, &wanted, &mut intervals, ahead, (from, to), on);
+        let mut ranges = Ranges::new(pool, &wanted, &mut intervals[..], ahead, Direction::Up, (from, to), on);
         let mut before: Option<BlockId> = None;
         // Ends: each turn takes one of the ranges.
         loop {
@@ -229,7 +229,8 @@ impl Look<'_> {
         if !differences.is_empty() && range.evidence.level < Completeness::Receipts {
             // An endpoint may have altered what the bloom does not cover.
             let (wanted, mut intervals) = (self.wanted(Completeness::Receipts), self.intervals());
-            let mut again = Ranges::new(self.pool, &wanted, &mut intervals, 1, (from, end), self.on);
+            let mut again =
+                Ranges::new(self.pool, &wanted, &mut intervals[..], 1, Direction::Up, (from, end), self.on);
             differences.clear();
             let mut whole = None;
             loop {

@@ -25,6 +25,8 @@ pub(crate) enum Source {
     Head,
     /// They were looked at again.
     Verify,
+    /// What is wanted of them came late.
+    Late,
 }
 
 impl Source {
@@ -34,6 +36,7 @@ impl Source {
             Self::Backfill => "backfill",
             Self::Head => "head",
             Self::Verify => "verify",
+            Self::Late => "late",
         }
     }
 }
@@ -71,7 +74,7 @@ pub(crate) async fn ending_with(
     let row = sqlx::query!(
         r#"SELECT certificate_id, source AS "source: Source", from_number, to_number, blocks_root, level AS "level: Completeness", endpoints
            FROM completeness_certificates
-           WHERE chain_id = $1 AND filter_digest = $2 AND to_number = $3 AND to_hash = $4 AND source <> 'verify'
+           WHERE chain_id = $1 AND filter_digest = $2 AND to_number = $3 AND to_hash = $4 AND source IN ('backfill', 'head')
            ORDER BY certificate_id DESC LIMIT 1"#,
         to_i64(chain_id),
         filter.as_slice(),

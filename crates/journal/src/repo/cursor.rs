@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use super::{to_i64, to_u64};
+use crate::beneath::Oldest;
 
 /// A fold's cursor, locked until the transaction ends.
 #[derive(Clone, Debug)]
@@ -249,6 +250,49 @@ pub(crate) async fn pop(
         .into_iter()
         .map(|row| Entry { seq: row.seq, block_number: to_u64(row.block_number), undo: row.undo })
         .collect())
+}
+
+/// See [`crate::oldest_undos`].
+pub(crate) async fn oldest_undos(
+    conn: &mut PgConnection,
+    fold: &str,
+    chain_id: u64,
+    keys: &[Value],
+) -> Result<Vec<Oldest>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT DISTINCT ON (k.n) k.n AS "n!", u.seq, u.undo AS "undo!"
+           FROM unnest($3::jsonb[]) WITH ORDINALITY AS k(key, n)
+           JOIN fold_undo u ON u.fold = $1 AND u.chain_id = $2 AND u.undo @> k.key
+           ORDER BY k.n, u.seq"#,
+        fold,
+        to_i64(chain_id),
+        keys
+    )
+    .fetch_all(conn)
+    .await?;
+    let index = |n: i64| usize::try_from(n - 1).expect("an ordinality counts from 1");
+    Ok(rows.into_iter().map(|row| Oldest { key: index(row.n), seq: row.seq, undo: row.undo }).collect())
+}
+
+/// See [`crate::replace_undos`].
+pub(crate) async fn replace_undos(
+    conn: &mut PgConnection,
+    fold: &str,
+    chain_id: u64,
+    undos: &[(i64, Value)],
+) -> Result<(), sqlx::Error> {
+    let (seqs, undos): (Vec<_>, Vec<_>) = undos.iter().cloned().unzip();
+    sqlx::query!(
+        "UPDATE fold_undo u SET undo = given.undo FROM unnest($3::bigint[], $4::jsonb[]) AS given(seq, undo)
+         WHERE u.fold = $1 AND u.chain_id = $2 AND u.seq = given.seq",
+        fold,
+        to_i64(chain_id),
+        &seqs,
+        &undos
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Forgets how to take back what is final.

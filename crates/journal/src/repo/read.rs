@@ -93,11 +93,16 @@ fn span(rows: &[Row], kinds: &[JournalKind]) -> Option<(i64, i64)> {
 impl Bodies {
     async fn load(conn: &mut PgConnection, chain_id: u64, rows: &[Row]) -> Result<Self, FoldError> {
         let mut bodies = Self::default();
-        if let Some((from, to)) = span(rows, &[JournalKind::Append]) {
-            bodies.events = events(conn, chain_id, from, to).await?;
+        // What comes late is of other blocks than what stands beside it.
+        for kind in [JournalKind::Append, JournalKind::LateAppend] {
+            if let Some((from, to)) = span(rows, &[kind]) {
+                bodies.events.extend(events(conn, chain_id, from, to).await?);
+            }
         }
-        if let Some((from, to)) = span(rows, &[JournalKind::Included]) {
-            bodies.transactions = transactions(conn, chain_id, from, to).await?;
+        for kind in [JournalKind::Included, JournalKind::LateIncluded] {
+            if let Some((from, to)) = span(rows, &[kind]) {
+                bodies.transactions.extend(transactions(conn, chain_id, from, to).await?);
+            }
         }
         if let Some((from, to)) =
             span(rows, &[JournalKind::Block, JournalKind::Confirm, JournalKind::Finalize])
@@ -110,10 +115,10 @@ impl Bodies {
     fn body(&self, chain_id: u64, row: &Row) -> Result<Body, FoldError> {
         let dangling = |what| FoldError::Dangling { chain_id, what, reference: row.reference };
         Ok(match row.kind {
-            JournalKind::Append => {
+            JournalKind::Append | JournalKind::LateAppend => {
                 Body::Event(self.events.get(&row.reference).ok_or(dangling("event"))?.clone())
             }
-            JournalKind::Included => Body::Transaction(
+            JournalKind::Included | JournalKind::LateIncluded => Body::Transaction(
                 self.transactions.get(&row.reference).ok_or(dangling("transaction"))?.clone(),
             ),
             JournalKind::Block | JournalKind::Confirm | JournalKind::Finalize => {
@@ -316,19 +321,10 @@ pub(crate) async fn stored(
     from: u64,
     to: u64,
 ) -> Result<Stored, FoldError> {
+    let live = super::write::live_events(conn, chain_id, from, to).await?;
     let (from, to) = (to_i64(from), to_i64(to));
     let events = events(conn, chain_id, from, to).await?;
     let transactions = transactions(conn, chain_id, from, to).await?;
-    let live = sqlx::query_scalar!(
-        "SELECT e.id FROM chain_events e
-         JOIN chain_live l ON l.chain_id = e.chain_id AND l.tx_hash = e.tx_hash AND l.log_index = e.log_index AND l.event_id = e.id
-         WHERE e.chain_id = $1 AND e.block_number BETWEEN $2 AND $3",
-        to_i64(chain_id),
-        from,
-        to
-    )
-    .fetch_all(conn)
-    .await?;
     let mut events: Vec<_> = events.into_values().map(Arc::unwrap_or_clone).collect();
     events.sort_unstable_by_key(|event| (event.block_number, event.block_hash, event.log_index));
     let mut transactions: Vec<_> = transactions.into_values().map(Arc::unwrap_or_clone).collect();

@@ -149,6 +149,43 @@ pub(crate) async fn known_transactions(
     .await
 }
 
+/// The ids of the events of these blocks that are on the canonical chain.
+pub(crate) async fn live_events(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    from: u64,
+    to: u64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT e.id FROM chain_events e
+         JOIN chain_live l ON l.chain_id = e.chain_id AND l.tx_hash = e.tx_hash AND l.log_index = e.log_index AND l.event_id = e.id
+         WHERE e.chain_id = $1 AND e.block_number BETWEEN $2 AND $3",
+        to_i64(chain_id),
+        to_i64(from),
+        to_i64(to)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The final blocks of record among these: number and hash.
+pub(crate) async fn final_hashes(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    from: u64,
+    to: u64,
+) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT number, hash FROM chain_blocks WHERE chain_id = $1 AND number BETWEEN $2 AND $3 AND state = 'final'",
+        to_i64(chain_id),
+        to_i64(from),
+        to_i64(to)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.number, row.hash)).collect())
+}
+
 /// Puts a block on record, or back on the canonical chain, and returns its id: `id` when it is new.
 pub(crate) async fn put_block(
     conn: &mut PgConnection,

@@ -37,6 +37,33 @@ pub enum WriteError {
         /// The head.
         head: Option<(u64, B256)>,
     },
+    /// Blocks that may still be taken back, or that the journal does not have yet, do not come late.
+    #[error(
+        "chain {chain_id}: block {number} is above {settled:?}, the last block that the journal has and calls final; only final blocks can come late"
+    )]
+    NotFinal {
+        /// The chain.
+        chain_id: u64,
+        /// The block offered.
+        number: u64,
+        /// The last block that is final and in the journal.
+        settled: Option<u64>,
+    },
+    /// A final block of the journal is another one.
+    #[error(
+        "chain {chain_id}: block {number} is {known} in the journal, where it is final, and what was to come late says {given}; \
+         the endpoint is on another chain, or the journal is: `plimsoll verify completeness` tells which"
+    )]
+    OtherBlock {
+        /// The chain.
+        chain_id: u64,
+        /// The block.
+        number: u64,
+        /// What was offered.
+        given: B256,
+        /// What the journal has.
+        known: B256,
+    },
     /// The journal cannot be read back.
     #[error(transparent)]
     Read(#[from] FoldError),

@@ -13,7 +13,7 @@ use super::WriteError;
 use super::input::{NewBlock, NewEvent};
 use super::open::{LiveBlock, State};
 use crate::fold::FoldError;
-use crate::record::{Block, Body, Record, Transaction};
+use crate::record::{Block, Body, Event, Record, Transaction};
 use crate::repo::to_i64;
 use crate::repo::write::{self, COPY_EVENTS, COPY_JOURNAL, COPY_LIVE, COPY_TRANSACTIONS};
 
@@ -43,6 +43,11 @@ impl Plan {
 
     pub(super) fn next_seq(&self) -> i64 {
         self.first_seq + i64::try_from(self.rows.len()).expect("a commit holds fewer than 2^63 records")
+    }
+
+    /// How many records it has.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     fn id(&mut self) -> i64 {
@@ -108,6 +113,16 @@ impl Known {
         })
     }
 
+    /// The id of an event that the raw store has.
+    pub(super) fn event(&self, event: &Event) -> Option<i64> {
+        Self::find(&self.events, &event.block_hash, event.log_index)
+    }
+
+    /// The id of a transaction that the raw store has.
+    pub(super) fn transaction(&self, tx: &Transaction) -> Option<i64> {
+        Self::find(&self.transactions, &tx.block_hash, tx.tx_index)
+    }
+
     fn find(map: &HashMap<(Vec<u8>, i32), i64>, hash: &B256, index: u32) -> Option<i64> {
         if map.is_empty() {
             return None;
@@ -134,18 +149,18 @@ pub(super) fn fill(
             (None, None) => break,
         };
         while let Some(event) = events.next_if(|e| e.event.block_number == number) {
-            append(plan, chain_id, known, event);
+            append(plan, chain_id, known, event, JournalKind::Append);
         }
         while let Some(tx) = transactions.next_if(|t| t.block_number == number) {
-            include(plan, chain_id, known, tx);
+            include(plan, chain_id, known, tx, JournalKind::Included);
         }
     }
 }
 
-fn append(plan: &mut Plan, chain_id: u64, known: &Known, new: NewEvent) {
+pub(super) fn append(plan: &mut Plan, chain_id: u64, known: &Known, new: NewEvent, kind: JournalKind) {
     let NewEvent { mut event, decoding } = new;
     let chain = to_i64(chain_id);
-    if let Some(id) = Known::find(&known.events, &event.block_hash, event.log_index) {
+    if let Some(id) = known.event(&event) {
         event.id = id;
     } else {
         event.id = plan.id();
@@ -185,11 +200,11 @@ fn append(plan: &mut Plan, chain_id: u64, known: &Known, new: NewEvent) {
     live.put_i64(event.id);
     live.put_i64(to_i64(event.block_number));
     let (number, id) = (event.block_number, event.id);
-    plan.push(JournalKind::Append, number, id, Body::Event(Arc::new(event)));
+    plan.push(kind, number, id, Body::Event(Arc::new(event)));
 }
 
-fn include(plan: &mut Plan, chain_id: u64, known: &Known, mut tx: Transaction) {
-    if let Some(id) = Known::find(&known.transactions, &tx.block_hash, tx.tx_index) {
+pub(super) fn include(plan: &mut Plan, chain_id: u64, known: &Known, mut tx: Transaction, kind: JournalKind) {
+    if let Some(id) = known.transaction(&tx) {
         tx.id = id;
     } else {
         tx.id = plan.id();
@@ -211,7 +226,7 @@ fn include(plan: &mut Plan, chain_id: u64, known: &Known, mut tx: Transaction) {
         row.put_opt(tx.request_id, |row, id| row.put_text(&id.to_string()));
     }
     let (number, id) = (tx.block_number, tx.id);
-    plan.push(JournalKind::Included, number, id, Body::Transaction(Arc::new(tx)));
+    plan.push(kind, number, id, Body::Transaction(Arc::new(tx)));
 }
 
 pub(super) async fn put_block(

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Poison;
 use crate::plan::{Action, Plan, write_key, write_object};
+use crate::reason::LATE_HISTORY;
 
 /// What the apply log says of an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,11 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn plain(status: ApplyStatus) -> Self {
         Self { status, code: None, detail: None }
+    }
+
+    /// It came late, and the mirror has a later event's.
+    pub(crate) fn late() -> Self {
+        Self { code: Some(LATE_HISTORY), ..Self::plain(ApplyStatus::Ignored) }
     }
 
     pub(crate) fn rejected(code: &'static str, detail: Value) -> Self {

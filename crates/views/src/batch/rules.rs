@@ -4,7 +4,7 @@ use alloy_primitives::U256;
 use plimsoll_types::{Amount, ApplyStatus};
 use serde_json::json;
 
-use super::{Anomaly, Batch, Folded, Outcome, Poison, PositionSlot, REORG_CONFLICT, Says};
+use super::{Anomaly, Batch, Folded, MirrorSlot, Outcome, Poison, PositionSlot, REORG_CONFLICT, Says};
 use crate::position::{Verdict, is_out_of_order, judge};
 use crate::reason::{OUT_OF_ORDER_SEQ, STALE_VERSION};
 use crate::row::{PositionRow, Stamp, Undo};
@@ -53,7 +53,9 @@ impl Batch<'_> {
         let (request_id, seq) = (item.request_id, item.seq);
         let key = self.position_keys[slot];
         let before = self.positions[slot].row;
-        let verdict = judge(before.as_ref(), version, &stamp);
+        let is_late = item.record.is_late();
+        let tenant_id = item.plan.map(|plan| plan.contract.tenant_id);
+        let verdict = judge(before.as_ref(), version, &stamp, is_late);
         let evidence = || {
             json!({
                 "contract": key.contract, "user": key.user, "asset": key.asset,
@@ -95,14 +97,20 @@ impl Batch<'_> {
                 anomaly(REORG_CONFLICT);
                 Outcome::rejected(REORG_CONFLICT, evidence())
             }
+            Verdict::Late => Outcome::late(),
         };
         let applied = outcome.status == ApplyStatus::Applied;
         self.items[i].outcome = outcome;
+        if verdict == Verdict::Late {
+            let (last_request_id, last_seq) = (request_id, seq.filter(|seq| *seq != 0));
+            let row = PositionRow { tenant_id, collateral, debt, version, last_request_id, last_seq, stamp };
+            self.beneath.position(slot, row);
+        }
         if !applied {
             return;
         }
         let last_seq = before.and_then(|row| row.last_seq);
-        if let Some(push) = push.filter(|_| is_out_of_order(last_seq, seq)) {
+        if let Some(push) = push.filter(|_| !is_late && is_out_of_order(last_seq, seq)) {
             let detail = json!({
                 "user": key.user, "asset": key.asset, "version": version.to_string(),
                 "seq": seq.map(|seq| seq.to_string()), "last_seq": last_seq.map(|seq| seq.to_string()),
@@ -112,7 +120,7 @@ impl Batch<'_> {
             self.items[push].outcome = Outcome::rejected(OUT_OF_ORDER_SEQ, detail);
         }
         let row = PositionRow {
-            tenant_id: self.items[i].plan.map(|plan| plan.contract.tenant_id),
+            tenant_id,
             collateral,
             debt,
             version,
@@ -127,6 +135,12 @@ impl Batch<'_> {
     }
 
     fn fold_mirror(&mut self, i: usize, slot: usize, folded: &mut Folded) -> Result<(), Poison> {
+        if self.items[i].record.is_late() && self.mirror_has_later(i, slot) {
+            self.items[i].outcome = Outcome::late();
+            let row = self.mirror_row(i)?;
+            self.beneath.mirror(slot, row);
+            return Ok(());
+        }
         let last = self.mirrors[slot].last.replace(i);
         if self.is_undoable(self.items[i].event) {
             let before = match last {
@@ -137,5 +151,13 @@ impl Batch<'_> {
             folded.undos[self.items[i].at] = Some(Undo::Mirror { key, before }.to_json());
         }
         Ok(())
+    }
+
+    /// Whether the mirror's row is of a later event than this one.
+    fn mirror_has_later(&self, i: usize, slot: usize) -> bool {
+        let place = |i: usize| (self.items[i].event.block_number, self.items[i].event.log_index);
+        let MirrorSlot { last, loaded, .. } = &self.mirrors[slot];
+        let held = last.map(place).or(loaded.as_ref().map(|row| row.stamp.place()));
+        held.is_some_and(|held| held > place(i))
     }
 }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use plimsoll_ingest::Book;
-use plimsoll_journal::{Content, Event, NewBlock, Range, Transaction, WriteError};
-use plimsoll_types::JournalKind;
+use plimsoll_journal::{
+    Certificate, Content, Event, Filter, NewBlock, Range, Transaction, Uncovered, WriteError, uncovered,
+};
+use plimsoll_types::{Completeness, JournalKind};
 use serde_json::Value;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::dice::Dice;
-use super::store::{Belief, BlockId, Store};
+use super::store::{Asked, Belief, BlockId, Store};
 use crate::laws;
 
 /// What a commit is about to write.
@@ -20,6 +23,8 @@ pub(super) enum Commit<'a> {
     Finalized(&'a NewBlock),
     /// Everything from this block on to `end`, at or below finality.
     Range { first: u64, range: &'a Range },
+    /// What is wanted by this filter of blocks that were taken in without.
+    Late { filter: &'a Filter, range: &'a Range },
     /// Blocks above finality, for those that are taken back; of what is canonical then, `marked` is the last that becomes final.
     Replaced { gone: &'a [BlockId], contents: &'a [Content], marked: Option<BlockId> },
 }
@@ -31,6 +36,8 @@ pub enum Made {
     Finalized(NewBlock),
     /// See [`Book::append_range`].
     Range(Range),
+    /// See [`Book::append_late`].
+    Late(Filter, Range),
     /// See [`Book::replace_above`].
     Replaced {
         /// What stays, up to this block.
@@ -53,6 +60,7 @@ impl Made {
         match self {
             Self::Finalized(block) => book.finalize(&block).await,
             Self::Range(range) => book.append_range(range).await,
+            Self::Late(filter, range) => book.append_late(&filter, range).await.map(|_| ()),
             Self::Replaced { ancestor, contents, confirm, finalize } => {
                 book.replace_above(ancestor, contents, confirm, finalize).await.map(|_| ())
             }
@@ -105,6 +113,8 @@ impl std::fmt::Debug for MemoryJournal {
 #[derive(Debug)]
 pub struct MemoryBook {
     journal: MemoryJournal,
+    /// What its blocks are asked about.
+    filter: Arc<Filter>,
     belief: Belief,
     rpc_head: Option<u64>,
     /// When the follower last asked where the journal stands: its round began then.
@@ -130,8 +140,19 @@ impl MemoryJournal {
     /// Opens it: the writer believes what is committed.
     #[must_use]
     pub fn open(&self) -> MemoryBook {
-        let belief = self.store().open();
-        MemoryBook { journal: self.clone(), belief, rpc_head: None, round: Mutex::new(Instant::now()) }
+        self.open_for(Filter::default())
+    }
+
+    /// The same for a writer that is given what this filter wants.
+    pub(super) fn open_for(&self, filter: Filter) -> MemoryBook {
+        let (belief, filter) = (self.store().open(), Arc::new(filter));
+        MemoryBook {
+            journal: self.clone(),
+            filter,
+            belief,
+            rpc_head: None,
+            round: Mutex::new(Instant::now()),
+        }
     }
 
     pub(super) fn store(&self) -> MutexGuard<'_, Store> {
@@ -152,34 +173,42 @@ impl MemoryJournal {
     #[must_use]
     pub fn marks(&self) -> (Option<u64>, Option<u64>) {
         let store = self.store();
-        let confirmed = live(&store, JournalKind::Confirm).map(|id| store.block(id).0).max();
-        (confirmed, live(&store, JournalKind::Finalize).map(|id| store.block(id).0).max())
+        let confirmed = store.live(JournalKind::Confirm).map(|id| store.block(id).0).max();
+        (confirmed, store.live(JournalKind::Finalize).map(|id| store.block(id).0).max())
     }
 
-    /// The events that are on the canonical chain, in the order of the journal.
+    /// What of `wanted` nobody was asked for, from `start_block` to `to`.
+    pub(super) fn uncovered(&self, wanted: &Filter, start_block: u64, to: u64) -> Vec<Uncovered> {
+        let of = |asked: &Asked| Certificate {
+            from: asked.from,
+            to: asked.to,
+            to_hash: B256::ZERO,
+            blocks_root: None,
+            filter: asked.filter.clone(),
+            level: Completeness::Trusted,
+            endpoints: Vec::new(),
+            source: String::new(),
+            certified_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        let certificates: Vec<_> = self.store().asked.iter().map(of).collect();
+        uncovered(wanted, &certificates, start_block, to)
+    }
+
+    /// The events that are on the canonical chain: in the order of the journal, what came late at the end.
     #[must_use]
     pub fn live_events(&self) -> Vec<Event> {
         let store = self.store();
-        live(&store, JournalKind::Append).map(|id| store.events[&id].clone()).collect()
+        let late = store.live(JournalKind::LateAppend);
+        store.live(JournalKind::Append).chain(late).map(|id| store.events[&id].clone()).collect()
     }
 
-    /// The transactions of watched senders that are on the canonical chain, in the order of the journal.
+    /// The transactions of watched senders that are on the canonical chain: in the order of the journal, what came late at the end.
     #[must_use]
     pub fn live_transactions(&self) -> Vec<Transaction> {
         let store = self.store();
-        live(&store, JournalKind::Included).map(|id| store.transactions[&id].clone()).collect()
+        let late = store.live(JournalKind::LateIncluded);
+        store.live(JournalKind::Included).chain(late).map(|id| store.transactions[&id].clone()).collect()
     }
-}
-
-/// What the records of a kind that are not taken back refer to.
-fn live(store: &Store, kind: JournalKind) -> impl Iterator<Item = i64> {
-    let rows = &store.journal.rows;
-    let mut standing = vec![true; rows.len()];
-    for row in rows.iter().filter(|row| row.kind == JournalKind::Retract) {
-        standing[usize::try_from(row.reference - 1).expect("a place")] = false;
-    }
-    let rows = rows.iter().zip(standing).filter(move |(row, standing)| *standing && row.kind == kind);
-    rows.map(|(row, _)| row.reference)
 }
 
 /// What becomes of a commit.
@@ -316,7 +345,25 @@ impl Book for MemoryBook {
         let first = self.belief.head.map_or(0, |(number, _)| number + 1);
         self.witness(&Commit::Range { first, range: &range });
         let made = Made::Range(range.clone());
-        self.commit(made, |store, belief| store.append_range(belief, range).map(|belief| (belief, ()))).await
+        let filter = self.filter.clone();
+        let change = |store: &mut Store, belief: &Belief| {
+            store.append_range(belief, &filter, range).map(|belief| (belief, ()))
+        };
+        self.commit(made, change).await
+    }
+
+    async fn append_late(&mut self, filter: &Filter, range: Range) -> Result<usize, WriteError> {
+        self.witness(&Commit::Late { filter, range: &range });
+        let made = Made::Late(filter.clone(), range.clone());
+        self.commit(made, |store, belief| store.append_late(belief, filter, range)).await
+    }
+
+    async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {
+        if self.go().await == Fate::Lost {
+            return Err(disconnected());
+        }
+        let head = self.belief.head;
+        Ok(head.map_or_else(Vec::new, |(head, _)| self.journal.uncovered(wanted, start_block, head)))
     }
 
     async fn replace_above(
@@ -334,8 +381,9 @@ impl Book for MemoryBook {
         let marked = kept.chain(new).rfind(|(number, _)| finalize.is_some_and(|last| *number <= last));
         self.witness(&Commit::Replaced { gone: &gone, contents: &contents, marked });
         let made = Made::Replaced { ancestor, contents: contents.clone(), confirm, finalize };
+        let filter = self.filter.clone();
         let change = |store: &mut Store, belief: &Belief| {
-            store.replace_above(belief, ancestor, contents, confirm, finalize)
+            store.replace_above(belief, &filter, ancestor, contents, confirm, finalize)
         };
         self.commit(made, change).await
     }

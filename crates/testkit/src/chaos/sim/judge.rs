@@ -14,11 +14,11 @@
 //! *At the end*: the journal's laws, and its events and transactions equal the chain's from the first block of interest on.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::B256;
 use plimsoll_ingest::IngestError;
-use plimsoll_journal::{Content, Event, NewEvent, Range, Transaction, WriteError};
+use plimsoll_journal::{Content, Event, Filter, NewEvent, Range, Transaction, Uncovered, WriteError};
 use plimsoll_types::Completeness;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -38,6 +38,8 @@ pub(super) struct Judge {
     pub(super) trace: Arc<Trace>,
     pub(super) settings: Settings,
     pub(super) lies: Arc<Lies>,
+    /// What the process follows now.
+    pub(super) followed: Mutex<Filter>,
 }
 
 fn truth_of(event: &Event) -> TruthEvent {
@@ -58,6 +60,20 @@ fn inclusion_of(tx: &Transaction) -> Inclusion {
 }
 
 impl Judge {
+    /// The process follows this from now on.
+    pub(super) fn follows(&self, filter: &Filter) {
+        self.trace.note(format_args!(
+            "{} contracts and {} senders are followed",
+            filter.contracts.len(),
+            filter.senders.len()
+        ));
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = filter.clone();
+    }
+
+    fn followed(&self) -> Filter {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn has_majority(&self, places: usize) -> bool {
         2 * places > self.network.places()
     }
@@ -66,11 +82,16 @@ impl Judge {
     fn content(
         &self,
         proof: Completeness,
+        filter: &Filter,
         blocks: &[B256],
         events: &[NewEvent],
         transactions: &[Transaction],
     ) {
-        let is_of_interest = |event: &TruthEvent| event.block_number >= self.settings.start_block;
+        let is_of_interest = |event: &TruthEvent| {
+            filter.contracts.get(&event.address).is_some_and(|start| event.block_number >= *start)
+        };
+        let watched: Vec<_> =
+            self.settings.watched.iter().copied().filter(|n| filter.senders.contains(&user(*n))).collect();
         let mut found: Vec<_> = events.iter().map(|new| truth_of(&new.event)).collect();
         found.sort_unstable();
         let mut expected: Vec<_> = blocks
@@ -83,10 +104,8 @@ impl Judge {
             let what = differences(&expected, &found);
             self.trace.violated(format!("what is committed of {blocks:?} is not what is in it: {what:#?}"));
         }
-        let expected: Vec<_> = blocks
-            .iter()
-            .flat_map(|block| self.network.inclusions_of(*block, &self.settings.watched))
-            .collect();
+        let expected: Vec<_> =
+            blocks.iter().flat_map(|block| self.network.inclusions_of(*block, &watched)).collect();
         let found: Vec<_> = transactions.iter().map(inclusion_of).collect();
         if expected != found {
             self.trace.violated(format!(
@@ -103,7 +122,7 @@ impl Judge {
             && expected.symmetric_difference(&found).all(|event| self.lies.is_unseen(event.block_hash))
     }
 
-    fn range(&self, first: u64, range: &Range) {
+    fn range(&self, filter: &Filter, first: u64, range: &Range) {
         let Range { from, end, hashes, events, transactions, .. } = range;
         let first = first.max(self.settings.start_block).max(1);
         if !self.network.has((end.number, end.hash)) {
@@ -116,14 +135,14 @@ impl Judge {
         if !hashes.is_empty() && *hashes != linked {
             self.trace.violated(format!("the range {from} to {end:?} is certified for other blocks"));
         }
-        self.content(self.settings.backfill, &blocks, events, transactions);
+        self.content(self.settings.backfill, filter, &blocks, events, transactions);
         self.trace.count(|counts| counts.ranges += 1);
     }
 
     fn replaced(&self, gone: &[BlockId], contents: &[Content], marked: Option<BlockId>, since: Instant) {
         for Content { block, events, transactions, .. } in contents {
             if self.network.has((block.number, block.hash)) {
-                self.content(self.settings.head, &[block.hash], events, transactions);
+                self.content(self.settings.head, &self.followed(), &[block.hash], events, transactions);
             } else {
                 self.trace.violated(format!("{block:?} is of another chain"));
             }
@@ -206,8 +225,10 @@ impl Judge {
         self.trace.count(|counts| counts.halts += 1);
     }
 
-    /// All is well, and the journal has come to rest: with this block at its end.
+    /// All is well, and the journal has come to rest: with this block at its end. What nobody was asked about is told apart.
     pub(super) fn at_rest(&self, journal: &MemoryJournal, tip: BlockId) {
+        let gaps = self.uncovered(journal, tip.0);
+        let is_asked = |address, number| !gaps.iter().any(|gap| gap.contains(address, number));
         if let Err(broken) = journal.read(crate::laws::Journal::check) {
             self.trace.violated(format!("a law of the journal is broken: {broken}"));
         }
@@ -217,6 +238,7 @@ impl Judge {
         let mut expected: Vec<_> = blocks
             .iter()
             .flat_map(|block| self.network.with_world(|world| world.events_of(*block)))
+            .filter(|event| is_asked(event.address, event.block_number))
             .collect();
         expected.sort_unstable();
         let mut found: Vec<_> = journal.live_events().iter().map(truth_of).collect();
@@ -230,14 +252,22 @@ impl Judge {
         let expected: Vec<_> = blocks
             .iter()
             .flat_map(|block| self.network.inclusions_of(*block, &self.settings.watched))
+            .filter(|(number, _, _, sender, ..)| is_asked(*sender, *number))
             .collect();
-        let found: Vec<_> = journal.live_transactions().iter().map(inclusion_of).collect();
+        let mut found: Vec<_> = journal.live_transactions().iter().map(inclusion_of).collect();
+        // What came late stands at the end.
+        found.sort_by_key(|(number, _, index, ..)| (*number, *index));
         if expected != found {
             let watched: Vec<_> = self.settings.watched.iter().map(|n| user(*n)).collect();
             self.trace.violated(format!(
                 "transactions of {watched:?} are {expected:#?} on the chain, and {found:#?} in the journal"
             ));
         }
+    }
+
+    /// What of the journal, with its head there, nobody was asked about.
+    pub(super) fn uncovered(&self, journal: &MemoryJournal, head: u64) -> Vec<Uncovered> {
+        journal.uncovered(&self.followed(), self.settings.start_block, head)
     }
 
     /// What is not marked in a journal at rest: what has enough blocks on top is confirmed, and final.
@@ -280,7 +310,16 @@ impl Witness for Judge {
             Commit::Range { first, range } => {
                 self.trace.note(format_args!("commit: {first} to {} {}", range.end.number, range.end.hash));
                 self.count(range.events.len(), range.transactions.len());
-                self.range(*first, range);
+                self.range(&self.followed(), *first, range);
+            }
+            Commit::Late { filter, range } => {
+                self.trace.note(format_args!(
+                    "commit, late: {} to {} {}",
+                    range.from, range.end.number, range.end.hash
+                ));
+                self.count(range.events.len(), range.transactions.len());
+                self.trace.count(|counts| counts.late_ranges += 1);
+                self.range(filter, range.from, range);
             }
             Commit::Replaced { gone, contents, marked } => {
                 let new: Vec<_> = contents.iter().map(|c| (c.block.number, c.block.hash)).collect();

@@ -142,6 +142,7 @@ impl Stage {
             trace: Arc::clone(trace),
             settings: settings.clone(),
             lies: Arc::clone(&lies),
+            followed: Mutex::default(),
         });
         let misfortune = Arc::new(Mutex::new(Misfortune {
             dice: Dice::new(seed, 2),
@@ -267,6 +268,14 @@ impl Stage {
         self.misfortune(0, 0);
         self.network.heal();
         self.judge.lies.end();
+        while self.process.is_narrow() {
+            tokio::time::sleep(LOOKS_EACH).await;
+        }
+        if story.settings.is_narrow_at_first {
+            // What was not asked about comes late, once it is final.
+            let blocks = story.settings.finality_depth + 1;
+            (0..blocks).for_each(|_| self.network.grow(vec![last_plan()]));
+        }
         if story.has_last_block {
             pause(self.seed % 3 * 100).await;
             self.network.grow(vec![last_plan()]);
@@ -279,15 +288,15 @@ impl Stage {
     /// Waits until the journal has come to rest, and judges it.
     async fn settle(&self, settings: &Settings) {
         let (healed, mut tip) = (Instant::now(), self.network.tip());
-        while !self.is_at_rest(tip) {
+        while !self.is_at_rest(tip) || !self.is_covered(tip) {
             if self.trace.violation().is_some() {
                 return;
             }
             if healed.elapsed() > SETTLES_WITHIN {
-                let head = self.journal.store().head;
-                return self
-                    .trace
-                    .violated(format!("with the chain at {tip:?}, the journal stays at {head:?}"));
+                let (head, gaps) = (self.journal.store().head, self.judge.uncovered(&self.journal, tip.0));
+                return self.trace.violated(format!(
+                    "with the chain at {tip:?}, the journal stays at {head:?}, and was not asked about {gaps:?}"
+                ));
             }
             if self.is_ahead(tip) && healed.elapsed() > GROWS_AFTER {
                 self.network.grow(vec![last_plan()]);
@@ -340,6 +349,11 @@ impl Stage {
             hash != tip.1 && self.network.ancestor(hash, tip.0) == Some(tip.1) && number >= tip.0
         };
         store.head.is_some_and(is_below) || store.final_block.is_some_and(|(number, _)| number >= tip.0)
+    }
+
+    /// What is followed is in the journal from its first block on; or the journal is halted.
+    fn is_covered(&self, tip: BlockId) -> bool {
+        self.journal.store().is_halted || self.judge.uncovered(&self.journal, tip.0).is_empty()
     }
 
     /// The journal is where the chain is; or the chain has left its final block, and it is halted.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -50,8 +50,10 @@ impl Fuse {
 
 /// The process, as those see it who do things to it.
 pub(super) struct Process {
-    config: IngestConfig,
-    contracts: Contracts,
+    /// What it follows, at first and in later lives.
+    narrow: (IngestConfig, Contracts),
+    wide: (IngestConfig, Contracts),
+    is_narrow: AtomicBool,
     settings: Settings,
     endpoints: Vec<Endpoint>,
     network: Arc<Network>,
@@ -113,9 +115,15 @@ impl Process {
         journal: MemoryJournal,
         dice: Dice,
     ) -> Self {
+        let wide = (config(settings), contracts(settings.start_block));
+        let narrow = (
+            IngestConfig { watched_senders: Vec::new(), ..wide.0.clone() },
+            Contracts::new(wide.1.iter().take(1).cloned()),
+        );
         Self {
-            config: config(settings),
-            contracts: contracts(settings.start_block),
+            narrow,
+            wide,
+            is_narrow: AtomicBool::new(settings.is_narrow_at_first),
             settings: settings.clone(),
             endpoints,
             network: Arc::clone(&judge.network),
@@ -137,9 +145,17 @@ impl Process {
         self.fuse.0.store(after_polls.into(), Ordering::Relaxed);
     }
 
-    /// The process does not die any more.
+    /// The process does not die any more, and follows all.
     pub(super) fn is_safe(&self) {
         self.fuse.0.store(NOT_LIT, Ordering::Relaxed);
+        if self.is_narrow() {
+            lock(&self.end).cancel();
+        }
+    }
+
+    /// Whether it follows less than it will.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.is_narrow.load(Ordering::Relaxed)
     }
 
     /// Ends the process in order.
@@ -174,6 +190,7 @@ impl Process {
                 () = self.one_life(&pool, &end) => {}
             }
             self.name(&pool);
+            self.is_narrow.store(false, Ordering::Relaxed);
         }
     }
 
@@ -203,8 +220,10 @@ impl Process {
                 continue;
             }
             let genesis = self.network.genesis();
-            let mut follower =
-                Follower::new(&self.config, pool, &self.contracts, genesis, self.journal.open());
+            let (config, contracts) = if self.is_narrow() { &self.narrow } else { &self.wide };
+            let filter = plimsoll_ingest::filter(config, contracts);
+            self.judge.follows(&filter);
+            let mut follower = Follower::new(config, pool, contracts, genesis, self.journal.open_for(filter));
             let followed = {
                 let mut follow = pin!(follower.follow(end));
                 poll_fn(|context| match follow.as_mut().poll(context) {

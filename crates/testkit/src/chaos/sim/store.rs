@@ -3,10 +3,11 @@
 //! It is the same journal: rows, ids and marks come out as Postgres would have them, which a test holds both against. What the writer does in
 //! one transaction is done here in one call, which changes everything or nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use alloy_primitives::B256;
-use plimsoll_journal::{Content, Event, NewBlock, NewEvent, Range, Transaction, WriteError};
+use plimsoll_journal::{Content, Event, Filter, NewBlock, NewEvent, Range, Transaction, WriteError};
 use plimsoll_types::{BlockState, JournalKind};
 
 use crate::laws::{BlockBody, Body, Journal, Row};
@@ -50,8 +51,18 @@ pub(super) struct Store {
     next_id: i64,
     pub(super) head: Option<BlockId>,
     pub(super) final_block: Option<BlockId>,
+    /// Which blocks were asked about what.
+    pub(super) asked: Vec<Asked>,
     /// Whether the chain is halted.
     pub(super) is_halted: bool,
+}
+
+/// Blocks, and what they were asked about.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) filter: Arc<Filter>,
 }
 
 /// A place or an id as Postgres has it.
@@ -72,6 +83,7 @@ impl Store {
             next_id: 1,
             head: None,
             final_block: None,
+            asked: Vec::new(),
             is_halted: false,
         }
     }
@@ -94,6 +106,8 @@ impl Store {
             let hash = || self.journal.blocks[&row.reference].body.hash;
             let number = row.number.cast_unsigned();
             match row.kind {
+                // What comes late is final.
+                JournalKind::LateAppend | JournalKind::LateIncluded => {}
                 JournalKind::Append | JournalKind::Included => _ = first_seq.get_or_insert(row.seq),
                 JournalKind::Block => {
                     let first_seq = first_seq.take().unwrap_or(row.seq);
@@ -150,7 +164,12 @@ impl Store {
     }
 
     /// See [`plimsoll_journal::Writer::append_range`].
-    pub(super) fn append_range(&mut self, belief: &Belief, range: Range) -> Result<Belief, WriteError> {
+    pub(super) fn append_range(
+        &mut self,
+        belief: &Belief,
+        filter: &Arc<Filter>,
+        range: Range,
+    ) -> Result<Belief, WriteError> {
         let Range { from, end, events, transactions, .. } = range;
         let next_number = belief.head.map_or(0, |(number, _)| number + 1);
         let is_final = belief
@@ -162,6 +181,7 @@ impl Store {
         self.guard(belief)?;
         let mut next = belief.clone();
         self.fill(events, transactions);
+        self.asked.push(Asked { from, to: end.number, filter: filter.clone() });
         let id = self.put_block(&end, BlockState::Final);
         self.push(JournalKind::Block, end.number, id);
         self.push(JournalKind::Confirm, end.number, id);
@@ -169,10 +189,65 @@ impl Store {
         Ok(self.commit(next))
     }
 
+    /// See [`plimsoll_journal::Writer::append_late`].
+    pub(super) fn append_late(
+        &mut self,
+        belief: &Belief,
+        filter: &Filter,
+        range: Range,
+    ) -> Result<(Belief, usize), WriteError> {
+        let Range { from, end, events, transactions, .. } = range;
+        let settled = belief.final_block.map(|(number, _)| number).min(belief.head.map(|(number, _)| number));
+        if settled.is_none_or(|settled| end.number > settled) || end.number < from {
+            return Err(WriteError::NotFinal { chain_id: self.chain_id, number: end.number, settled });
+        }
+        self.guard(belief)?;
+        let live: HashSet<i64> =
+            self.live(JournalKind::Append).chain(self.live(JournalKind::LateAppend)).collect();
+        let mut blocks: BTreeMap<u64, (Vec<Event>, Vec<Transaction>)> = BTreeMap::new();
+        for NewEvent { event, .. } in events {
+            let known = self.event_ids.get(&(event.block_hash, event.log_index));
+            if known.is_none_or(|id| !live.contains(id)) {
+                blocks.entry(event.block_number).or_default().0.push(event);
+            }
+        }
+        for transaction in transactions {
+            if !self.transaction_ids.contains_key(&(transaction.block_hash, transaction.tx_index)) {
+                blocks.entry(transaction.block_number).or_default().1.push(transaction);
+            }
+        }
+        let before = self.next_seq();
+        for (number, (events, transactions)) in blocks.into_iter().rev() {
+            for event in events {
+                let id = self.event(event);
+                self.push(JournalKind::LateAppend, number, id);
+            }
+            for transaction in transactions {
+                let id = self.transaction(&transaction);
+                self.push(JournalKind::LateIncluded, number, id);
+            }
+        }
+        let taken = usize::try_from(self.next_seq() - before).expect("records are few");
+        self.asked.push(Asked { from, to: end.number, filter: Arc::new(filter.clone()) });
+        Ok((self.commit(belief.clone()), taken))
+    }
+
+    /// What the records of a kind that are not taken back refer to.
+    pub(super) fn live(&self, kind: JournalKind) -> impl Iterator<Item = i64> {
+        let rows = &self.journal.rows;
+        let mut standing = vec![true; rows.len()];
+        for row in rows.iter().filter(|row| row.kind == JournalKind::Retract) {
+            standing[usize::try_from(row.reference - 1).expect("a place")] = false;
+        }
+        let rows = rows.iter().zip(standing).filter(move |(row, standing)| *standing && row.kind == kind);
+        rows.map(|(row, _)| row.reference)
+    }
+
     /// See [`plimsoll_journal::Writer::replace_above`].
     pub(super) fn replace_above(
         &mut self,
         belief: &Belief,
+        filter: &Arc<Filter>,
         ancestor: Option<BlockId>,
         contents: Vec<Content>,
         confirm: Option<u64>,
@@ -185,7 +260,14 @@ impl Store {
         self.guard(belief)?;
         let mut next = belief.clone();
         let retracted = self.retract_above(&mut next, ancestor.map(|(number, _)| number));
+        if retracted > 0 {
+            // Blocks that left are asked about no more.
+            let below = ancestor.map_or(0, |(number, _)| number + 1);
+            self.asked.iter_mut().for_each(|asked| asked.to = asked.to.min(below.saturating_sub(1)));
+            self.asked.retain(|asked| asked.from < below && asked.from <= asked.to);
+        }
         for Content { block, events, transactions, .. } in contents {
+            self.asked.push(Asked { from: block.number, to: block.number, filter: filter.clone() });
             let first_seq = self.next_seq();
             self.fill(events, transactions);
             let id = self.put_block(&block, BlockState::Seen);

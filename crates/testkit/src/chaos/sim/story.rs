@@ -66,6 +66,8 @@ pub(super) struct Settings {
     pub(super) head: Completeness,
     /// What proves the ranges of a backfill.
     pub(super) backfill: Completeness,
+    /// Whether the first life follows one contract and watches nobody; the others follow and watch all.
+    pub(super) is_narrow_at_first: bool,
 }
 
 /// Something that happens. What it does not say follows from the state of things, which follows from the acts before.

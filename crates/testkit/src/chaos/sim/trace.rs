@@ -30,6 +30,8 @@ pub struct Counts {
     pub blocks_taken_back: u64,
     /// Ranges that were backfilled.
     pub ranges: u64,
+    /// Ranges that came late, of contracts and senders that were added.
+    pub late_ranges: u64,
     /// Times that the follower was dropped in the midst of its work.
     pub crashes: u64,
     /// Times that it ended with an error and was started again.
@@ -53,6 +55,7 @@ impl Counts {
             reorgs,
             blocks_taken_back,
             ranges,
+            late_ranges,
             crashes,
             restarts,
             halts,
@@ -67,6 +70,7 @@ impl Counts {
         self.reorgs += reorgs;
         self.blocks_taken_back += blocks_taken_back;
         self.ranges += ranges;
+        self.late_ranges += late_ranges;
         self.crashes += crashes;
         self.restarts += restarts;
         self.halts += halts;

@@ -12,12 +12,14 @@ const FEWEST_ACTS: u64 = 12;
 const MOST_ACTS: u64 = 36;
 
 pub(super) fn story(dice: &mut Dice) -> Story {
-    let settings = settings(dice);
+    let mut settings = settings(dice);
     let count = dice.within(FEWEST_ACTS, MOST_ACTS);
     let block_ms = dice.pick(&[100, 100, 250, 1_000, 2_000]);
     let mut acts = vec![(0, grow(dice, block_ms))];
     acts.extend((0..count).map(|_| (pause(dice), act(dice, &settings, block_ms))));
-    Story { settings, acts, has_last_block: dice.permille(500) }
+    let has_last_block = dice.permille(500);
+    settings.is_narrow_at_first = dice.permille(300);
+    Story { settings, acts, has_last_block }
 }
 
 fn settings(dice: &mut Dice) -> Settings {
@@ -46,6 +48,7 @@ fn settings(dice: &mut Dice) -> Settings {
         database_ms: dice.pick(&[0, 5, 30]),
         head,
         backfill,
+        is_narrow_at_first: false,
     }
 }
 

@@ -1,0 +1,91 @@
+//! History that comes late: of a contract or sender that was added, that is wanted from an earlier block, or that an endpoint once withheld.
+//!
+//! It is appended where the journal ends, since no place before is free, and as what it is: a fold that reads it knows that later blocks stand
+//! before it. Only final blocks come late, so nothing of it is ever taken back, and it is not on the undo stack. **The newest block comes first**, so that
+//! whoever keeps the last state of a key has it with the first record of that key, and never shows an older one meanwhile; within a block the order is
+//! the block's, so that a transaction can be read as one.
+
+use std::collections::{BTreeMap, HashSet};
+
+use plimsoll_types::JournalKind;
+
+use super::certify::{Certified, certify};
+use super::input::{NewEvent, Range};
+use super::plan::{Known, Plan, append, include};
+use super::{WriteError, Writer};
+use crate::coverage::{Uncovered, certificates, uncovered};
+use crate::filter::Filter;
+use crate::record::Transaction;
+use crate::repo::certificate::{self, Source};
+use crate::repo::{to_hash, to_u64, write};
+
+impl Writer {
+    /// What of `wanted` nobody was asked for, from `start_block` to the journal's head.
+    ///
+    /// # Errors
+    /// When the database fails, or has what this version cannot read.
+    pub async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {
+        let Some((head, _)) = self.state.head else { return Ok(Vec::new()) };
+        Ok(uncovered(wanted, &certificates(&self.db, self.chain_id).await?, start_block, head))
+    }
+
+    /// Appends what this range of final blocks has of `filter` and the journal has not, the newest block first, and puts on record that it is
+    /// all. Returns how many records it took; doing it again takes none.
+    ///
+    /// # Errors
+    /// [`WriteError::NotFinal`] for blocks that may still be taken back or are not in the journal yet, [`WriteError::OtherBlock`] for blocks of another
+    /// chain than the journal's; then nothing is written.
+    #[tracing::instrument(
+        name = "ingest_commit_late",
+        skip_all,
+        fields(chain_id = self.chain_id, block_number = range.end.number, events = range.events.len())
+    )]
+    pub async fn append_late(&mut self, filter: &Filter, range: Range) -> Result<usize, WriteError> {
+        let Range { from, end, hashes, events, transactions, evidence } = range;
+        let settled =
+            self.state.final_block.as_ref().map(|block| block.number).min(self.state.head.map(|head| head.0));
+        if settled.is_none_or(|settled| end.number > settled) || end.number < from {
+            return Err(WriteError::NotFinal { chain_id: self.chain_id, number: end.number, settled });
+        }
+        let mut plan = Plan::new(&self.state);
+        let mut tx = self.begin_range(from, end.number, events.len() + transactions.len()).await?;
+        for (number, known) in write::final_hashes(&mut tx, self.chain_id, from, end.number).await? {
+            let (number, known) = (to_u64(number), to_hash(self.chain_id, &known)?);
+            let given = match usize::try_from(number - from).ok().and_then(|at| hashes.get(at)) {
+                Some(given) => *given,
+                None if number == end.number => end.hash,
+                None => continue,
+            };
+            if given != known {
+                return Err(WriteError::OtherBlock { chain_id: self.chain_id, number, given, known });
+            }
+        }
+        let known = Known::load(&mut tx, self.chain_id, from, end.number).await?;
+        let live = if events.is_empty() {
+            HashSet::new()
+        } else {
+            write::live_events(&mut tx, self.chain_id, from, end.number).await?.into_iter().collect()
+        };
+        let events =
+            events.into_iter().filter(|new| known.event(&new.event).is_none_or(|id| !live.contains(&id)));
+        let transactions = transactions.into_iter().filter(|tx| known.transaction(tx).is_none());
+        let mut blocks: BTreeMap<u64, (Vec<NewEvent>, Vec<Transaction>)> = BTreeMap::new();
+        events.for_each(|new| blocks.entry(new.event.block_number).or_default().0.push(new));
+        transactions.for_each(|tx| blocks.entry(tx.block_number).or_default().1.push(tx));
+        for (events, transactions) in blocks.into_values().rev() {
+            for event in events {
+                append(&mut plan, self.chain_id, &known, event, JournalKind::LateAppend);
+            }
+            for transaction in transactions {
+                include(&mut plan, self.chain_id, &known, transaction, JournalKind::LateIncluded);
+            }
+        }
+        let taken = plan.len();
+        let digest = certificate::register(&mut tx, self.chain_id, filter).await?;
+        let to = (end.number, end.hash);
+        let certified = Certified { source: Source::Late, from, to, hashes: &hashes, evidence: &evidence };
+        certify(&mut tx, self.chain_id, digest, &mut None, certified).await?;
+        self.commit(tx, plan, self.state.clone()).await?;
+        Ok(taken)
+    }
+}
