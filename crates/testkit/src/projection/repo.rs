@@ -107,7 +107,7 @@ pub(super) async fn journal_check(
         r#"WITH records AS (SELECT coalesce(max(seq), 0) AS last_seq, count(*) AS n FROM journal WHERE chain_id = $1),
          net AS (
              SELECT j.ref FROM journal j
-             WHERE j.chain_id = $1 AND j.kind = 'append'
+             WHERE j.chain_id = $1 AND j.kind IN ('append', 'late_append')
                AND NOT EXISTS (SELECT FROM journal r WHERE r.chain_id = j.chain_id AND r.kind = 'retract' AND r.ref = j.seq)
          ),
          live AS (SELECT event_id FROM chain_live WHERE chain_id = $1)

@@ -30,7 +30,7 @@ use super::store::BlockId;
 use super::story::Settings;
 use super::trace::Trace;
 use crate::truth::{TruthEvent, differences};
-use crate::world::{Inclusion, user};
+use crate::world::{Inclusion, contracts, user};
 
 /// The judge of one run.
 pub(super) struct Judge {
@@ -265,9 +265,16 @@ impl Judge {
         }
     }
 
-    /// What of the journal, with its head there, nobody was asked about.
+    /// What of all that is to be followed, up to this block, nobody was asked about.
     pub(super) fn uncovered(&self, journal: &MemoryJournal, head: u64) -> Vec<Uncovered> {
-        journal.uncovered(&self.followed(), self.settings.start_block, head)
+        let wanted = Filter {
+            contracts: contracts(self.settings.start_block)
+                .iter()
+                .map(|it| (it.address, it.start_block))
+                .collect(),
+            senders: self.settings.watched.iter().map(|n| user(*n)).collect(),
+        };
+        journal.uncovered(&wanted, self.settings.start_block, head)
     }
 
     /// What is not marked in a journal at rest: what has enough blocks on top is confirmed, and final.
