@@ -103,7 +103,8 @@ impl<'a, B: Book> Follower<'a, B> {
                 () = cancel.cancelled() => return Ok(()),
                 look = heads.next_look() => look,
                 outcome = late.next() => {
-                    late.take(&mut self.book, outcome).await?;
+                    // Boxed: seldom, and large.
+                    Box::pin(late.take(&mut self.book, outcome)).await?;
                     continue;
                 }
             };

@@ -102,7 +102,8 @@ impl Scene {
             backfill_completeness: Completeness::Bloom,
         };
         let contracts = contracts(0);
-        let mut follower = Follower::new(&config, &self.pool, &contracts, self.genesis, self.journal.open());
+        let book = self.journal.open_for(plimsoll_ingest::filter(&config, &contracts));
+        let mut follower = Follower::new(&config, &self.pool, &contracts, self.genesis, book);
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         let watched = async {
             while !is_so(self) {

@@ -144,7 +144,8 @@ impl MemoryJournal {
     }
 
     /// The same for a writer that is given what this filter wants.
-    pub(super) fn open_for(&self, filter: Filter) -> MemoryBook {
+    #[must_use]
+    pub fn open_for(&self, filter: Filter) -> MemoryBook {
         let (belief, filter) = (self.store().open(), Arc::new(filter));
         MemoryBook {
             journal: self.clone(),

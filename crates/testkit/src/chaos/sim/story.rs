@@ -66,7 +66,7 @@ pub(super) struct Settings {
     pub(super) head: Completeness,
     /// What proves the ranges of a backfill.
     pub(super) backfill: Completeness,
-    /// Whether the first life follows one contract and watches nobody; the others follow and watch all.
+    /// Whether the first life follows half of the contracts and watches nobody; the others follow and watch all.
     pub(super) is_narrow_at_first: bool,
 }
 
