@@ -2,21 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use alloy_json_rpc::{RequestPacket, ResponsePacket};
 use alloy_primitives::B256;
-use alloy_transport::{BoxTransport, TransportError, TransportErrorKind, TransportFut};
+use alloy_transport::{BoxTransport, TransportErrorKind};
 use plimsoll_chain::interval::IntervalPolicy;
-use plimsoll_chain::{EndpointConfig, FinalityTag, Pool, Rpc};
+use plimsoll_chain::{EndpointConfig, FinalityTag, Pool, Rpc, transport};
 use plimsoll_ingest::{Book as _, Finality, Follower, IngestConfig, IngestError};
 use plimsoll_testkit::chaos::sim::MemoryJournal;
 use plimsoll_testkit::model::ModelChain;
 use plimsoll_testkit::world::{Deed, Plan, World, contracts};
 use plimsoll_types::Completeness;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 const FINALITY: u64 = 5;
 const BLOCKS: u64 = 20;
@@ -24,31 +21,17 @@ const BLOCKS: u64 = 20;
 /// Whether an endpoint answers when it is asked which block it has at a height, one question after the other. After the last it answers.
 type Votes = Arc<Mutex<VecDeque<bool>>>;
 
-#[derive(Clone)]
-struct Voter {
-    chain: ModelChain,
-    votes: Votes,
-}
-
-impl Service<RequestPacket> for Voter {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+fn voter(chain: &ModelChain, votes: &Votes) -> BoxTransport {
+    let (chain, votes) = (chain.clone(), Arc::clone(votes));
+    transport::answering(move |packet| {
         let is_vote = packet.as_single().is_some_and(|request| {
             request.method() == "eth_getBlockByNumber"
                 && request.params().is_some_and(|params| params.get().starts_with("[\"0x"))
         });
-        if is_vote && self.votes.lock().unwrap().pop_front() == Some(false) {
-            return Box::pin(async { Err(TransportErrorKind::backend_gone()) });
-        }
-        self.chain.call(packet)
-    }
+        let is_silent = is_vote && votes.lock().unwrap().pop_front() == Some(false);
+        let told = chain.answers(packet);
+        async move { if is_silent { Err(TransportErrorKind::backend_gone()) } else { told.await } }
+    })
 }
 
 /// A chain, a journal that follows it through some endpoints, and what they are told to do.
@@ -71,7 +54,7 @@ impl Scene {
         let votes: Vec<Votes> = nodes.iter().map(|_| Votes::default()).collect();
         let rpcs = nodes.iter().zip(&votes).map(|(chain, votes)| {
             let config = EndpointConfig { max_retries: 0, ..EndpointConfig::new("http://voter") };
-            Rpc::over(BoxTransport::new(Voter { chain: chain.clone(), votes: Arc::clone(votes) }), &config)
+            Rpc::over(voter(chain, votes), &config)
         });
         let pool = Pool::new(rpcs.collect()).unwrap();
         let (journal, finality) = (MemoryJournal::new(1), Finality::Depth(FINALITY));

@@ -11,7 +11,7 @@ use plimsoll_types::Completeness;
 use tokio_util::sync::CancellationToken;
 
 use crate::reorgs::retractions;
-use crate::support::endpoints::Forger;
+use crate::support::endpoints::forger;
 use crate::support::follower::Follower;
 use crate::support::world::World;
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
@@ -219,7 +219,7 @@ async fn an_endpoint_that_makes_up_a_history_of_whole_blocks_is_outvoted() {
         let other = world.chain.twin();
         other.learn(&world.chain);
         other.switch_to(made_up);
-        let forger = Forger::new(&world.chain, &other, 20).boxed();
+        let forger = forger(&world.chain, &other, 20);
         let endpoints = vec![forger, world.chain.clone().boxed(), world.chain.twin().boxed()];
         let mut node = Follower::new(&db, &leases, chain_id, &world.chain, settings(1))
             .await
