@@ -220,7 +220,13 @@ async fn an_endpoint_that_makes_up_a_history_of_whole_blocks_is_outvoted() {
         other.learn(&world.chain);
         other.switch_to(made_up);
         let forger = forger(&world.chain, &other, 20);
-        let endpoints = vec![forger, world.chain.clone().boxed(), world.chain.twin().boxed()];
+        // Of the others none gives the first ranges, or they might be faster each time.
+        let others = [&world.chain, &world.chain.twin()].map(|node| {
+            let (other, faults) = faulty(node);
+            faults.next("eth_getLogs", 4, Fault::Fail(ErrorClass::StateUnavailable));
+            other
+        });
+        let endpoints = std::iter::once(forger).chain(others).collect();
         let mut node = Follower::new(&db, &leases, chain_id, &world.chain, settings(1))
             .await
             .with_endpoints(endpoints)
