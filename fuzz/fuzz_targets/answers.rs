@@ -6,37 +6,23 @@
 #![no_main]
 
 use std::sync::LazyLock;
-use std::task::{Context, Poll};
 
-use alloy_json_rpc::{Id, RequestPacket, ResponsePacket};
+use alloy_json_rpc::{Id, ResponsePacket};
 use alloy_primitives::{Address, B256, Bytes};
-use alloy_transport::{BoxTransport, TransportError, TransportFut};
+use alloy_transport::{BoxTransport, TransportError};
 use libfuzzer_sys::fuzz_target;
-use plimsoll_chain::{EndpointConfig, Log, LogFilter, Rpc};
+use plimsoll_chain::{EndpointConfig, Log, LogFilter, Rpc, transport};
 use tokio::runtime::{Builder, Runtime};
-use tower::Service;
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
 /// A node that gives one answer to everything.
-#[derive(Clone)]
-struct Node(Bytes);
-
-impl Service<RequestPacket> for Node {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
+fn node(text: Bytes) -> BoxTransport {
+    transport::answering(move |packet| {
         let asked: Vec<Id> = packet.requests().iter().map(|request| request.id().clone()).collect();
-        let answer = serde_json::from_slice::<ResponsePacket>(&self.0);
-        Box::pin(async move {
-            let mut answer = answer.map_err(|error| TransportError::deser_err(error, ""))?;
+        let answer = serde_json::from_slice::<ResponsePacket>(&text);
+        std::future::ready(answer.map_err(|error| TransportError::deser_err(error, "")).map(|mut answer| {
             let given = match &mut answer {
                 ResponsePacket::Single(one) => std::slice::from_mut(one),
                 ResponsePacket::Batch(many) => many,
@@ -47,9 +33,9 @@ impl Service<RequestPacket> for Node {
                     response.id = asked[place % asked.len()].clone();
                 }
             }
-            Ok(answer)
-        })
-    }
+            answer
+        }))
+    })
 }
 
 /// The first hash that the answer gives a block.
@@ -70,7 +56,7 @@ fn believable(logs: &[Log]) {
 fuzz_target!(|data: &[u8]| {
     let [question, answer @ ..] = data else { return };
     let config = EndpointConfig { max_retries: 0, seed: Some(1), ..EndpointConfig::new("http://node") };
-    let rpc = Rpc::over(BoxTransport::new(Node(answer.to_vec().into())), &config);
+    let rpc = Rpc::over(node(answer.to_vec().into()), &config);
     RUNTIME.block_on(ask(&rpc, *question, block_named(answer)));
 });
 

@@ -181,14 +181,14 @@ pub struct Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EndpointConfig, health::Reason};
+    use crate::{EndpointConfig, health::Reason, transport};
     use alloy_json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload};
-    use alloy_transport::{BoxTransport, TransportErrorKind};
+    use alloy_transport::TransportErrorKind;
     use serde_json::{json, value::to_raw_value};
 
     /// An endpoint that answers everything with this number, or does not answer.
     fn endpoint(name: &str, answer: Option<u64>) -> Rpc {
-        let transport = tower::service_fn(move |packet: RequestPacket| {
+        let transport = transport::answering(move |packet| {
             let answer = match (packet, answer) {
                 (RequestPacket::Single(request), Some(number)) => {
                     let result = to_raw_value(&json!(format!("{number:#x}"))).unwrap();
@@ -197,10 +197,10 @@ mod tests {
                 }
                 _ => Err(TransportErrorKind::backend_gone()),
             };
-            Box::pin(async move { answer }) as alloy_transport::TransportFut<'static>
+            std::future::ready(answer)
         });
         let config = EndpointConfig { max_retries: 0, ..EndpointConfig::new(format!("http://{name}")) };
-        Rpc::over(BoxTransport::new(transport), &config)
+        Rpc::over(transport, &config)
     }
 
     async fn chain_id(pool: &Pool, height: Option<u64>) -> Result<u64, RpcError> {

@@ -228,3 +228,41 @@ where
     _ = tokio::time::timeout(VOTE_PATIENCE, hear).await;
     votes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plimsoll_chain::{EndpointConfig, transport};
+    use std::future::pending;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vote_ends_when_it_is_settled_and_otherwise_waits_a_while_for_those_who_are_mute() {
+        use Vote::{Abstains, Against, For};
+        // What each says, unless it is mute; and for how long they are listened to.
+        let patience = VOTE_PATIENCE.as_secs();
+        let cases = [
+            ([Some(For), Some(For), None], 0),
+            ([None, Some(For), Some(For)], 0),
+            ([Some(Against), None, Some(Against)], 0),
+            ([Some(For), Some(Against), Some(Abstains)], 0),
+            ([Some(For), None, None], patience),
+            ([Some(For), Some(Against), None], patience),
+            ([Some(Abstains), None, Some(For)], patience),
+        ];
+        // Nothing is asked in earnest.
+        let rpc = |_| Rpc::over(transport::answering(|_| pending()), &EndpointConfig::new("http://voter"));
+        let pool = Pool::new((0..3).map(rpc).collect()).unwrap();
+        for (said, seconds) in cases {
+            let began = tokio::time::Instant::now();
+            let votes = gather(&pool, |place, _| async move {
+                match said[place] {
+                    Some(vote) => vote,
+                    None => pending().await,
+                }
+            });
+            let votes = tokio::time::timeout(Duration::from_secs(60), votes).await.expect("it ends");
+            assert_eq!(votes, said.map(|vote| vote.unwrap_or(Abstains)), "{said:?}");
+            assert_eq!(began.elapsed().as_secs(), seconds, "{said:?}");
+        }
+    }
+}

@@ -275,3 +275,30 @@ async fn majority_mark(pool: &Pool, tag: FinalityTag) -> Option<Option<BlockId>>
     marks.sort_unstable_by(|a, b| b.cmp(a));
     marks.get(pool.endpoints().len() / 2).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::B256;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_contradicts_for_a_while_is_believed_and_a_contradiction_begins_the_while_anew() {
+        let (block, later) = ((7, B256::repeat_byte(7)), (8, B256::repeat_byte(8)));
+        let (mut finalized, second) = (Finalized::default(), Duration::from_secs(1));
+        finalized.weigh(block, Verdict::IfItStays);
+        advance(UNOPPOSED_FOR - second).await;
+        finalized.weigh(block, Verdict::Refused);
+        advance(second).await;
+        finalized.weigh(block, Verdict::IfItStays);
+        assert_eq!(finalized.agreed, None, "it was contradicted a second ago");
+        advance(UNOPPOSED_FOR - second).await;
+        finalized.weigh(later, Verdict::IfItStays);
+        assert_eq!(finalized.agreed, None, "not yet");
+        advance(second).await;
+        finalized.weigh(later, Verdict::IfItStays);
+        assert_eq!(finalized.agreed, Some(block), "the one that was shown all the while");
+        finalized.weigh(later, Verdict::Believed);
+        assert_eq!(finalized.agreed, Some(later));
+    }
+}

@@ -97,13 +97,15 @@ impl<'a, B: Book> Follower<'a, B> {
         let mut heads = self.pool.watch_heads(self.config.poll_interval);
         let mut late = LateHistory::new(self.config, self.pool, self.contracts);
         loop {
-            late.look(&self.book).await?;
+            // Boxed: seldom, and large.
+            if late.has_news(&self.book) {
+                Box::pin(late.look(&self.book)).await?;
+            }
             let look = tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(()),
                 look = heads.next_look() => look,
                 outcome = late.next() => {
-                    // Boxed: seldom, and large.
                     Box::pin(late.take(&mut self.book, outcome)).await?;
                     continue;
                 }
@@ -222,7 +224,7 @@ impl<'a, B: Book> Follower<'a, B> {
         let end = self.known_header(final_to, head).await?;
         let Some(end) = self.agreed_end(first, end, head).await? else { return Ok(Round::Done) };
         self.book.finalize(&new_block(&end)).await?;
-        self.backfill(wanted, first, (end.number, end.hash), cancel).await?;
+        Box::pin(self.backfill(wanted, first, (end.number, end.hash), cancel)).await?;
         Ok(Round::Again)
     }
 
@@ -251,7 +253,7 @@ impl<'a, B: Book> Follower<'a, B> {
         if there.hash != last.1 {
             return self.take_branch(wanted, tail, &there).await;
         }
-        self.backfill(wanted, first, last, cancel).await?;
+        Box::pin(self.backfill(wanted, first, last, cancel)).await?;
         Ok(Round::Again)
     }
 

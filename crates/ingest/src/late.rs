@@ -68,17 +68,16 @@ impl<'a> LateHistory<'a> {
         Self { config, pool, contracts, wanted, looked: None, stretch: None, not_before: None }
     }
 
-    /// Finds what is to be done next, when nothing is being done and there is news.
+    /// Whether there may be something to do, and nothing is being done.
+    pub(crate) fn has_news(&self, book: &impl Book) -> bool {
+        self.stretch.is_none() && self.looked.is_none_or(|(has_gaps, at)| has_gaps && at != settled(book))
+    }
+
+    /// Finds what is to be done next.
     pub(crate) async fn look(&mut self, book: &impl Book) -> Result<(), IngestError> {
-        // What the journal has announced as final and has not got yet comes with its backfill.
-        let settled =
-            book.final_block().filter(|settled| book.head().is_some_and(|head| head.0 >= settled.0));
-        let is_known = self.looked.is_some_and(|(has_gaps, at)| !has_gaps || at == settled);
-        if self.stretch.is_some() || is_known {
-            return Ok(());
-        }
         let gaps = book.uncovered(&self.wanted, self.contracts.start_block()).await?;
         metrics::uncovered(self.config.chain_id, gaps.iter().map(|gap| gap.to - gap.from + 1).sum());
+        let settled = settled(book);
         self.looked = Some((!gaps.is_empty(), settled));
         let Some(settled) = settled else { return Ok(()) };
         self.stretch = Stretch::highest(&gaps, settled.0).map(|stretch| self.begin(stretch, settled));
@@ -160,6 +159,11 @@ impl<'a> LateHistory<'a> {
         }
         Ok(())
     }
+}
+
+/// The final block, once the journal has it: what was announced and is still missing comes with its backfill.
+fn settled(book: &impl Book) -> Option<BlockId> {
+    book.final_block().filter(|settled| book.head().is_some_and(|head| head.0 >= settled.0))
 }
 
 impl Stretch {

@@ -26,19 +26,18 @@ mod tests {
     use std::time::Duration;
 
     use alloy_json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload};
-    use alloy_transport::{BoxTransport, TransportFut};
     use futures::future::join_all;
     use serde_json::value::to_raw_value;
     use tokio::time::Instant;
 
-    use crate::{EndpointConfig, Rpc};
+    use crate::{EndpointConfig, Rpc, transport};
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_a_turn_gets_it_however_many_wait_before() {
         let answer = |packet: RequestPacket| {
             let payload = ResponsePayload::Success(to_raw_value("0x7").unwrap());
             let id = packet.requests()[0].id().clone();
-            Box::pin(async { Ok(ResponsePacket::Single(Response { id, payload })) }) as TransportFut<'static>
+            std::future::ready(Ok(ResponsePacket::Single(Response { id, payload })))
         };
         let config = EndpointConfig {
             request_timeout: Duration::from_millis(500),
@@ -46,7 +45,7 @@ mod tests {
             max_retries: 0,
             ..EndpointConfig::new("http://slow")
         };
-        let rpc = Rpc::over(BoxTransport::new(tower::service_fn(answer)), &config);
+        let rpc = Rpc::over(transport::answering(answer), &config);
         let began = Instant::now();
         let answers = join_all((0..20).map(|_| rpc.chain_id())).await;
         assert!(answers.iter().all(|answer| matches!(answer, Ok(7))), "{answers:?}");

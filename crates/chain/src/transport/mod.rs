@@ -10,7 +10,8 @@ mod replay;
 mod tape;
 mod ws;
 
-use alloy_transport::{BoxTransport, TransportError};
+use alloy_json_rpc::{RequestPacket, ResponsePacket};
+use alloy_transport::{BoxTransport, TransportError, TransportFut};
 
 pub use failure::TransportFailure;
 pub use fault::{Fault, FaultHandle, Faulty, Rewrite};
@@ -30,6 +31,16 @@ pub const MAX_RESPONSE_BYTES: usize = 128 * 1024 * 1024;
 /// From this size on, JSON is parsed on the blocking pool: a parse of 256 KiB holds a thread for less than a
 /// millisecond, a parse of megabytes would hold up the timers and sockets that share it.
 pub(crate) const PARSE_INLINE_BYTES: usize = 256 * 1024;
+
+/// A transport that carries what it is given to this function: a node that is made up, or something in front of one.
+#[must_use]
+pub fn answering<F>(answer: impl Fn(RequestPacket) -> F + Clone + Send + Sync + 'static) -> BoxTransport
+where
+    F: Future<Output = Result<ResponsePacket, TransportError>> + Send + 'static,
+{
+    let carry = move |packet| -> TransportFut<'static> { Box::pin(answer(packet)) };
+    BoxTransport::new(tower::service_fn(carry))
+}
 
 /// The bare transport of an endpoint, by the scheme of its URL. One client, one connection pool and one TLS
 /// configuration for its whole life: clone it, do not open it again.

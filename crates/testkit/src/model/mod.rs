@@ -10,6 +10,8 @@
 mod rpc;
 mod service;
 
+pub use service::answer_each;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

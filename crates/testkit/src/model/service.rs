@@ -14,7 +14,11 @@ use super::ModelChain;
 
 impl ModelChain {
     /// The answer to one request.
-    pub(crate) fn answer(&self, request: &SerializedRequest) -> Result<Response, TransportError> {
+    ///
+    /// # Errors
+    ///
+    /// The request, or the answer, is no JSON.
+    pub fn answer(&self, request: &SerializedRequest) -> Result<Response, TransportError> {
         let params = match request.params() {
             Some(raw) => serde_json::from_str(raw.get()).map_err(TransportErrorKind::custom)?,
             None => Value::Null,
@@ -31,6 +35,36 @@ impl ModelChain {
         };
         Ok(Response { id: request.id().clone(), payload })
     }
+
+    /// The answer to a packet.
+    pub fn answers(
+        &self,
+        packet: RequestPacket,
+    ) -> impl Future<Output = Result<ResponsePacket, TransportError>> + Send + use<> {
+        let chain = self.clone();
+        async move {
+            // As with a real node, other tasks run between question and answer.
+            tokio::task::yield_now().await;
+            answer_each(&packet, |request| chain.answer(request))
+        }
+    }
+}
+
+/// The answer to a packet whose members are answered one after the other.
+///
+/// # Errors
+///
+/// The first member that is not answered.
+pub fn answer_each(
+    packet: &RequestPacket,
+    mut answer: impl FnMut(&SerializedRequest) -> Result<Response, TransportError>,
+) -> Result<ResponsePacket, TransportError> {
+    match packet {
+        RequestPacket::Single(request) => answer(request).map(ResponsePacket::Single),
+        RequestPacket::Batch(requests) => {
+            requests.iter().map(answer).collect::<Result<_, _>>().map(ResponsePacket::Batch)
+        }
+    }
 }
 
 impl Service<RequestPacket> for ModelChain {
@@ -43,19 +77,7 @@ impl Service<RequestPacket> for ModelChain {
     }
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let chain = self.clone();
-        Box::pin(async move {
-            // As with a real node, other tasks run between question and answer.
-            tokio::task::yield_now().await;
-            match packet {
-                RequestPacket::Single(request) => chain.answer(&request).map(ResponsePacket::Single),
-                RequestPacket::Batch(requests) => requests
-                    .iter()
-                    .map(|request| chain.answer(request))
-                    .collect::<Result<_, _>>()
-                    .map(ResponsePacket::Batch),
-            }
-        })
+        Box::pin(self.answers(packet))
     }
 }
 

@@ -2,22 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use alloy_json_rpc::{RequestPacket, ResponsePacket, SerializedRequest};
 use alloy_primitives::B256;
-use alloy_transport::{BoxTransport, TransportError, TransportFut};
+use alloy_transport::TransportError;
 use plimsoll_chain::interval::IntervalPolicy;
-use plimsoll_chain::{EndpointConfig, Pool, Rpc};
+use plimsoll_chain::{EndpointConfig, Pool, Rpc, transport};
 use plimsoll_ingest::{Book as _, Finality, Follower, IngestConfig, IngestError};
 use plimsoll_testkit::chaos::sim::MemoryJournal;
-use plimsoll_testkit::model::ModelChain;
+use plimsoll_testkit::model::{ModelChain, answer_each};
 use plimsoll_testkit::truth::TruthEvent;
 use plimsoll_testkit::world::{Deed, Plan, World, contracts};
 use plimsoll_types::Completeness;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 /// The range that is torn is of this block alone.
 const TORN: &str = "0xa";
@@ -55,35 +53,16 @@ impl Wanderer {
         }
         (0..=last).map(|place| is_header || place > 0 && !(self.comes_back && place == last)).collect()
     }
-}
 
-impl Service<RequestPacket> for Wanderer {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let mut node = self.clone();
-        Box::pin(async move {
-            let is_batch = matches!(packet, RequestPacket::Batch(_));
-            let mut answers = Vec::new();
-            for (request, is_there) in packet.requests().iter().zip(node.is_there(packet.requests())) {
-                node.chain.switch_to(if is_there { node.there } else { node.here });
-                match node.chain.call(RequestPacket::Single(request.clone())).await? {
-                    ResponsePacket::Single(answer) => answers.push(answer),
-                    ResponsePacket::Batch(more) => answers.extend(more),
-                }
-            }
-            node.chain.switch_to(node.here);
-            Ok(match answers.pop() {
-                Some(only) if !is_batch => ResponsePacket::Single(only),
-                last => ResponsePacket::Batch(answers.into_iter().chain(last).collect()),
-            })
-        })
+    fn tells(&self, packet: &RequestPacket) -> Result<ResponsePacket, TransportError> {
+        let mut places = self.is_there(packet.requests()).into_iter();
+        let told = answer_each(packet, |request| {
+            let is_there = places.next().unwrap();
+            self.chain.switch_to(if is_there { self.there } else { self.here });
+            self.chain.answer(request)
+        });
+        self.chain.switch_to(self.here);
+        told
     }
 }
 
@@ -103,7 +82,14 @@ async fn followed(comes_back: bool, times: u32) -> (MemoryJournal, Vec<IngestErr
     let node = Wanderer { chain: world.chain.twin(), here, there, comes_back, times: Arc::clone(&times) };
     node.chain.follow(&world.chain, here);
     let config = EndpointConfig { max_retries: 0, ..EndpointConfig::new("http://wanderer") };
-    let pool = Pool::from(Rpc::over(BoxTransport::new(node), &config));
+    let wanderer = transport::answering(move |packet| {
+        let told = node.tells(&packet);
+        async {
+            tokio::task::yield_now().await;
+            told
+        }
+    });
+    let pool = Pool::from(Rpc::over(wanderer, &config));
     let config = IngestConfig {
         chain_id: 1,
         name: "torn".into(),

@@ -11,7 +11,7 @@ use plimsoll_types::Completeness;
 use tokio_util::sync::CancellationToken;
 
 use crate::reorgs::retractions;
-use crate::support::endpoints::Forger;
+use crate::support::endpoints::forger;
 use crate::support::follower::Follower;
 use crate::support::world::World;
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
@@ -219,8 +219,14 @@ async fn an_endpoint_that_makes_up_a_history_of_whole_blocks_is_outvoted() {
         let other = world.chain.twin();
         other.learn(&world.chain);
         other.switch_to(made_up);
-        let forger = Forger::new(&world.chain, &other, 20).boxed();
-        let endpoints = vec![forger, world.chain.clone().boxed(), world.chain.twin().boxed()];
+        let forger = forger(&world.chain, &other, 20);
+        // Of the others none gives the first ranges, or they might be faster each time.
+        let others = [&world.chain, &world.chain.twin()].map(|node| {
+            let (other, faults) = faulty(node);
+            faults.next("eth_getLogs", 4, Fault::Fail(ErrorClass::StateUnavailable));
+            other
+        });
+        let endpoints = std::iter::once(forger).chain(others).collect();
         let mut node = Follower::new(&db, &leases, chain_id, &world.chain, settings(1))
             .await
             .with_endpoints(endpoints)

@@ -119,6 +119,15 @@ const IN_A_RANGE: &[(&str, Completeness, Lie)] = &[
             answer[0]["topics"][0] = json!(B256::repeat_byte(9));
         }
     }),
+    ("a block's logs are said to be of another block", Completeness::Bloom, |answer| {
+        let is_logs = |all: &&mut Vec<Value>| all.first().is_some_and(|log| log.get("logIndex").is_some());
+        let Some(logs) = answer.as_array_mut().filter(is_logs) else { return };
+        // The hash of a range's last block is asked for beside it.
+        let (first, last) = (logs[0]["blockNumber"].clone(), logs[logs.len() - 1]["blockNumber"].clone());
+        for log in logs.iter_mut().filter(|log| first != last && log["blockNumber"] == first) {
+            log["blockHash"] = json!(B256::repeat_byte(9));
+        }
+    }),
     ("one of several logs is hidden", Completeness::Receipts, |answer| {
         if answer[0].get("logIndex").is_some() {
             answer.as_array_mut().unwrap().remove(0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy_json_rpc::{Request, RequestPacket, SerializedRequest};
 use alloy_primitives::{Address, B256};
-use alloy_transport::{BoxTransport, TransportFut};
+use alloy_transport::BoxTransport;
 use plimsoll_chain::probe::{Probe, ProbeError, ProbeOptions, probes_at};
 use plimsoll_chain::transport::{self, Fault};
 use plimsoll_chain::{EndpointConfig, ErrorClass, Pool, Rpc};
@@ -86,10 +86,8 @@ async fn a_node_that_answers_from_its_head_whatever_block_it_is_asked_about_is_n
     stage.mint(POOR, 8).await;
     let config = EndpointConfig { name: Some("careless".into()), ..EndpointConfig::new(stage.anvil.url()) };
     let inner = transport::open(&config).unwrap();
-    let careless = tower::service_fn(move |packet: RequestPacket| {
-        Box::pin(inner.clone().oneshot(of_head(packet))) as TransportFut<'static>
-    });
-    let careless = Rpc::over(BoxTransport::new(careless), &config);
+    let careless = transport::answering(move |packet| inner.clone().oneshot(of_head(packet)));
+    let careless = Rpc::over(careless, &config);
     let probes = [Probe::erc20(stage.token, RICH), Probe::erc20(stage.token, POOR)];
     let error = probes_at(&Pool::from(careless.clone()), &stage.options(), at, &probes).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Protocol, "{error}");

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::endpoints::{Replaced, TwoNodes};
+use super::endpoints::{replaced, two_nodes};
 use super::world::contracts;
 
 /// A node that did not get where it should by then hangs.
@@ -174,13 +174,13 @@ impl Follower {
 
     /// Its requests go to either of two nodes, of which one is so many blocks behind.
     pub fn behind_two_nodes(mut self, chain: &ModelChain, lag_blocks: u64) -> Self {
-        self.transports = vec![TwoNodes::new(chain, lag_blocks, self.chain_id).boxed()];
+        self.transports = vec![two_nodes(chain, lag_blocks, self.chain_id)];
         self
     }
 
     /// What is behind its address answers so many more requests, and then another is there.
     pub fn replaced_after(&mut self, requests: u64, first: &ModelChain, then: &ModelChain) {
-        self.transports = vec![Replaced::new(requests, first, then).boxed()];
+        self.transports = vec![replaced(requests, first, then)];
     }
 
     /// What it takes is proven otherwise.

@@ -1,16 +1,14 @@
 //! An endpoint as a transport: what it is asked goes to one of its nodes, unless something happens to it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use alloy_json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload, SerializedRequest};
+use alloy_json_rpc::{RequestPacket, Response, ResponsePayload, SerializedRequest};
 use alloy_primitives::U64;
-use alloy_transport::{TransportError, TransportErrorKind, TransportFut};
-use plimsoll_chain::transport::TransportFailure;
+use alloy_transport::{BoxTransport, TransportError, TransportErrorKind};
+use plimsoll_chain::transport::{self, TransportFailure};
 use serde_json::Value;
 use tokio::time::Instant;
-use tower::Service;
 
 use super::conduct::{Answer, Fault, garble, refusal};
 use super::dice::Dice;
@@ -54,6 +52,24 @@ impl Endpoint {
         liar: Option<Liar>,
     ) -> Self {
         Self(Arc::new(Inner { place, network, trace, dice: Mutex::new(dice), liar }))
+    }
+
+    /// As it is asked.
+    pub(super) fn transport(&self) -> BoxTransport {
+        let endpoint = self.clone();
+        transport::answering(move |packet| {
+            let fate = endpoint.fate(&packet);
+            let Inner { place, trace, .. } = &*endpoint.0;
+            trace.count(|counts| counts.requests += 1);
+            if let Some(fault) = fate.fault {
+                trace.fault(fault.name());
+            }
+            let (first, more) = (&packet.requests()[0], packet.len() - 1);
+            let params = first.params().map_or("", |params| params.get());
+            trace
+                .note(format_args!("endpoint {place} is asked: {} {params} and {more} more", first.method()));
+            endpoint.clone().answer(packet, fate)
+        })
     }
 
     /// Throws the dice for one request: at once, so that the order of throws is the order of requests.
@@ -173,27 +189,4 @@ fn shown(answers: &[Response], fault: Option<Fault>) -> String {
         text.push_str(fault.name());
     }
     text
-}
-
-impl Service<RequestPacket> for Endpoint {
-    type Response = ResponsePacket;
-    type Error = TransportError;
-    type Future = TransportFut<'static>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, packet: RequestPacket) -> Self::Future {
-        let fate = self.fate(&packet);
-        let Inner { place, trace, .. } = &*self.0;
-        trace.count(|counts| counts.requests += 1);
-        if let Some(fault) = fate.fault {
-            trace.fault(fault.name());
-        }
-        let (first, more) = (&packet.requests()[0], packet.len() - 1);
-        let params = first.params().map_or("", |params| params.get());
-        trace.note(format_args!("endpoint {place} is asked: {} {params} and {more} more", first.method()));
-        Box::pin(self.clone().answer(packet, fate))
-    }
 }

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use alloy_transport::BoxTransport;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, FinalityTag, Pool, Reason, Rpc};
@@ -209,7 +208,7 @@ impl Process {
                 seed: Some(lock(&self.dice).any()),
                 ..EndpointConfig::new("http://simulated")
             };
-            Rpc::over(BoxTransport::new(endpoint.clone()), &config)
+            Rpc::over(endpoint.transport(), &config)
         };
         Pool::new(self.endpoints.iter().enumerate().map(rpc).collect()).expect("it has an endpoint")
     }
