@@ -95,14 +95,9 @@ impl Scene {
             head_completeness: Completeness::Receipts,
             backfill_completeness: Completeness::Bloom,
         };
-<<<<<<< HEAD
-        let contracts = contracts(0);
+        let contracts = contracts(self.start_block);
         let book = self.journal.open_for(plimsoll_ingest::filter(&config, &contracts));
         let mut follower = Follower::new(&config, &self.pool, &contracts, self.genesis, book);
-=======
-        let contracts = contracts(self.start_block);
-        let mut follower = Follower::new(&config, &self.pool, &contracts, self.genesis, self.journal.open());
->>>>>>> mut
         let mut looks = tokio::time::interval(Duration::from_millis(10));
         let watched = async {
             while !is_so(self) {
