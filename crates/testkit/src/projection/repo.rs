@@ -49,7 +49,7 @@ pub(super) async fn live_transactions(
         r#"SELECT (to_jsonb(t) - 'id' - 'created_at')::text COLLATE "C" AS "row!"
          FROM journal j
          JOIN chain_tx_meta t ON t.chain_id = j.chain_id AND t.block_number = j.block_number AND t.id = j.ref
-         WHERE j.chain_id = $1 AND j.kind = 'included'
+         WHERE j.chain_id = $1 AND j.kind IN ('included', 'late_included')
            AND NOT EXISTS (SELECT FROM journal r WHERE r.chain_id = j.chain_id AND r.kind = 'retract' AND r.ref = j.seq)
          ORDER BY 1"#,
         chain_id
