@@ -9,8 +9,8 @@ use alloy_json_abi::JsonAbi;
 use alloy_primitives::{Address, B256, I256, U256, keccak256};
 use plimsoll_chain::abi::{Contract, Contracts};
 use plimsoll_journal::{
-    ChainIdentity, Content, Decoding, Event, Evidence, Filter, NewBlock, NewEvent, StepOptions, Tail, Writer,
-    step,
+    ChainIdentity, Content, Decoding, Event, Evidence, Filter, NewBlock, NewEvent, Range, StepOptions, Tail,
+    Writer, step,
 };
 use plimsoll_store::{Db, Leases, Partitions};
 use plimsoll_types::Completeness;
@@ -148,6 +148,8 @@ pub struct Scene {
     pub fold: ViewFold,
     pub chain_id: u64,
     pub canonical: Vec<NewBlock>,
+    /// All that is in the canonical blocks, whatever of it the journal was given.
+    chain: Vec<Content>,
     writer: Writer,
     _leases: Leases,
 }
@@ -175,7 +177,7 @@ impl Scene {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
         }
         let fold = ViewFold::new(chain_id, &contracts());
-        Self { db, fold, chain_id, canonical: Vec::new(), writer, _leases: leases }
+        Self { db, fold, chain_id, canonical: Vec::new(), chain: Vec::new(), writer, _leases: leases }
     }
 
     fn content(&self, number: u64, parent: B256, logs: &[Log], salt: u8) -> Content {
@@ -201,7 +203,20 @@ impl Scene {
 
     /// Takes back the newest `depth` blocks and appends these.
     pub async fn switch(&mut self, depth: usize, blocks: &[Vec<Log>], salt: u8, finalize: Option<u64>) {
+        self.switch_keeping(depth, blocks, salt, finalize, |_| true).await;
+    }
+
+    /// The same, of which only the logs of some contracts are asked for.
+    pub async fn switch_keeping(
+        &mut self,
+        depth: usize,
+        blocks: &[Vec<Log>],
+        salt: u8,
+        finalize: Option<u64>,
+        is_asked_for: impl Fn(Address) -> bool,
+    ) {
         self.canonical.truncate(self.canonical.len() - depth);
+        self.chain.truncate(self.canonical.len());
         let ancestor = self.canonical.last().map(|block| (block.number, block.hash));
         let mut contents: Vec<Content> = Vec::new();
         for logs in blocks {
@@ -210,7 +225,23 @@ impl Scene {
             contents.push(self.content(number, parent, logs, salt));
         }
         self.canonical.extend(contents.iter().map(|content| content.block.clone()));
+        self.chain.extend(contents.iter().cloned());
+        contents.iter_mut().for_each(|content| content.events.retain(|new| is_asked_for(new.event.contract)));
         self.writer.replace_above(ancestor, contents, None, finalize).await.unwrap();
+    }
+
+    /// All of these canonical blocks is asked for, late. How many records that makes.
+    pub async fn late(&mut self, from: usize, to: usize) -> usize {
+        let blocks = &self.chain[from..=to];
+        let range = Range {
+            from: from as u64,
+            end: blocks.last().unwrap().block.clone(),
+            hashes: blocks.iter().map(|content| content.block.hash).collect(),
+            events: blocks.iter().flat_map(|content| content.events.clone()).collect(),
+            transactions: Vec::new(),
+            evidence: Evidence { level: Completeness::Trusted, endpoint: "none".into() },
+        };
+        self.writer.append_late(&Filter::default(), range).await.unwrap()
     }
 
     /// Appends blocks.
