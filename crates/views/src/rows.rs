@@ -108,7 +108,8 @@ impl<'a> RowWriter<'a> {
     fn link(&mut self, batch: &Batch<'_>, push: &Item<'_>) {
         let (Some(plan), Some(user), Some(asset)) = (push.plan, push.user, push.asset) else { return };
         let answer = push.counterpart.map(|answer| &batch.items[answer]);
-        let refused = || push.outcome.code.or(answer.and_then(|answer| answer.outcome.code));
+        let refused =
+            || push.outcome.reject_code().or(answer.and_then(|answer| answer.outcome.reject_code()));
         let (outcome, view, version, code) = match answer.map(|answer| (&answer.says, answer.event.contract))
         {
             Some((Says::Position { version, .. }, view)) => {

@@ -10,6 +10,7 @@ mod endpoints;
 mod finality;
 mod foreign;
 mod lagging;
+mod late;
 mod lies;
 mod reorgs;
 mod senders;

@@ -38,7 +38,7 @@ async fn certified(
 ) -> Result<Result<(), String>, sqlx::Error> {
     let ranges: Vec<RangeRow> = sqlx::query_as(
         "SELECT from_number, to_number, to_hash, blocks_root, source::text, cardinality(endpoints)::bigint
-         FROM completeness_certificates WHERE chain_id = $1 AND source <> 'verify' ORDER BY from_number",
+         FROM completeness_certificates WHERE chain_id = $1 AND source IN ('backfill', 'head') ORDER BY from_number",
     )
     .bind(chain)
     .fetch_all(&mut *conn)

@@ -27,6 +27,11 @@ impl Outcome {
         Self { code: Some(LATE_HISTORY), ..Self::plain(ApplyStatus::Ignored) }
     }
 
+    /// Why it was refused, where it was.
+    pub(crate) fn reject_code(&self) -> Option<&'static str> {
+        self.code.filter(|_| self.status == ApplyStatus::Rejected)
+    }
+
     pub(crate) fn rejected(code: &'static str, detail: Value) -> Self {
         Self { status: ApplyStatus::Rejected, code: Some(code), detail: Some(detail) }
     }
