@@ -210,7 +210,7 @@ impl Writer {
         let retracted =
             retract_above(&mut tx, self.chain_id, &mut plan, &mut next, ancestor.map(|(n, _)| n)).await?;
         if retracted > 0 {
-            withdraw(&mut tx, self.chain_id, &mut next, ancestor.map(|(n, _)| n)).await?;
+            withdraw(&mut tx, self.chain_id, self.filter, &mut next, ancestor).await?;
         }
         let known = Known::load(&mut tx, self.chain_id, from, to).await?;
         for alike in contents.chunk_by(|a, b| a.evidence == b.evidence) {

@@ -68,17 +68,26 @@ pub enum VerifyError {
         /// The chain.
         chain_id: u64,
     },
+    /// The range is the wrong way round.
+    #[error(
+        "the blocks that are asked for begin with {from} and end with {to}, which is below it: give the lower one first"
+    )]
+    Backwards {
+        /// Asked for.
+        from: u64,
+        /// Asked for.
+        to: u64,
+    },
     /// There is nothing to look at there.
     #[error(
-        "chain {chain_id}: blocks {from} to {to} are not between {first}, the first of interest, and {last}, the last final one"
+        "chain {chain_id}: block {block} cannot be looked at: the first of interest is {first}, the last final one {last}; ask for blocks from \
+         the one to the other, or for none to have them all"
     )]
     Range {
         /// The chain.
         chain_id: u64,
         /// Asked for.
-        from: u64,
-        /// Asked for.
-        to: u64,
+        block: u64,
         /// What there is.
         first: u64,
         /// What there is.
@@ -112,13 +121,21 @@ pub async fn verify(
     progress: impl FnMut(VerifyProgress) + Send,
 ) -> Result<CompletenessReport, VerifyError> {
     let chain_id = config.chain_id;
-    let standing = standing(db, chain_id).await?.ok_or(VerifyError::NotBegun { chain_id })?;
-    let final_block = standing.final_block.ok_or(VerifyError::NothingFinal { chain_id })?;
-    let (first, last) = (standing.start_block.min(contracts.start_block()), final_block.number);
-    let (from, to) = (options.from.unwrap_or(first), options.to.unwrap_or(last));
-    if from > to || from < first || to > last {
-        return Err(VerifyError::Range { chain_id, from, to, first, last });
+    if let (Some(from), Some(to)) = (options.from, options.to)
+        && from > to
+    {
+        return Err(VerifyError::Backwards { from, to });
     }
+    let standing = standing(db, chain_id).await?.ok_or(VerifyError::NotBegun { chain_id })?;
+    let first = standing.start_block.min(contracts.start_block());
+    let final_block = standing.final_block.filter(|block| block.number >= first);
+    let final_block = final_block.ok_or(VerifyError::NothingFinal { chain_id })?;
+    let last = final_block.number;
+    let is_there = |block: &u64| (first..=last).contains(block);
+    if let Some(block) = options.from.into_iter().chain(options.to).find(|block| !is_there(block)) {
+        return Err(VerifyError::Range { chain_id, block, first, last });
+    }
+    let (from, to) = (options.from.unwrap_or(first), options.to.unwrap_or(last));
     let filter = content::filter(config, contracts);
     let report = CompletenessReport {
         chain_id,

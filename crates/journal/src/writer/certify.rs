@@ -81,18 +81,20 @@ pub(crate) async fn certify(
     Ok(())
 }
 
-/// Takes out of the ranges what is above `ancestor`: those blocks left the chain.
+/// Takes out of the ranges what is above `ancestor`: those blocks left the chain. What comes in their place may continue the range that ends there now.
 pub(super) async fn withdraw(
     conn: &mut PgConnection,
     chain_id: u64,
+    filter: B256,
     next: &mut State,
-    ancestor: Option<u64>,
+    ancestor: Option<(u64, B256)>,
 ) -> Result<(), WriteError> {
     next.certified = None;
-    repo::delete_above(conn, chain_id, ancestor).await?;
+    repo::delete_above(conn, chain_id, ancestor.map(|(number, _)| number)).await?;
     let Some(ancestor) = ancestor else { return Ok(()) };
-    for id in repo::reaching_above(conn, chain_id, ancestor).await? {
-        repo::shorten(conn, chain_id, id, ancestor).await?;
+    for id in repo::reaching_above(conn, chain_id, ancestor.0).await? {
+        repo::shorten(conn, chain_id, id, ancestor.0).await?;
     }
+    next.certified = repo::ending_with(conn, chain_id, filter, ancestor).await?;
     Ok(())
 }

@@ -93,7 +93,7 @@ pub(crate) async fn completeness(
         let report = completeness::verify(db, &pool, &contracts, &ingest, options, progress).await;
         drop(line);
         let report = report.map_err(|error| match error {
-            VerifyError::Range { .. } => Failure::usage(error.to_string()),
+            VerifyError::Backwards { .. } | VerifyError::Range { .. } => Failure::usage(error.to_string()),
             VerifyError::Endpoint { from, .. } => Failure::from(error).remedy(format!(
                 "what was proven before is on record: go on with `--from {from}` when the node answers"
             )),

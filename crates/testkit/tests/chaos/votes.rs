@@ -111,7 +111,7 @@ impl Scene {
                 ended = follower.follow(&cancel) => ended.err(),
             }
         };
-        tokio::time::timeout(Duration::from_secs(3_600), followed).await.expect("it comes to pass")
+        tokio::time::timeout(Duration::from_secs(600), followed).await.expect("it comes to pass")
     }
 
     fn head(&self) -> Option<B256> {
@@ -309,7 +309,7 @@ async fn an_endpoint_with_another_chain_behind_its_address_is_passed_over_and_na
 #[tokio::test(start_paused = true)]
 async fn a_range_that_one_endpoint_does_not_give_is_asked_of_the_next_at_once() {
     // Longer than it may take: the head is looked at once, and nothing but that look brings the ranges.
-    let scene = Scene { poll: Duration::from_secs(7_200), ..Scene::new(2) };
+    let scene = Scene { poll: Duration::from_secs(3_600), ..Scene::new(2) };
     scene.faults[0].next("eth_getLogs", u64::MAX, Fault::Fail(ErrorClass::StateUnavailable));
     let ended = scene.until(Scene::is_settled).await;
     assert!(ended.is_none(), "{ended:?}");

@@ -227,9 +227,15 @@ async fn what_cannot_be_looked_at_is_said() {
     let (db, leases) = place().await;
     let (world, node) = followed(&db, &leases).await;
     let last = world.visible_head().0 - 1;
-    for (from, to) in [(Some(5), Some(4)), (None, Some(last + 1)), (Some(last + 1), None)] {
-        let outcome = look(&node, VerifyOptions { from, to, ..WHOLE }).await;
-        assert!(matches!(outcome, Err(VerifyError::Range { .. })), "{from:?} to {to:?}");
+    let (end, beyond) = (Some(last), Some(last + 1));
+    for (from, to, said) in [
+        (Some(5), Some(4), "begin with 5 and end with 4, which is below it".to_owned()),
+        (None, beyond, format!("block {} cannot be looked at", last + 1)),
+        (beyond, None, format!("the last final one {last}")),
+        (beyond, end, format!("begin with {} and end with {last}", last + 1)),
+    ] {
+        let error = look(&node, VerifyOptions { from, to, ..WHOLE }).await.unwrap_err();
+        assert!(error.to_string().contains(&said), "{from:?} to {to:?}: {error}");
     }
     let (silent, faults) = Faulty::new(world.chain.clone().boxed());
     let dead = Follower::new(&db, &leases, 1, &world.chain, node.settings.clone())

@@ -56,19 +56,27 @@ async fn what_leaves_the_chain_leaves_its_range() {
     desk.put(last(&a), &top, None, None).await.unwrap();
     assert_eq!(ranges(&desk).await, ["head 0-3 receipts hand", "head 4-5 bloom two"]);
 
-    // Two blocks of the older range go, and the newer one as a whole.
-    let b = shown(&branch('b', &a[0].block, &[2]), Completeness::Receipts, "three");
+    // Two blocks of the older range go, and the newer one as a whole. What comes instead continues what is left, where it is of its kind.
+    let b = shown(&branch('b', &a[0].block, &[2]), Completeness::Bloom, "three");
     desk.put(&a[0].block, &b, None, None).await.unwrap();
-    assert_eq!(ranges(&desk).await, ["head 0-1 receipts hand", "head 2-2 receipts three"]);
+    assert_eq!(ranges(&desk).await, ["head 0-1 receipts hand", "head 2-2 bloom three"]);
+    let c = shown(&branch('c', &a[0].block, &[1, 1]), Completeness::Receipts, "four");
+    desk.put(&a[0].block, &c, None, None).await.unwrap();
+    assert_eq!(ranges(&desk).await, ["head 0-3 receipts hand+four"]);
+    desk.put(last(&c), &shown(&branch('c', last(&c), &[1]), Completeness::Receipts, "four"), None, None)
+        .await
+        .unwrap();
+    assert_eq!(ranges(&desk).await, ["head 0-4 receipts hand+four"]);
     laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();
 
     // The chain ends lower than before, and goes on from there.
     desk.put(&genesis(), &[], None, None).await.unwrap();
-    assert_eq!(ranges(&desk).await, ["head 0-0 receipts hand"]);
+    assert_eq!(ranges(&desk).await, ["head 0-0 receipts hand+four"]);
     laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();
     desk.writer = desk.opened_again().await;
     desk.put(&genesis(), &a[..1], None, None).await.unwrap();
     desk.put(&a[0].block, &a[1..], None, None).await.unwrap();
+    assert_eq!(ranges(&desk).await, ["head 0-3 receipts hand+four"]);
     laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();
 }
 
