@@ -40,6 +40,8 @@ pub(crate) struct LateHistory<'a> {
     wanted: Filter,
     /// Whether anything is uncovered, as far as was looked, and the final block then.
     looked: Option<(bool, Option<BlockId>)>,
+    /// Blocks to be brought in, each counted for each contract and sender.
+    uncovered: u64,
     stretch: Option<InWork<'a>>,
     not_before: Option<Instant>,
 }
@@ -65,7 +67,7 @@ struct Stretch {
 impl<'a> LateHistory<'a> {
     pub(crate) fn new(config: &'a IngestConfig, pool: &'a Pool, contracts: &'a Contracts) -> Self {
         let wanted = content::filter(config, contracts);
-        Self { config, pool, contracts, wanted, looked: None, stretch: None, not_before: None }
+        Self { config, pool, contracts, wanted, looked: None, uncovered: 0, stretch: None, not_before: None }
     }
 
     /// Whether there may be something to do, and nothing is being done.
@@ -76,7 +78,8 @@ impl<'a> LateHistory<'a> {
     /// Finds what is to be done next.
     pub(crate) async fn look(&mut self, book: &impl Book) -> Result<(), IngestError> {
         let gaps = book.uncovered(&self.wanted, self.contracts.start_block()).await?;
-        metrics::uncovered(self.config.chain_id, gaps.iter().map(|gap| gap.to - gap.from + 1).sum());
+        self.uncovered = gaps.iter().map(|gap| gap.to - gap.from + 1).sum();
+        metrics::uncovered(self.config.chain_id, self.uncovered);
         let settled = settled(book);
         self.looked = Some((!gaps.is_empty(), settled));
         let Some(settled) = settled else { return Ok(()) };
@@ -142,8 +145,12 @@ impl<'a> LateHistory<'a> {
         for error in &fetched.passed_over {
             note_contradiction(book, error).await?;
         }
-        let (from, first, last) = (fetched.range.from, work.stretch.from, work.stretch.to);
+        let (from, end) = (fetched.range.from, fetched.range.end.number);
+        let (first, last) = (work.stretch.from, work.stretch.to);
         work.taken += book.append_late(&work.filter, fetched.range).await?;
+        let whose = work.stretch.contracts.len() + work.stretch.senders.len();
+        self.uncovered = self.uncovered.saturating_sub((end - from + 1) * whose as u64);
+        metrics::uncovered(chain_id, self.uncovered);
         // As if it went upwards.
         if let Some(told) = work.pace.is_at(first + (last + 1 - from)) {
             let (blocks_per_s, remaining_s) = (told.blocks_per_s.round(), told.remaining.as_secs());

@@ -117,7 +117,7 @@ pub trait Fold: Send {
     }
 
     /// Applies `append`, `included`, `block`, `confirm` and `finalize` records, oldest first; all records of one block come in one
-    /// call. Returns one undo a record, `None` where there is nothing to take back. Undos of records at or below
+    /// call. Late records come in calls of their own, the newest block first: later blocks than theirs were applied before. Returns one undo a record, `None` where there is nothing to take back. Undos of records at or below
     /// `final_number`, or of a later `finalize` in the call that covers them, are not kept: they need not be built.
     fn apply(
         &mut self,
