@@ -1,8 +1,12 @@
 //! What an ingest writes into.
 
+use std::future::ready;
+
 use alloy_primitives::B256;
+use plimsoll_journal::backfills::{Advanced, Backfill, Progress};
 use plimsoll_journal::{Content, Filter, NewBlock, Range, Uncovered, WriteError, Writer};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::plan::BlockId;
 
@@ -43,6 +47,31 @@ pub trait Book: Send {
         filter: &Filter,
         range: Range,
     ) -> impl Future<Output = Result<usize, WriteError>> + Send;
+
+    /// See [`Writer::take_backfill`]. A book of which nobody can ask anything has none.
+    fn take_backfill(&self) -> impl Future<Output = Result<Option<Backfill>, WriteError>> + Send {
+        ready(Ok(None))
+    }
+
+    /// See [`Writer::append_asked`]. A book that has no backfills appends nothing for one.
+    fn append_asked(
+        &mut self,
+        _: Progress,
+        _: &Filter,
+        _: Range,
+    ) -> impl Future<Output = Result<Option<Advanced>, WriteError>> + Send {
+        ready(Ok(None))
+    }
+
+    /// See [`Writer::fail_backfill`].
+    fn fail_backfill(&self, _: Uuid, _: &str) -> impl Future<Output = Result<(), WriteError>> + Send {
+        ready(Ok(()))
+    }
+
+    /// See [`Writer::note_backfill_trouble`].
+    fn note_backfill_trouble(&self, _: Uuid, _: &str) -> impl Future<Output = Result<(), WriteError>> + Send {
+        ready(Ok(()))
+    }
 
     /// What of `wanted` nobody was asked for, from `start_block` to the head: see [`plimsoll_journal::uncovered`].
     fn uncovered(
@@ -96,6 +125,27 @@ impl Book for Writer {
 
     async fn append_late(&mut self, filter: &Filter, range: Range) -> Result<usize, WriteError> {
         self.append_late(filter, range).await
+    }
+
+    async fn take_backfill(&self) -> Result<Option<Backfill>, WriteError> {
+        self.take_backfill().await
+    }
+
+    async fn append_asked(
+        &mut self,
+        progress: Progress,
+        filter: &Filter,
+        range: Range,
+    ) -> Result<Option<Advanced>, WriteError> {
+        self.append_asked(progress, filter, range).await
+    }
+
+    async fn fail_backfill(&self, request_id: Uuid, why: &str) -> Result<(), WriteError> {
+        self.fail_backfill(request_id, why).await
+    }
+
+    async fn note_backfill_trouble(&self, request_id: Uuid, why: &str) -> Result<(), WriteError> {
+        self.note_backfill_trouble(request_id, why).await
     }
 
     async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, U256};
 use plimsoll_chain::abi::{AbiMismatch, Contracts};
 use plimsoll_chain::{Header, Log, LogFilter, Rpc};
+use plimsoll_journal::backfills::Order;
 use plimsoll_journal::{Content, Decoding, Event, Evidence, Filter, NewEvent, Transaction};
 use plimsoll_types::{Amount, Completeness};
 
@@ -169,6 +170,16 @@ impl Wanted {
             })
             .collect()
     }
+}
+
+/// What a backfill looks for that was asked for: all that is wanted, or the logs of the contracts that it names.
+pub(crate) fn filter_for(config: &IngestConfig, contracts: &Contracts, order: &Order) -> Filter {
+    let mut filter = filter(config, contracts);
+    if let Some(named) = &order.contracts {
+        filter.contracts.retain(|address, _| named.contains(address));
+        filter.senders.clear();
+    }
+    filter
 }
 
 /// What is wanted, as it is put on record.

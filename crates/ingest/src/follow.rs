@@ -11,6 +11,7 @@ use plimsoll_chain::{ErrorClass, Header, Look, Pool, Rpc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::asked::Asked;
 use crate::book::Book;
 use crate::branch::Branch;
 use crate::config::IngestConfig;
@@ -96,6 +97,7 @@ impl<'a, B: Book> Follower<'a, B> {
         let wanted = Wanted::new(self.config, self.contracts);
         let mut heads = self.pool.watch_heads(self.config.poll_interval);
         let mut late = LateHistory::new(self.config, self.pool, self.contracts);
+        let mut asked = Asked::new(self.config, self.pool, self.contracts);
         loop {
             // Boxed: seldom, and large.
             if late.has_news(&self.book) {
@@ -107,6 +109,10 @@ impl<'a, B: Book> Follower<'a, B> {
                 look = heads.next_look() => look,
                 outcome = late.next() => {
                     Box::pin(late.take(&mut self.book, outcome)).await?;
+                    continue;
+                }
+                news = asked.next(), if late.is_idle() => {
+                    Box::pin(asked.take(&mut self.book, news)).await?;
                     continue;
                 }
             };

@@ -109,6 +109,11 @@ impl<'a> LateHistory<'a> {
         InWork { stretch, filter, ranges, pace: Pace::new(from, to), taken: 0 }
     }
 
+    /// Whether nothing is being brought in.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stretch.is_none()
+    }
+
     /// The next range of what is being brought in; waits for ever when there is nothing. Dropped before it is ready, it loses nothing.
     pub(crate) async fn next(&mut self) -> Outcome {
         let Some(work) = &mut self.stretch else { return std::future::pending().await };

@@ -22,6 +22,7 @@
 //! above it. A branch that does not meet the journal above finality is not repaired: the chain halts, keeps the evidence, says
 //! how to go on, and nothing downstream moves.
 
+mod asked;
 mod backfill;
 mod book;
 mod branch;
@@ -35,6 +36,7 @@ mod late;
 mod metrics;
 mod pace;
 pub mod plan;
+pub mod preview;
 mod proven;
 mod range;
 pub mod verify;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use plimsoll_types::BackfillState;
 
 use crate::pace::Told;
 
@@ -42,6 +43,24 @@ pub(crate) fn pace(chain_id: u64, told: &Told) {
     gauge!("ingest_backfill_blocks_per_second", "chain_id" => chain_id.to_string()).set(told.blocks_per_s);
     gauge!("ingest_backfill_remaining_seconds", "chain_id" => chain_id.to_string())
         .set(told.remaining.as_secs_f64());
+}
+
+/// A commit for a backfill that an operator asked for: what it found, and how many blocks are left.
+pub(crate) fn asked(chain_id: u64, found: u64, remaining_blocks: u64) {
+    counter!("ingest_backfill_request_found_total", "chain_id" => chain_id.to_string()).increment(found);
+    asked_remaining(chain_id, remaining_blocks);
+}
+
+/// Blocks that the backfill in work has still to look at.
+#[expect(clippy::cast_precision_loss, reason = "block numbers are far below 2^52")]
+pub(crate) fn asked_remaining(chain_id: u64, blocks: u64) {
+    gauge!("ingest_backfill_request_remaining_blocks", "chain_id" => chain_id.to_string()).set(blocks as f64);
+}
+
+/// A backfill that an operator asked for has ended so.
+pub(crate) fn asked_ended(chain_id: u64, state: BackfillState) {
+    counter!("ingest_backfill_requests_ended_total", "chain_id" => chain_id.to_string(), "state" => state.as_str())
+        .increment(1);
 }
 
 /// Blocks of the journal, counted for each contract and sender, that nobody has been asked about for it.

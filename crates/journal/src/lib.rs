@@ -14,6 +14,7 @@
 //! row, appended again. Whether a record can still be taken back follows from the order of records alone (`finalize` precedes
 //! what a backfill brings in below it), never from the time at which someone reads: a replay from zero gives what the first run gave.
 
+pub mod backfills;
 mod beneath;
 mod coverage;
 mod filter;

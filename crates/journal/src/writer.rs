@@ -12,6 +12,7 @@
 //! alone that what it reads at or below `F` will not be taken back. `confirm(N)` follows the records of `N` and is taken back only when
 //! `N` itself is, before any of its records.
 
+mod backfill;
 mod certify;
 mod error;
 mod input;

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and how it is explained.
 
 mod admin;
+mod backfill;
 mod probe;
 mod verify;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub(crate) use admin::*;
+pub(crate) use backfill::{Backfill, Backfills, NewBackfill, StateChoice};
 pub(crate) use probe::{BlockChoice, Probe};
 pub(crate) use verify::*;
 
@@ -28,6 +30,7 @@ Examples:
   plimsoll run --roles api                  serve the API only, beside other processes
   plimsoll verify views                     compare every mirror row with the chain itself
   plimsoll verify completeness              prove that no log is missing from the journal
+  plimsoll backfill --chain 1 --from 1 …    look at final blocks again for what is missing
   plimsoll replay views                     rebuild the mirrors from the journal and compare
 
 Exit codes:
@@ -79,6 +82,10 @@ Examples:
     /// Derive again from the journal, beside what is there, and compare
     #[command(subcommand)]
     Replay(Replay),
+
+    /// Have final blocks looked at again, and what is missing of them appended to the journal
+    #[command(after_help = backfill::AFTER_HELP)]
+    Backfill(Backfill),
 
     /// Ask a chain for balances and other numbers of its state at a block
     #[command(after_help = probe::AFTER_HELP)]

@@ -98,6 +98,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Replay(Replay::Views(asked)) => {
             visit(&load(), async |_, config, db| commands::replay::views(config, db, &asked).await)
         }
+        Command::Backfill(asked) => visit(&load(), async |loaded, config, db| {
+            commands::backfill::backfill(loaded, config, db, &asked).await
+        }),
         Command::Probe(asked) if asked.block.is_in_journal() => visit(&load(), async |loaded, config, db| {
             commands::probe::probe(loaded, config, Some(db), &asked).await
         }),

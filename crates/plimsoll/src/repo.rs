@@ -161,6 +161,16 @@ pub(crate) async fn marked_hash(
     .await
 }
 
+/// Whether somebody holds this lease.
+pub(crate) async fn is_held(pool: &PgPool, lease: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM leases WHERE name = $1 AND expires_at > clock_timestamp()) AS "is_held!""#,
+        lease
+    )
+    .fetch_one(pool)
+    .await
+}
+
 /// The chains' ids and the schema's limits keep these below 2^53.
 pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -183,6 +183,32 @@ named!(
     }
 );
 
+named!(
+    /// How far a backfill that was asked for has come.
+    BackfillState, "backfill_state", "a backfill's state" {
+        /// It waits for the chain's writer.
+        Queued = "queued",
+        /// The chain's writer works it off.
+        Running = "running",
+        /// It found as much as it was to find at most, and can be resumed.
+        Limited = "limited",
+        /// Every block of it was looked at.
+        Done = "done",
+        /// An operator stopped it; it can be resumed.
+        Cancelled = "cancelled",
+        /// It cannot go on as things are; it can be resumed.
+        Failed = "failed",
+    }
+);
+
+impl BackfillState {
+    /// Whether the chain's writer works it off, or will.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,5 +238,6 @@ mod tests {
         agree(ViewKind::ALL);
         agree(ApplyStatus::ALL);
         agree(PushOutcome::ALL);
+        agree(BackfillState::ALL);
     }
 }

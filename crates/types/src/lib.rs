@@ -22,5 +22,7 @@ pub use balance::{Balance, BalanceError};
 pub use context::Context;
 pub use envelope::{CloudEvent, ContentType, SpecVersion};
 pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
-pub use kinds::{ApplyStatus, BlockState, Completeness, JournalKind, PushOutcome, UnknownName, ViewKind};
+pub use kinds::{
+    ApplyStatus, BackfillState, BlockState, Completeness, JournalKind, PushOutcome, UnknownName, ViewKind,
+};
 pub use request_id::RequestId;

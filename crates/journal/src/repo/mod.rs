@@ -1,5 +1,6 @@
 //! All SQL of the journal.
 
+pub(crate) mod backfill;
 pub(crate) mod certificate;
 pub(crate) mod cursor;
 pub(crate) mod marks;

@@ -7,17 +7,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use plimsoll_types::JournalKind;
+use plimsoll_types::{BackfillState, JournalKind};
 
 use super::certify::{Certified, certify};
 use super::input::{NewEvent, Range};
 use super::plan::{Known, Plan, append, include};
 use super::{WriteError, Writer};
+use crate::backfills::{Advanced, Progress};
 use crate::coverage::{Uncovered, certificates, uncovered};
 use crate::filter::Filter;
 use crate::record::Transaction;
 use crate::repo::certificate::{self, Source};
-use crate::repo::{to_hash, to_u64, write};
+use crate::repo::{backfill, to_hash, to_u64, write};
 
 impl Writer {
     /// What of `wanted` nobody was asked for, from `start_block` to the journal's head.
@@ -41,6 +42,39 @@ impl Writer {
         fields(chain_id = self.chain_id, block_number = range.end.number, events = range.events.len())
     )]
     pub async fn append_late(&mut self, filter: &Filter, range: Range) -> Result<usize, WriteError> {
+        let appended = self.late(filter, range, None).await?;
+        Ok(appended.map_or(0, |appended| usize::try_from(appended.taken).unwrap_or(usize::MAX)))
+    }
+
+    /// The same for a backfill that was asked for, which moves on by it in the same transaction; its limit may end it above the range's first block,
+    /// never within a block. None, and nothing is written: it was ended meanwhile.
+    ///
+    /// # Errors
+    /// As [`Self::append_late`].
+    ///
+    /// # Panics
+    /// When the range does not begin where the backfill stands: blocks would be passed over.
+    #[tracing::instrument(
+        name = "ingest_commit_asked",
+        skip_all,
+        fields(chain_id = self.chain_id, block_number = range.end.number, events = range.events.len(), request_id = %progress.request_id)
+    )]
+    pub async fn append_asked(
+        &mut self,
+        progress: Progress,
+        filter: &Filter,
+        range: Range,
+    ) -> Result<Option<Advanced>, WriteError> {
+        assert_eq!(progress.next, range.end.number, "a backfill looks at every block");
+        self.late(filter, range, Some(progress)).await
+    }
+
+    async fn late(
+        &mut self,
+        filter: &Filter,
+        range: Range,
+        asked: Option<Progress>,
+    ) -> Result<Option<Advanced>, WriteError> {
         let Range { from, end, hashes, events, transactions, evidence } = range;
         let settled =
             self.state.final_block.as_ref().map(|block| block.number).min(self.state.head.map(|head| head.0));
@@ -72,20 +106,36 @@ impl Writer {
         let mut blocks: BTreeMap<u64, (Vec<NewEvent>, Vec<Transaction>)> = BTreeMap::new();
         events.for_each(|new| blocks.entry(new.event.block_number).or_default().0.push(new));
         transactions.for_each(|tx| blocks.entry(tx.block_number).or_default().1.push(tx));
-        for (events, transactions) in blocks.into_values().rev() {
+        let at_most = asked.and_then(|progress| progress.at_most);
+        let mut down_to = from;
+        for (number, (events, transactions)) in blocks.into_iter().rev() {
             for event in events {
                 append(&mut plan, self.chain_id, &known, event, JournalKind::LateAppend);
             }
             for transaction in transactions {
                 include(&mut plan, self.chain_id, &known, transaction, JournalKind::LateIncluded);
             }
+            if at_most.is_some_and(|most| plan.len() as u64 >= most) {
+                down_to = number;
+                break;
+            }
         }
-        let taken = plan.len();
+        let taken = plan.len() as u64;
+        let state = match asked {
+            None => BackfillState::Done,
+            Some(progress) => match backfill::advance(&mut tx, &progress, down_to, taken).await? {
+                Some(state) => state,
+                None => return Ok(None),
+            },
+        };
+        // Where only the last block was looked at, its hash is all there is.
+        let unseen = usize::try_from(down_to - from).unwrap_or(usize::MAX);
+        let hashes = hashes.get(unseen..).unwrap_or_default();
         let digest = certificate::register(&mut tx, self.chain_id, filter).await?;
         let to = (end.number, end.hash);
-        let certified = Certified { source: Source::Late, from, to, hashes: &hashes, evidence: &evidence };
+        let certified = Certified { source: Source::Late, from: down_to, to, hashes, evidence: &evidence };
         certify(&mut tx, self.chain_id, digest, &mut None, certified).await?;
         self.commit(tx, plan, self.state.clone()).await?;
-        Ok(taken)
+        Ok(Some(Advanced { taken, down_to, state }))
     }
 }

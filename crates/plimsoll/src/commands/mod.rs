@@ -1,6 +1,7 @@
 //! One file for each thing that can be asked on the command line.
 
 pub(crate) mod admin;
+pub(crate) mod backfill;
 pub(crate) mod backup;
 pub(crate) mod chain;
 pub(crate) mod check;

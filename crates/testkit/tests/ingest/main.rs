@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfills;
 mod ending;
 mod endpoints;
 mod finality;

@@ -6,6 +6,7 @@
 mod support;
 
 mod atomicity;
+mod backfills;
 mod certificates;
 mod laws;
 mod marks;

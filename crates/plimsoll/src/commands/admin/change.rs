@@ -19,7 +19,7 @@ use crate::commands::{print, print_json};
 use crate::failure::Failure;
 
 /// How a change was asked for.
-pub(super) struct Order<'a> {
+pub(in crate::commands) struct Order<'a> {
     reason: Option<&'a str>,
     how: &'a How,
     confirms: bool,
@@ -27,7 +27,7 @@ pub(super) struct Order<'a> {
 
 /// As whom it is made.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum As {
+pub(in crate::commands) enum As {
     /// The app's role, confined to this tenant.
     Tenant(Uuid),
     /// The worker's role, for this tenant; `None`: for the platform itself.
@@ -35,23 +35,23 @@ pub(super) enum As {
 }
 
 /// What was done within the transaction: as it is put on record, and as it is told.
-pub(super) struct Done {
+pub(in crate::commands) struct Done {
     /// The action's name in the audit log.
-    pub(super) action: &'static str,
+    pub(in crate::commands) action: &'static str,
     /// What kind of thing it was done to.
-    pub(super) target_type: &'static str,
+    pub(in crate::commands) target_type: &'static str,
     /// To which of them.
-    pub(super) target_id: String,
+    pub(in crate::commands) target_id: String,
     /// For people, as an order: `suspend the user …`.
-    pub(super) order: String,
+    pub(in crate::commands) order: String,
     /// What is typed to confirm it.
-    pub(super) confirmation: String,
-    pub(super) before: Option<Sheet>,
-    pub(super) after: Option<Sheet>,
+    pub(in crate::commands) confirmation: String,
+    pub(in crate::commands) before: Option<Sheet>,
+    pub(in crate::commands) after: Option<Sheet>,
     /// What is shown once and never recorded: its name, and itself.
-    pub(super) secret: Option<(&'static str, String)>,
+    pub(in crate::commands) secret: Option<(&'static str, String)>,
     /// What to know about it, once it is done.
-    pub(super) note: Option<String>,
+    pub(in crate::commands) note: Option<String>,
 }
 
 /// Which end the transaction has.
@@ -62,26 +62,26 @@ enum End {
 }
 
 impl Change {
-    pub(super) fn order(&self) -> Order<'_> {
+    pub(in crate::commands) fn order(&self) -> Order<'_> {
         Order { reason: self.reason.as_deref(), how: &self.how, confirms: false }
     }
 }
 
 impl Final {
-    pub(super) fn order(&self) -> Order<'_> {
+    pub(in crate::commands) fn order(&self) -> Order<'_> {
         Order { reason: Some(&self.reason), how: &self.how, confirms: !self.yes }
     }
 }
 
 impl Order<'_> {
-    pub(super) fn reason(&self) -> Option<&str> {
+    pub(in crate::commands) fn reason(&self) -> Option<&str> {
         self.reason
     }
 }
 
 impl Admin<'_> {
     /// Does `work` and puts it on record, or shows what it would do.
-    pub(super) async fn change(
+    pub(in crate::commands) async fn change(
         &self,
         order: &Order<'_>,
         whom: As,

@@ -8,17 +8,17 @@
 //! tried; proofs of identity as the worker, since the app cannot reach them.
 
 mod audit;
-mod change;
+pub(super) mod change;
 mod export;
 mod factors;
 mod idempotency;
 mod identities;
 mod init;
 mod keys;
-mod operator;
+pub(super) mod operator;
 mod roles;
 mod sessions;
-mod sheet;
+pub(super) mod sheet;
 mod tenants;
 mod users;
 

@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 
 /// As the audit log names who runs a command: `cli:<user of the system>`, by the process's real user id. A variable such as `USER` is not asked:
 /// anyone can set it.
-pub(super) fn actor() -> String {
+pub(in crate::commands) fn actor() -> String {
     let uid = rustix::process::getuid().as_raw();
     let users = read_to_string("/etc/passwd").unwrap_or_default(); // without it there is still the number
     match name_of(uid, &users) {

@@ -10,25 +10,25 @@ use crate::failure::Failure;
 
 /// Named values, in the order in which they are shown.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sheet(Vec<(&'static str, Value)>);
+pub(in crate::commands) struct Sheet(Vec<(&'static str, Value)>);
 
 impl Sheet {
-    pub(super) fn new() -> Self {
+    pub(in crate::commands) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub(in crate::commands) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.0.push((name, value.into()));
         self
     }
 
     /// A time, in UTC and to the second.
-    pub(super) fn at(self, name: &'static str, time: impl Into<Option<OffsetDateTime>>) -> Self {
+    pub(in crate::commands) fn at(self, name: &'static str, time: impl Into<Option<OffsetDateTime>>) -> Self {
         self.with(name, time.into().map(|time| when(time).to_string()))
     }
 
     /// Of one that has the field already, another value.
-    pub(super) fn set(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub(in crate::commands) fn set(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         let value = value.into();
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -37,7 +37,7 @@ impl Sheet {
         self
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::commands) fn json(&self) -> Value {
         Value::Object(
             self.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<Map<_, _>>(),
         )
@@ -59,12 +59,17 @@ impl Sheet {
 }
 
 /// Prints one thing.
-pub(super) fn show(sheet: &Sheet, json: bool) -> Result<(), Failure> {
+pub(in crate::commands) fn show(sheet: &Sheet, json: bool) -> Result<(), Failure> {
     if json { print_json(&sheet.json()) } else { print(&sheet.lines()) }
 }
 
 /// Prints a list: in a table these columns, in JSON everything.
-pub(super) fn list(sheets: &[Sheet], columns: &[&str], nothing: &str, json: bool) -> Result<(), Failure> {
+pub(in crate::commands) fn list(
+    sheets: &[Sheet],
+    columns: &[&str],
+    nothing: &str,
+    json: bool,
+) -> Result<(), Failure> {
     if json {
         return print_json(&sheets.iter().map(Sheet::json).collect::<Vec<_>>());
     }
@@ -79,7 +84,7 @@ pub(super) fn list(sheets: &[Sheet], columns: &[&str], nothing: &str, json: bool
 }
 
 /// What became of the fields: those that differ, each on a line.
-pub(super) fn difference(before: Option<&Sheet>, after: Option<&Sheet>) -> String {
+pub(in crate::commands) fn difference(before: Option<&Sheet>, after: Option<&Sheet>) -> String {
     let none = Sheet::new();
     let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
     let gone = before.0.iter().filter(|(name, _)| after.get(name).is_none()).map(|(name, _)| *name);
@@ -96,7 +101,7 @@ pub(super) fn difference(before: Option<&Sheet>, after: Option<&Sheet>) -> Strin
 }
 
 /// A value on a line of its own, without anything that could move a terminal's cursor.
-pub(super) fn shown(value: &Value) -> String {
+pub(in crate::commands) fn shown(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),

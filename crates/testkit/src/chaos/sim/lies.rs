@@ -11,7 +11,7 @@ use alloy_json_rpc::{Response, ResponsePayload, SerializedRequest};
 use alloy_primitives::{B256, Bloom, BloomInput};
 use alloy_transport::{TransportError, TransportErrorKind};
 use serde_json::Value;
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::dice::Dice;
 use super::network::Network;
@@ -111,7 +111,7 @@ impl Liar {
         if lied.is_empty() {
             return Ok(answer);
         }
-        self.note(&lied, is_list.then_some(&value));
+        self.note(&lied, is_list.then_some((request, &value)));
         let result = to_raw_value(&value).map_err(TransportErrorKind::custom)?;
         Ok(Response { payload: ResponsePayload::Success(result), ..answer })
     }
@@ -148,15 +148,18 @@ impl Liar {
         });
     }
 
-    fn note(&self, lied: &HashSet<B256>, list: Option<&Value>) {
+    fn note(&self, lied: &HashSet<B256>, list: Option<(&SerializedRequest, &Value)>) {
         let mut lied: Vec<_> = lied.iter().copied().collect();
         lied.sort_unstable();
         self.trace.note(format_args!("endpoint {} lies about {lied:?}", self.place));
         self.trace.fault("lie");
         *self.lies.told().by_place.entry(self.place).or_default() += 1;
-        let Some(list) = list else { return };
+        let Some((request, list)) = list else { return };
+        let asked = request.params().map_or("", RawValue::get).to_lowercase();
         for block in lied {
-            let truth = self.network.with_world(|world| world.events_of(block));
+            let mut truth = self.network.with_world(|world| world.events_of(block));
+            // Of whom nobody asks, silence shows nothing.
+            truth.retain(|event| asked.contains(&event.address.to_string().to_lowercase()));
             let bloom = self.network.with_world(|world| world.chain.bloom_of(block));
             if !is_shown(block, &bloom, &truth, list) {
                 self.lies.told().unseen.insert(block);
