@@ -73,12 +73,8 @@ pub trait Book: Send {
         ready(Ok(()))
     }
 
-    /// What of `wanted` nobody was asked for, from `start_block` to the head: see [`plimsoll_journal::uncovered`].
-    fn uncovered(
-        &self,
-        wanted: &Filter,
-        start_block: u64,
-    ) -> impl Future<Output = Result<Vec<Uncovered>, WriteError>> + Send;
+    /// What of `wanted` nobody was asked for, up to the head: see [`plimsoll_journal::uncovered`].
+    fn uncovered(&self, wanted: &Filter) -> impl Future<Output = Result<Vec<Uncovered>, WriteError>> + Send;
 
     /// See [`Writer::replace_above`].
     fn replace_above(
@@ -148,8 +144,8 @@ impl Book for Writer {
         self.note_backfill_trouble(request_id, why).await
     }
 
-    async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {
-        self.uncovered(wanted, start_block).await
+    async fn uncovered(&self, wanted: &Filter) -> Result<Vec<Uncovered>, WriteError> {
+        self.uncovered(wanted).await
     }
 
     async fn replace_above(

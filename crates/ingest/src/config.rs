@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ pub struct IngestConfig {
     pub backfill_completeness: Completeness,
     /// How often the head is asked for where the endpoint does not announce it.
     pub poll_interval: Duration,
-    /// Whose transactions are journaled (`included`), whatever they call.
-    pub watched_senders: Vec<Address>,
+    /// Whose transactions are journaled (`included`), whatever they call, and from which block on.
+    pub watched_senders: BTreeMap<Address, u64>,
     /// How many ranges of a backfill are in flight.
     pub ranges_in_flight: usize,
     /// How large they are.

@@ -1,6 +1,6 @@
 //! What is wanted of a block: the logs of the followed contracts, decoded, and the transactions of watched senders.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
@@ -20,7 +20,8 @@ pub(crate) struct Wanted {
     pub(crate) chain_id: u64,
     pub(crate) contracts: Contracts,
     pub(crate) filter: LogFilter,
-    pub(crate) senders: HashSet<Address>,
+    /// Each from this block on.
+    pub(crate) senders: HashMap<Address, u64>,
     /// The same filter, to be held against blooms.
     pub(crate) prover: plimsoll_proof::LogFilter,
     pub(crate) head_completeness: Completeness,
@@ -41,10 +42,20 @@ impl Wanted {
             prover: proven::prover(&filter.addresses),
             filter,
             contracts: contracts.clone(),
-            senders: asked.senders.iter().copied().collect(),
+            senders: asked.senders.iter().map(|(address, from)| (*address, *from)).collect(),
             head_completeness: config.head_completeness,
             backfill_completeness: config.backfill_completeness,
         })
+    }
+
+    /// Whether a transaction of this sender in this block is wanted.
+    pub(crate) fn watches(&self, sender: &Address, number: u64) -> bool {
+        self.senders.get(sender).is_some_and(|from| number >= *from)
+    }
+
+    /// Whether anybody's is.
+    pub(crate) fn watches_at(&self, number: u64) -> bool {
+        self.senders.values().any(|from| number >= *from)
     }
 
     /// How what this endpoint said is known to be all.
@@ -132,7 +143,7 @@ impl Wanted {
         number: u64,
         hash: B256,
     ) -> Result<Vec<Transaction>, IngestError> {
-        if self.senders.is_empty() {
+        if !self.watches_at(number) {
             return Ok(Vec::new());
         }
         let inconsistent = |what| self.inconsistent(rpc, what);
@@ -141,7 +152,7 @@ impl Wanted {
             .await?
             .ok_or_else(|| inconsistent(format!("block {number} ({hash}) is gone between two answers")))?;
         let ours: Vec<_> =
-            block.transactions.into_iter().filter(|tx| self.senders.contains(&tx.from)).collect();
+            block.transactions.into_iter().filter(|tx| self.watches(&tx.from, number)).collect();
         let hashes: Vec<_> = ours.iter().map(|tx| tx.hash).collect();
         let receipts = rpc.receipts(&hashes).await?;
         ours.into_iter()
@@ -187,6 +198,6 @@ pub(crate) fn filter_for(config: &IngestConfig, contracts: &Contracts, order: &O
 pub fn filter(config: &IngestConfig, contracts: &Contracts) -> Filter {
     Filter {
         contracts: contracts.iter().map(|contract| (contract.address, contract.start_block)).collect(),
-        senders: config.watched_senders.iter().copied().collect(),
+        senders: config.watched_senders.clone(),
     }
 }

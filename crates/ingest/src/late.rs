@@ -4,7 +4,7 @@
 //! downwards: what a contract's state is now is there first. What is still to be done follows from the certificates alone, so it goes on after a restart
 //! where it was. Blocks above finality wait until they are final.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use alloy_primitives::Address;
@@ -77,7 +77,7 @@ impl<'a> LateHistory<'a> {
 
     /// Finds what is to be done next.
     pub(crate) async fn look(&mut self, book: &impl Book) -> Result<(), IngestError> {
-        let gaps = book.uncovered(&self.wanted, self.contracts.start_block()).await?;
+        let gaps = book.uncovered(&self.wanted).await?;
         self.uncovered = gaps.iter().map(|gap| gap.to - gap.from + 1).sum();
         metrics::uncovered(self.config.chain_id, self.uncovered);
         let settled = settled(book);
@@ -89,16 +89,12 @@ impl<'a> LateHistory<'a> {
 
     fn begin(&self, stretch: Stretch, on: BlockId) -> InWork<'a> {
         let Stretch { from, to, .. } = stretch;
-        let is_in = |address: &Address| stretch.contracts.contains(address);
+        let of = |wanted: &BTreeMap<Address, u64>, who: &BTreeSet<Address>| {
+            wanted.iter().filter(|it| who.contains(it.0)).map(|(address, from)| (*address, *from)).collect()
+        };
         let filter = Filter {
-            contracts: self
-                .wanted
-                .contracts
-                .iter()
-                .filter(|it| is_in(it.0))
-                .map(|(address, start)| (*address, *start))
-                .collect(),
-            senders: stretch.senders.clone(),
+            contracts: of(&self.wanted.contracts, &stretch.contracts),
+            senders: of(&self.wanted.senders, &stretch.senders),
         };
         let chain_id = self.config.chain_id;
         tracing::info!(chain_id, from, to, contracts = ?stretch.contracts, senders = ?stretch.senders, "late history: begins");

@@ -4,7 +4,7 @@
 //! further question. For any other the receipts are asked for, and must give the header's `receiptsRoot`: then they are all there, with
 //! all their logs. The transactions must give `transactionsRoot`, which proves the hashes that the receipts name, and the senders.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use plimsoll_chain::abi::AbiMismatch;
@@ -98,7 +98,7 @@ impl Wanted {
         header: &ProvenHeader,
         has_logs: bool,
     ) -> Result<Option<(Vec<Reported>, ProvenReceipts)>, IngestError> {
-        if !has_logs && self.senders.is_empty() {
+        if !has_logs && !self.watches_at(header.number) {
             return Ok(None);
         }
         let gone = || {
@@ -110,7 +110,7 @@ impl Wanted {
         if !has_logs {
             let body = rpc.reported_transactions(header.hash).await?.ok_or_else(gone)?;
             let body = self.prove_body(rpc, header, body).await?;
-            if !body.iter().any(|tx| self.senders.contains(&tx.from)) {
+            if !body.iter().any(|tx| self.watches(&tx.from, header.number)) {
                 return Ok(None);
             }
         }
@@ -163,7 +163,7 @@ impl Wanted {
         body: Vec<Reported>,
     ) -> Result<Vec<Reported>, IngestError> {
         let number = header.number;
-        let (body, lie) = self.check_senders(body).await?;
+        let (body, lie) = self.check_senders(number, body).await?;
         if let Some(what) = lie {
             return Err(fault(self, rpc, header, Finding::Contradiction, &what));
         }
@@ -184,9 +184,10 @@ impl Wanted {
     /// a larger block off the tasks that wait for the network. Whether one between strangers is as it is said to be is left alone: development nodes send as whomever they are told to.
     async fn check_senders(
         &self,
+        number: u64,
         body: Vec<Reported>,
     ) -> Result<(Vec<Reported>, Option<String>), IngestError> {
-        if self.senders.is_empty() {
+        if !self.watches_at(number) {
             return Ok((body, None));
         }
         if body.len() <= CHECKED_INLINE {
@@ -210,7 +211,7 @@ impl Wanted {
         receipts: &ProvenReceipts,
     ) -> Result<Vec<Transaction>, IngestError> {
         let ours: Vec<_> =
-            body.iter().enumerate().filter(|(_, tx)| self.senders.contains(&tx.from)).collect();
+            body.iter().enumerate().filter(|(_, tx)| self.watches(&tx.from, header.number)).collect();
         let hashes: Vec<_> = ours.iter().map(|(_, tx)| tx.hash).collect();
         let told = rpc.receipts(&hashes).await?;
         let mut included = Vec::with_capacity(ours.len());
@@ -351,13 +352,13 @@ impl Wanted {
 }
 
 /// What a transaction says of one of these senders, if that is not so.
-fn lie_about(senders: &HashSet<Address>, tx: &Reported) -> Option<String> {
-    if senders.contains(&tx.from) {
+fn lie_about(senders: &HashMap<Address, u64>, tx: &Reported) -> Option<String> {
+    if senders.contains_key(&tx.from) {
         let fault = tx.check_sender().err().filter(|error| error.finding() == Finding::Contradiction);
         return fault.map(|error| error.to_string());
     }
     // One without a signature says whose it is in what is hashed.
-    let signer = tx.recover_sender().ok().filter(|signer| senders.contains(signer))?;
+    let signer = tx.recover_sender().ok().filter(|signer| senders.contains_key(signer))?;
     Some(format!("transaction {} is signed by {signer} and said to be sent by {}", tx.hash, tx.from))
 }
 

@@ -265,7 +265,7 @@ async fn fetch_from(
     let (count, logs) = (logs.len() as u64, Arc::new(logs));
     let is_proven =
         wanted.backfill_completeness > Completeness::Trusted && !wanted.filter.addresses.is_empty();
-    let headers = if is_proven || !wanted.senders.is_empty() {
+    let headers = if is_proven || wanted.watches_at(to) {
         linked_headers(rpc, wanted, from, &end).await?
     } else {
         Vec::new()
@@ -317,7 +317,7 @@ async fn transactions(
     wanted: &Wanted,
     headers: &[Header],
 ) -> Result<Vec<Transaction>, IngestError> {
-    if wanted.senders.is_empty() {
+    if !headers.last().is_some_and(|header| wanted.watches_at(header.number)) {
         return Ok(Vec::new());
     }
     let blocks = headers.iter().map(|header| async move {

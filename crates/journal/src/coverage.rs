@@ -1,5 +1,6 @@
 //! Which blocks were asked for whom: what is on record of a journal's completeness, read back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
@@ -65,21 +66,20 @@ pub async fn certificates(db: &Db, chain_id: u64) -> Result<Vec<Certificate>, Fo
     repo::all(&mut conn, chain_id).await
 }
 
-/// What of `wanted` is in none of the certificates, of the blocks from each contract's start (of a sender: from `start_block`) to `to`; by address,
-/// contracts first, in the order of blocks.
+/// What of `wanted` is in none of the certificates, of the blocks from where it is wanted to `to`; by address, contracts first, in the order of blocks.
 #[must_use]
-pub fn uncovered(wanted: &Filter, certificates: &[Certificate], start_block: u64, to: u64) -> Vec<Uncovered> {
+pub fn uncovered(wanted: &Filter, certificates: &[Certificate], to: u64) -> Vec<Uncovered> {
+    let asked: [fn(&Filter) -> &BTreeMap<Address, u64>; 2] =
+        [|filter| &filter.contracts, |filter| &filter.senders];
     let mut gaps = Vec::new();
-    for (address, from) in &wanted.contracts {
-        let seen = certificates.iter().filter_map(|certificate| {
-            let asked_from = *certificate.filter.contracts.get(address)?;
-            Some((certificate.from.max(asked_from), certificate.to))
-        });
-        gaps.extend(gaps_of(*address, false, (*from, to), seen));
-    }
-    for address in &wanted.senders {
-        let seen = certificates.iter().filter(|c| c.filter.senders.contains(address)).map(|c| (c.from, c.to));
-        gaps.extend(gaps_of(*address, true, (start_block, to), seen));
+    for (of, is_sender) in asked.into_iter().zip([false, true]) {
+        for (address, from) in of(wanted) {
+            let seen = certificates.iter().filter_map(|certificate| {
+                let asked_from = *of(&certificate.filter).get(address)?;
+                Some((certificate.from.max(asked_from), certificate.to))
+            });
+            gaps.extend(gaps_of(*address, is_sender, (*from, to), seen));
+        }
     }
     gaps
 }
@@ -111,11 +111,11 @@ fn gaps_of(
 mod tests {
     use super::*;
 
-    fn filter(contracts: &[(u8, u64)], senders: &[u8]) -> Arc<Filter> {
-        Arc::new(Filter {
-            contracts: contracts.iter().map(|(byte, start)| (Address::repeat_byte(*byte), *start)).collect(),
-            senders: senders.iter().map(|byte| Address::repeat_byte(*byte)).collect(),
-        })
+    fn filter(contracts: &[(u8, u64)], senders: &[(u8, u64)]) -> Arc<Filter> {
+        let of = |given: &[(u8, u64)]| {
+            given.iter().map(|(byte, from)| (Address::repeat_byte(*byte), *from)).collect()
+        };
+        Arc::new(Filter { contracts: of(contracts), senders: of(senders) })
     }
 
     fn certificate(from: u64, to: u64, filter: &Arc<Filter>) -> Certificate {
@@ -134,12 +134,12 @@ mod tests {
 
     /// The gaps as (first byte of the address, first block, last block).
     fn gaps(wanted: &Filter, certificates: &[Certificate], to: u64) -> Vec<(u8, u64, u64)> {
-        uncovered(wanted, certificates, 2, to).iter().map(|gap| (gap.address[0], gap.from, gap.to)).collect()
+        uncovered(wanted, certificates, to).iter().map(|gap| (gap.address[0], gap.from, gap.to)).collect()
     }
 
     #[test]
     fn a_contract_that_is_added_later_is_uncovered_before() {
-        let (narrow, wide) = (filter(&[(1, 5)], &[]), filter(&[(1, 5), (2, 7)], &[3]));
+        let (narrow, wide) = (filter(&[(1, 5)], &[]), filter(&[(1, 5), (2, 7)], &[(3, 2)]));
         let certificates = [certificate(5, 10, &narrow), certificate(11, 20, &wide)];
         assert_eq!(gaps(&wide, &certificates, 20), [(2, 7, 10), (3, 2, 10)]);
         assert_eq!(gaps(&narrow, &certificates, 20), []);

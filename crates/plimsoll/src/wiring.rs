@@ -75,6 +75,7 @@ pub(crate) fn contracts(chain: &Chain) -> Contracts {
 
 /// How the chain is followed.
 pub(crate) fn ingest(chain: &Chain) -> IngestConfig {
+    let first = chain.contracts.iter().map(|contract| contract.start_block).min().unwrap_or(0);
     IngestConfig {
         chain_id: chain.chain_id,
         name: chain.name.clone(),
@@ -83,7 +84,7 @@ pub(crate) fn ingest(chain: &Chain) -> IngestConfig {
         head_completeness: chain.head_completeness,
         backfill_completeness: chain.backfill_completeness,
         poll_interval: chain.poll_interval,
-        watched_senders: chain.watched_senders.clone(),
+        watched_senders: chain.watched_senders.iter().map(|sender| (*sender, first)).collect(),
         ranges_in_flight: chain.backfill_in_flight,
         range: IntervalPolicy {
             initial_blocks: chain.backfill_initial_blocks,

@@ -55,7 +55,7 @@ pub async fn preview(
     let coverage = {
         let all = certificates(db, chain_id).await?;
         let proven: Vec<_> = all.iter().filter(|it| it.level >= level).cloned().collect();
-        coverage(&filter, [&all, &proven], (standing.start_block, from, to))
+        coverage(&filter, [&all, &proven], (from, to))
     };
     let mut policy = config.range;
     let (samples, unsampled) = if filter.contracts.is_empty() {
@@ -82,12 +82,8 @@ pub async fn preview(
 }
 
 /// For each address how much of the range is wanted, was asked for, and was proven at the level that a backfill has now.
-fn coverage(
-    filter: &Filter,
-    [all, proven]: [&[Certificate]; 2],
-    (start_block, from, to): (u64, u64, u64),
-) -> Vec<Coverage> {
-    let gaps = [all, proven].map(|certificates| uncovered(filter, certificates, start_block, to));
+fn coverage(filter: &Filter, [all, proven]: [&[Certificate]; 2], (from, to): (u64, u64)) -> Vec<Coverage> {
+    let gaps = [all, proven].map(|certificates| uncovered(filter, certificates, to));
     let of = |address, is_sender, start: u64| {
         let first = start.max(from);
         let wanted_blocks = (to + 1).saturating_sub(first);
@@ -99,7 +95,7 @@ fn coverage(
         Coverage { address, is_sender, wanted_blocks, covered_blocks, proven_blocks }
     };
     let contracts = filter.contracts.iter().map(|(address, start)| of(*address, false, *start));
-    contracts.chain(filter.senders.iter().map(|sender| of(*sender, true, start_block))).collect()
+    contracts.chain(filter.senders.iter().map(|(sender, start)| of(*sender, true, *start))).collect()
 }
 
 enum LookError {

@@ -74,7 +74,10 @@ pub(super) fn compare(filter: &Filter, range: &Range, stored: &Stored) -> Vec<Di
     let kept = stored.events.iter().filter(is_wanted).map(|it| event(it, stored.live.contains(&it.id)));
     let mut found = differences("event", &canonical, on_chain, kept.collect());
     let on_chain = range.transactions.iter().map(transaction).collect();
-    let ours = stored.transactions.iter().filter(|tx| filter.senders.contains(&tx.sender));
+    let ours = stored
+        .transactions
+        .iter()
+        .filter(|tx| filter.senders.get(&tx.sender).is_some_and(|from| tx.block_number >= *from));
     // What else than its block's hash makes a transaction canonical is not on record: the same block may have been left and come back.
     let ours = ours.filter(|tx| canonical.contains(&tx.block_hash)).map(transaction);
     found.extend(differences("transaction", &canonical, on_chain, ours.collect()));

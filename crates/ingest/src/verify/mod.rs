@@ -153,9 +153,9 @@ pub async fn verify(
     };
     let certifier = Certifier::new(db, chain_id, &filter).await?;
     let on = (final_block.number, final_block.hash);
-    let (start_block, head) = (standing.start_block, standing.head.unwrap_or(last));
+    let head = standing.head.unwrap_or(last);
     let uncovered = async || -> Result<_, FoldError> {
-        Ok(plimsoll_journal::uncovered(&filter, &certificates(db, chain_id).await?, start_block, head))
+        Ok(plimsoll_journal::uncovered(&filter, &certificates(db, chain_id).await?, head))
     };
     let gaps = uncovered().await?;
     let filter = &filter;

@@ -1,12 +1,12 @@
 //! Filters and certificates of completeness.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use plimsoll_proof::BlocksRoot;
 use plimsoll_types::{Completeness, address_text};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{to_hash, to_i64, to_u64};
@@ -48,16 +48,17 @@ pub(crate) async fn register(
     filter: &Filter,
 ) -> Result<B256, sqlx::Error> {
     let digest = filter.digest();
-    let contracts: Map<String, Value> =
-        filter.contracts.iter().map(|(address, start)| (address_text(address), json!(start))).collect();
-    let senders: Vec<_> = filter.senders.iter().map(address_text).collect();
+    let [contracts, senders] = [&filter.contracts, &filter.senders].map(|addresses| {
+        let from = addresses.iter().map(|(address, from)| (address_text(address), json!(from)));
+        Value::Object(from.collect())
+    });
     sqlx::query!(
         "INSERT INTO completeness_filters (chain_id, filter_digest, contracts, senders) VALUES ($1, $2, $3, $4)
          ON CONFLICT (chain_id, filter_digest) DO NOTHING",
         to_i64(chain_id),
         digest.as_slice(),
-        Value::Object(contracts),
-        json!(senders)
+        contracts,
+        senders
     )
     .execute(conn)
     .await?;
@@ -228,7 +229,7 @@ pub(crate) async fn all(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<Ce
     for row in rows {
         let contracts: BTreeMap<Address, u64> = serde_json::from_value(row.contracts)
             .map_err(|error| malformed(format!("a filter's contracts: {error}")))?;
-        let senders: BTreeSet<Address> = serde_json::from_value(row.senders)
+        let senders: BTreeMap<Address, u64> = serde_json::from_value(row.senders)
             .map_err(|error| malformed(format!("a filter's senders: {error}")))?;
         filters.insert(row.filter_digest, Arc::new(Filter { contracts, senders }));
     }

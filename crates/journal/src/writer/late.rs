@@ -21,13 +21,13 @@ use crate::repo::certificate::{self, Source};
 use crate::repo::{backfill, to_hash, to_u64, write};
 
 impl Writer {
-    /// What of `wanted` nobody was asked for, from `start_block` to the journal's head.
+    /// What of `wanted` nobody was asked for, up to the journal's head.
     ///
     /// # Errors
     /// When the database fails, or has what this version cannot read.
-    pub async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {
+    pub async fn uncovered(&self, wanted: &Filter) -> Result<Vec<Uncovered>, WriteError> {
         let Some((head, _)) = self.state.head else { return Ok(Vec::new()) };
-        Ok(uncovered(wanted, &certificates(&self.db, self.chain_id).await?, start_block, head))
+        Ok(uncovered(wanted, &certificates(&self.db, self.chain_id).await?, head))
     }
 
     /// Appends what this range of final blocks has of `filter` and the journal has not, the newest block first, and puts on record that it is

@@ -196,7 +196,7 @@ pub(super) fn config(chain_id: u64) -> IngestConfig {
         head_completeness: Completeness::Receipts,
         backfill_completeness: Completeness::Bloom,
         poll_interval: Duration::from_millis(500),
-        watched_senders: Vec::new(),
+        watched_senders: std::collections::BTreeMap::new(),
         ranges_in_flight: RANGES_IN_FLIGHT,
         range: IntervalPolicy {
             initial_blocks: RANGE_BLOCKS,

@@ -96,7 +96,7 @@ async fn followed(comes_back: bool, times: u32) -> (MemoryJournal, Vec<IngestErr
         confirmations: 1,
         finality: Finality::Depth(FINALITY),
         poll_interval: Duration::from_millis(100),
-        watched_senders: Vec::new(),
+        watched_senders: std::collections::BTreeMap::new(),
         ranges_in_flight: 1,
         range: IntervalPolicy { initial_blocks: 1, max_blocks: 1, ..IntervalPolicy::default() },
         head_completeness: Completeness::Receipts,

@@ -89,7 +89,7 @@ impl Scene {
             confirmations: 1,
             finality: self.finality,
             poll_interval: self.poll,
-            watched_senders: Vec::new(),
+            watched_senders: std::collections::BTreeMap::new(),
             ranges_in_flight: 1,
             range: IntervalPolicy { initial_blocks: 3, max_blocks: 3, ..IntervalPolicy::default() },
             head_completeness: Completeness::Receipts,

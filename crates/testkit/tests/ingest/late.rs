@@ -41,7 +41,7 @@ async fn narrow(db: &Db, leases: &Leases) -> World {
 async fn gaps(node: &Follower) -> Vec<Uncovered> {
     let Some((head, _)) = node.standing().await.head else { return Vec::new() };
     let filter = plimsoll_ingest::filter(&node.config(), &contracts(0));
-    uncovered(&filter, &certificates(&node.db, 1).await.unwrap(), 0, head)
+    uncovered(&filter, &certificates(&node.db, 1).await.unwrap(), head)
 }
 
 async fn until_covered(node: &Follower) {

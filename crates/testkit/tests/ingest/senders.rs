@@ -40,7 +40,7 @@ fn ingest(
         head_completeness: Completeness::Receipts,
         backfill_completeness: Completeness::Bloom,
         poll_interval: Duration::from_millis(5),
-        watched_senders: vec![watched],
+        watched_senders: [(watched, 0)].into(),
         ranges_in_flight: 1,
         range: IntervalPolicy::default(),
     };

@@ -214,7 +214,7 @@ impl Follower {
 
     /// How it follows.
     pub fn config(&self) -> IngestConfig {
-        let Settings { confirmations, ranges_in_flight, range_blocks, .. } = self.settings;
+        let Settings { start_block, confirmations, ranges_in_flight, range_blocks, .. } = self.settings;
         IngestConfig {
             chain_id: self.chain_id,
             name: "model".into(),
@@ -223,7 +223,7 @@ impl Follower {
             head_completeness: self.head_completeness,
             backfill_completeness: self.backfill_completeness,
             poll_interval: Duration::from_millis(1),
-            watched_senders: self.settings.watched.clone(),
+            watched_senders: self.settings.watched.iter().map(|it| (*it, start_block)).collect(),
             ranges_in_flight,
             range: IntervalPolicy {
                 initial_blocks: range_blocks,

@@ -178,8 +178,8 @@ impl MemoryJournal {
         (confirmed, store.live(JournalKind::Finalize).map(|id| store.block(id).0).max())
     }
 
-    /// What of `wanted` nobody was asked for, from `start_block` to `to`.
-    pub(super) fn uncovered(&self, wanted: &Filter, start_block: u64, to: u64) -> Vec<Uncovered> {
+    /// What of `wanted` nobody was asked for, up to `to`.
+    pub(super) fn uncovered(&self, wanted: &Filter, to: u64) -> Vec<Uncovered> {
         let of = |asked: &Asked| Certificate {
             from: asked.from,
             to: asked.to,
@@ -192,7 +192,7 @@ impl MemoryJournal {
             certified_at: OffsetDateTime::UNIX_EPOCH,
         };
         let certificates: Vec<_> = self.store().asked.iter().map(of).collect();
-        uncovered(wanted, &certificates, start_block, to)
+        uncovered(wanted, &certificates, to)
     }
 
     /// The events that are on the canonical chain: in the order of the journal, what came late at the end.
@@ -359,12 +359,12 @@ impl Book for MemoryBook {
         self.commit(made, |store, belief| store.append_late(belief, filter, range)).await
     }
 
-    async fn uncovered(&self, wanted: &Filter, start_block: u64) -> Result<Vec<Uncovered>, WriteError> {
+    async fn uncovered(&self, wanted: &Filter) -> Result<Vec<Uncovered>, WriteError> {
         if self.go().await == Fate::Lost {
             return Err(disconnected());
         }
         let head = self.belief.head;
-        Ok(head.map_or_else(Vec::new, |(head, _)| self.journal.uncovered(wanted, start_block, head)))
+        Ok(head.map_or_else(Vec::new, |(head, _)| self.journal.uncovered(wanted, head)))
     }
 
     async fn replace_above(

@@ -90,8 +90,13 @@ impl Judge {
         let is_of_interest = |event: &TruthEvent| {
             filter.contracts.get(&event.address).is_some_and(|start| event.block_number >= *start)
         };
-        let watched: Vec<_> =
-            self.settings.watched.iter().copied().filter(|n| filter.senders.contains(&user(*n))).collect();
+        let watched: Vec<_> = self
+            .settings
+            .watched
+            .iter()
+            .copied()
+            .filter(|n| filter.senders.contains_key(&user(*n)))
+            .collect();
         let mut found: Vec<_> = events.iter().map(|new| truth_of(&new.event)).collect();
         found.sort_unstable();
         let mut expected: Vec<_> = blocks
@@ -272,9 +277,9 @@ impl Judge {
                 .iter()
                 .map(|it| (it.address, it.start_block))
                 .collect(),
-            senders: self.settings.watched.iter().map(|n| user(*n)).collect(),
+            senders: self.settings.watched.iter().map(|n| (user(*n), self.settings.start_block)).collect(),
         };
-        journal.uncovered(&wanted, self.settings.start_block, head)
+        journal.uncovered(&wanted, head)
     }
 
     /// What is not marked in a journal at rest: what has enough blocks on top is confirmed, and final.

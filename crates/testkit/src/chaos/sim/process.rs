@@ -1,6 +1,6 @@
 //! The process that follows: it dies at any await, is started again, halts, and is resumed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -85,7 +85,7 @@ fn config(settings: &Settings) -> IngestConfig {
         confirmations: settings.confirmations,
         finality,
         poll_interval: Duration::from_millis(settings.poll_ms),
-        watched_senders: settings.watched.iter().map(|n| user(*n)).collect(),
+        watched_senders: settings.watched.iter().map(|n| (user(*n), settings.start_block)).collect(),
         ranges_in_flight: settings.ranges_in_flight,
         range: IntervalPolicy {
             initial_blocks: settings.range_blocks,
@@ -118,7 +118,7 @@ impl Process {
         let addresses = wide.1.addresses();
         let few = &addresses[..addresses.len() / 2];
         let narrow = (
-            IngestConfig { watched_senders: Vec::new(), ..wide.0.clone() },
+            IngestConfig { watched_senders: BTreeMap::new(), ..wide.0.clone() },
             Contracts::new(few.iter().filter_map(|address| wide.1.get(address)).cloned()),
         );
         Self {
