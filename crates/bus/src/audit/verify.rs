@@ -44,7 +44,9 @@ pub struct Break {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// A range that makes no sense.
-    #[error("the range {from} to {to} has no rows: the audit log reaches from {first} to {last}")]
+    #[error(
+        "the audit log has the rows {first} to {last}, and {from} to {to} is no range of them: give a first and a last row among them, the lower one first"
+    )]
     Range {
         /// Its beginning.
         from: i64,

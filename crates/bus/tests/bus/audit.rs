@@ -49,7 +49,9 @@ async fn an_untouched_log_holds_whatever_was_recorded() {
     assert_eq!((part.rows, part.broken), (11, None));
     assert_eq!(verify(&house.db, Some(20), None).await.unwrap().head_hash, report.head_hash);
     for (from, to) in [(Some(0), None), (None, Some(51)), (Some(30), Some(20))] {
-        assert!(matches!(verify(&house.db, from, to).await, Err(VerifyError::Range { .. })));
+        let error = verify(&house.db, from, to).await.unwrap_err();
+        assert!(matches!(error, VerifyError::Range { .. }), "{error}");
+        assert!(error.to_string().contains("has the rows 1 to 50, and "), "{error}");
     }
 }
 
