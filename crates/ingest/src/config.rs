@@ -5,6 +5,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use plimsoll_chain::FinalityTag;
 use plimsoll_chain::interval::IntervalPolicy;
+use plimsoll_journal::Watched;
 use plimsoll_types::Completeness;
 
 /// When a block is final: nothing at or below it is ever taken back, and a chain that does so halts.
@@ -51,4 +52,17 @@ pub struct IngestConfig {
     pub ranges_in_flight: usize,
     /// How large they are.
     pub range: IntervalPolicy,
+}
+
+impl IngestConfig {
+    /// The same, watching these senders too.
+    #[must_use]
+    pub(crate) fn watching(&self, added: &[Watched]) -> Self {
+        let mut config = self.clone();
+        for Watched { address, from, .. } in added {
+            let known = config.watched_senders.entry(*address).or_insert(*from);
+            *known = (*known).min(*from);
+        }
+        config
+    }
 }

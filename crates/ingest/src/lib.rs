@@ -52,13 +52,16 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::{ErrorClass, Header, Pool};
-use plimsoll_journal::{ChainIdentity, NewBlock, Tail, Writer};
+use plimsoll_journal::{ChainIdentity, FoldError, NewBlock, Tail, Watched, WriteError, Writer, watched};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::address_text;
 use tokio_util::sync::CancellationToken;
 
 /// How often a halted chain looks whether an operator lifted the halt.
 const HALT_RECHECK: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a sender was added.
+const SENDERS_RECHECK: Duration = Duration::from_millis(500);
 
 /// The lease that a chain's ingest holds.
 #[must_use]
@@ -109,7 +112,7 @@ impl Ingest {
                 Err(error) => return Err(error.into()),
             };
             tracing::info!(chain_id = self.config.chain_id, fencing_token = lease.token(), "ingest runs");
-            let outcome = self.hold(&lease, &identity, cancel).await;
+            let outcome = Box::pin(self.hold(&lease, &identity, cancel)).await;
             if let Err(error) = lease.release().await {
                 tracing::warn!(lease = name, %error, "the lease could not be given back; it expires by itself");
             }
@@ -161,8 +164,15 @@ impl Ingest {
         identity: &ChainIdentity,
         cancel: &CancellationToken,
     ) -> Result<(), IngestError> {
+        let chain_id = self.config.chain_id;
         loop {
-            let writer = Writer::open(&self.db, lease.clone(), self.tail.clone(), identity).await?;
+            let added = self.added().await?;
+            let config = self.config.watching(&added);
+            let identity = ChainIdentity { filter: filter(&config, &self.contracts), ..identity.clone() };
+            let writer = match Writer::open(&self.db, lease.clone(), self.tail.clone(), &identity).await {
+                Err(WriteError::Unwatched { .. }) => continue,
+                opened => opened?,
+            };
             if let Some(why) = writer.halted() {
                 tracing::error!(chain_id = self.config.chain_id, %why, "the chain is halted");
                 metrics::halted(self.config.chain_id, true);
@@ -174,9 +184,14 @@ impl Ingest {
             }
             metrics::halted(self.config.chain_id, false);
             let mut follower =
-                Follower::new(&self.config, &self.pool, &self.contracts, identity.genesis_hash, writer);
+                Follower::new(&config, &self.pool, &self.contracts, identity.genesis_hash, writer);
             let followed = tokio::select! {
                 biased;
+                // Dropped, the follower leaves the journal as its last commit did.
+                () = self.others_than(&added) => {
+                    tracing::info!(chain_id, "another sender is to be watched");
+                    continue;
+                }
                 () = lease.lost().cancelled() => {
                     Err(LeaseError::Fenced { name: lease.name().to_owned(), token: lease.token() }.into())
                 }
@@ -192,6 +207,34 @@ impl Ingest {
             }
         }
     }
+}
+
+impl Ingest {
+    /// The senders that were added to those of the configuration.
+    async fn added(&self) -> Result<Vec<Watched>, IngestError> {
+        Ok(added_senders(&self.db, self.config.chain_id).await.map_err(WriteError::from)?)
+    }
+
+    /// Until others are to be watched than these, or from other blocks on.
+    async fn others_than(&self, known: &[Watched]) {
+        let wanted = |watched: &[Watched]| watched.iter().map(|it| (it.address, it.from)).collect::<Vec<_>>();
+        loop {
+            tokio::time::sleep(SENDERS_RECHECK).await;
+            match self.added().await {
+                Ok(added) if wanted(&added) != wanted(known) => return,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(chain_id = self.config.chain_id, %error, "who is watched cannot be read");
+                }
+            }
+        }
+    }
+}
+
+/// The senders that were added to those of the configuration.
+async fn added_senders(db: &Db, chain_id: u64) -> Result<Vec<Watched>, FoldError> {
+    let mut conn = db.worker().acquire().await?;
+    watched(&mut conn, chain_id).await
 }
 
 async fn pause(duration: Duration, lease: &Lease, cancel: &CancellationToken) {

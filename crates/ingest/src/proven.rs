@@ -4,7 +4,7 @@
 //! further question. For any other the receipts are asked for, and must give the header's `receiptsRoot`: then they are all there, with
 //! all their logs. The transactions must give `transactionsRoot`, which proves the hashes that the receipts name, and the senders.
 
-use std::collections::{HashMap};
+use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use plimsoll_chain::abi::AbiMismatch;

@@ -69,8 +69,8 @@ pub async fn certificates(db: &Db, chain_id: u64) -> Result<Vec<Certificate>, Fo
 /// What of `wanted` is in none of the certificates, of the blocks from where it is wanted to `to`; by address, contracts first, in the order of blocks.
 #[must_use]
 pub fn uncovered(wanted: &Filter, certificates: &[Certificate], to: u64) -> Vec<Uncovered> {
-    let asked: [fn(&Filter) -> &BTreeMap<Address, u64>; 2] =
-        [|filter| &filter.contracts, |filter| &filter.senders];
+    type Of = fn(&Filter) -> &BTreeMap<Address, u64>;
+    let asked: [Of; 2] = [|filter| &filter.contracts, |filter| &filter.senders];
     let mut gaps = Vec::new();
     for (of, is_sender) in asked.into_iter().zip([false, true]) {
         for (address, from) in of(wanted) {

@@ -26,6 +26,7 @@ mod runner;
 mod step;
 mod tail;
 mod verified;
+mod watch;
 mod writer;
 
 pub use beneath::{Oldest, oldest_undos, replace_undos};
@@ -38,6 +39,7 @@ pub use runner::{FoldRunner, SkipError, lease_name, listen, retry, skip};
 pub use step::{Step, StepOn, StepOptions, step};
 pub use tail::{End, Tail};
 pub use verified::{Certifier, Standing, Stored, note_finding, standing, stored};
+pub use watch::{WatchError, Watched, watch, watched};
 pub use writer::{
     ChainIdentity, Content, Decoding, Evidence, NewBlock, NewEvent, Range, WriteError, Writer, resume,
 };

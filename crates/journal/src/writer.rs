@@ -34,8 +34,8 @@ use self::open::{LiveBlock, State};
 use self::plan::{Known, Plan, confirm_up_to, fill, mark_final, put_block, retract_above};
 use crate::record::{Block, Body};
 use crate::repo::certificate::{self, Source};
-use crate::repo::to_i64;
 use crate::repo::write::{self, Marks};
+use crate::repo::{to_i64, watch};
 use crate::tail::Tail;
 
 /// The writer of one chain's journal.
@@ -68,6 +68,10 @@ impl Writer {
         }
         let filter = certificate::register(&mut tx, chain.chain_id, &chain.filter).await?;
         let state = State::read(&mut tx, chain.chain_id, filter, &row).await?;
+        let next = state.head.map_or(0, |(number, _)| number + 1);
+        if watch::acknowledge(&mut tx, chain.chain_id, chain.filter.senders.keys(), next).await? {
+            return Err(WriteError::Unwatched { chain_id: chain.chain_id });
+        }
         tx.commit().await?;
         tail.announce(chain.chain_id, state.end());
         let halt = if row.halted { Some(row.halt.unwrap_or_default()) } else { None };

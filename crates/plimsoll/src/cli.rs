@@ -276,6 +276,27 @@ Example:
         #[command(flatten)]
         decision: Decision,
     },
+    /// Journal the transactions of a sender from now on, or from an earlier block on
+    #[command(after_help = "\
+Whoever follows the chain notices within a second, and acknowledges it with the block from which on no transaction of the sender can be missing; \
+the same command shows that. What lies before, down to `--since`, comes in late: each of these blocks is fetched with all its \
+transactions, since no node tells them by sender.
+
+Example:
+  plimsoll chain watch --chain 42161 --sender 0x70997970c51812dc3a010c7d01b50e0d17dc79c8 --since 284000000")]
+    Watch {
+        /// The chain
+        #[arg(long, value_name = "CHAIN_ID")]
+        chain: u64,
+        /// Whose transactions
+        #[arg(long, value_name = "ADDRESS")]
+        sender: String,
+        /// From this block on [default: the one after the journal's head]
+        #[arg(long, value_name = "BLOCK")]
+        since: Option<u64>,
+        #[command(flatten)]
+        change: Change,
+    },
 }
 
 #[derive(Debug, Subcommand)]

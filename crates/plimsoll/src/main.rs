@@ -117,9 +117,12 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Admin(asked) => open(&load(), commands::admin::purpose(&asked), async |_, config, db| {
             commands::admin::Admin { db, config }.run(&asked).await
         }),
-        Command::Chain(asked) => visit(&load(), async |_, _, db| match &asked {
+        Command::Chain(asked) => visit(&load(), async |_, config, db| match &asked {
             Chain::Status { chain, json } => commands::chain::status(db, *chain, *json).await,
             Chain::Resume { chain, decision } => commands::chain::resume(db, *chain, decision).await,
+            Chain::Watch { chain, sender, since, change } => {
+                commands::chain::watch(config, db, (*chain, sender, *since), change).await
+            }
         }),
     }
 }

@@ -14,6 +14,7 @@ use plimsoll_store::Db;
 use plimsoll_types::Completeness;
 
 pub use self::report::{Coverage, Estimate, Preview, Sample};
+use crate::added_senders;
 use crate::config::IngestConfig;
 use crate::content;
 use crate::plan::BlockId;
@@ -50,6 +51,7 @@ pub async fn preview(
     check(&mut *db.worker().acquire().await?, order).await?;
     let standing = standing(db, chain_id).await?.ok_or(BackfillError::NotBegun { chain_id })?;
     let on = standing.final_block.ok_or(BackfillError::NothingFinal { chain_id })?;
+    let config = &config.watching(&added_senders(db, chain_id).await?);
     let filter = content::filter_for(config, contracts, order);
     let level = config.backfill_completeness;
     let coverage = {

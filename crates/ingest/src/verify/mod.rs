@@ -23,6 +23,7 @@ use serde_json::json;
 
 pub use self::compare::{Difference, DifferenceKind};
 pub use self::report::{CompletenessReport, Contradicting, MAX_LISTED, NeverAskedFor, Unproven};
+use crate::added_senders;
 use crate::config::IngestConfig;
 use crate::content::{self, Wanted};
 use crate::error::IngestError;
@@ -136,6 +137,7 @@ pub async fn verify(
         return Err(VerifyError::Range { chain_id, block, first, last });
     }
     let (from, to) = (options.from.unwrap_or(first), options.to.unwrap_or(last));
+    let config = &config.watching(&added_senders(db, chain_id).await?);
     let filter = content::filter(config, contracts);
     let report = CompletenessReport {
         chain_id,

@@ -5,6 +5,7 @@ pub(crate) mod certificate;
 pub(crate) mod cursor;
 pub(crate) mod marks;
 pub(crate) mod read;
+pub(crate) mod watch;
 pub(crate) mod write;
 
 use alloy_primitives::{Address, B256};

@@ -27,6 +27,12 @@ pub enum WriteError {
         /// The chain.
         chain_id: u64,
     },
+    /// A sender is acknowledged as watched that this writer does not follow: it was added meanwhile.
+    #[error("chain {chain_id}: a sender was added since it was read who is watched; it is read again")]
+    Unwatched {
+        /// The chain.
+        chain_id: u64,
+    },
     /// The blocks do not continue the journal's head.
     #[error("chain {chain_id}: block {number} does not continue the journal's head {head:?}")]
     NotOnHead {

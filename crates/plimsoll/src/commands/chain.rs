@@ -3,13 +3,20 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use plimsoll_journal::{WatchError, Watched};
 use plimsoll_store::Db;
+use plimsoll_types::{address_text, parse_address};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::admin::Admin;
+use super::admin::change::{As, Done};
+use super::admin::operator;
+use super::admin::sheet::Sheet;
 use super::fold::pretty;
 use super::{or_dash, print, print_json, table};
-use crate::cli::Decision;
+use crate::cli::{Change, Decision};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::repo::{self, to_i64};
 
@@ -122,6 +129,55 @@ pub(crate) async fn resume(db: &Db, chain_id: u64, decision: &Decision) -> Resul
         _ => format!("chain {chain_id} has not halted"),
     };
     Err(Failure::new(what).remedy("`plimsoll chain status` shows every chain"))
+}
+
+/// Has a sender watched, on record.
+pub(crate) async fn watch(
+    config: &Config,
+    db: &Db,
+    (chain_id, sender, since): (u64, &str, Option<u64>),
+    change: &Change,
+) -> Result<(), Failure> {
+    let sender = parse_address(sender).map_err(|error| Failure::usage(format!("`--sender`: {error}")))?;
+    let sheet = |watched: &Watched| {
+        Sheet::new()
+            .with("chain", chain_id)
+            .with("sender", address_text(&watched.address))
+            .with("since", watched.from)
+            .with("acknowledged_from", watched.acknowledged)
+    };
+    Admin { db, config }
+        .change(&change.order(), As::Worker(None), async |conn| {
+            let known =
+                plimsoll_journal::watched(conn, chain_id).await.map_err(WatchError::from).map_err(refused)?;
+            let before = known.iter().find(|watched| watched.address == sender);
+            let by = operator::actor();
+            let after = plimsoll_journal::watch(conn, chain_id, sender, since, &by).await.map_err(refused)?;
+            let address = address_text(&sender);
+            let note = match after.acknowledged {
+                Some(block) => format!("no transaction of it is missing from block {block} on"),
+                None => {
+                    "whoever follows the chain acknowledges it; run this again to see from which block on"
+                        .to_owned()
+                }
+            };
+            Ok(Done {
+                action: "sender.watch",
+                target_type: "sender",
+                target_id: format!("{chain_id}/{address}"),
+                order: format!("watch {address} on chain {chain_id} from block {} on", after.from),
+                confirmation: String::new(),
+                before: before.map(sheet),
+                after: Some(sheet(&after)),
+                secret: None,
+                note: Some(note),
+            })
+        })
+        .await
+}
+
+fn refused(error: WatchError) -> Failure {
+    Failure::new(error.to_string())
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use plimsoll_ingest::verify::{VerifyOptions, verify};
-use plimsoll_journal::{Uncovered, certificates, uncovered};
+use plimsoll_journal::{Uncovered, certificates, uncovered, watch, watched};
 use plimsoll_store::{Db, Leases};
 use plimsoll_testkit::projection::Projection;
 use plimsoll_types::Completeness;
 
 use crate::support::follower::{Follower, Settings};
+use crate::support::laws;
 use crate::support::world::{Plan, World, contracts, user};
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 
@@ -129,4 +130,64 @@ async fn what_came_late_has_its_own_certificates_from_the_newest_block_down() {
     let covered: u64 =
         late.iter().filter(|it| !it.filter.contracts.is_empty()).map(|it| it.to - it.from + 1).sum();
     assert_eq!(covered, FIRST, "each block once: {late:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_is_added_while_the_chain_is_followed_is_acknowledged_then_relied_on_and_looked_back_for()
+ {
+    let (db, leases) = place().await;
+    let mut world = narrow(&db, &leases).await;
+    let from = world.visible_head().0 - 6;
+    let mut node =
+        Follower::new(&db, &leases, 1, &world.chain, Settings { watched: vec![user(0)], ..wide() }).await;
+    node.start_ingest();
+    let acknowledged = async || {
+        let mut conn = db.worker().acquire().await.unwrap();
+        watched(&mut conn, 1).await.unwrap().first().and_then(|it| it.acknowledged)
+    };
+    {
+        let mut conn = db.worker().acquire().await.unwrap();
+        let added = watch(&mut conn, 1, user(2), Some(from), "the test").await.unwrap();
+        assert_eq!((added.address, added.from, added.acknowledged), (user(2), from, None));
+        // It is the same one however often it is asked for, from the earlier block.
+        assert_eq!(watch(&mut conn, 1, user(2), None, "another").await.unwrap().from, from);
+    }
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let acknowledging = async {
+        while acknowledged().await.is_none() {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(HANGS_AFTER, acknowledging).await.expect("the watch is acknowledged");
+    let since = acknowledged().await.unwrap();
+    assert_eq!(since, world.visible_head().0 + 1);
+
+    // From then on nothing of it is missing at the head.
+    let sent = || Plan { sender: 2, ..plan() };
+    world.extend(vec![vec![sent()], vec![sent(), plan()]]);
+    let tip = world.visible_head();
+    node.settle(|journal| journal.head == Some(tip)).await.unwrap();
+    let at_head = "SELECT count(*) FROM journal WHERE chain_id = $1 AND kind = 'included' AND block_number >=
+        (SELECT watched_from FROM watched_senders)";
+    assert_eq!(integers(&db, at_head, 1).await, 3, "two of the added one, one of the other");
+    // Before it is looked back for it, once that is final.
+    world.extend(vec![vec![plan()]; usize::try_from(FINALITY).unwrap() + 1]);
+    let tip = world.visible_head();
+    node.settle(|journal| journal.head == Some(tip)).await.unwrap();
+    let expected = world.true_inclusions(&[user(2)], from).len();
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let found = "SELECT count(*) FROM chain_tx_meta WHERE chain_id = $1 AND sender = '0x1212121212121212121212121212121212121212'";
+    let complete = async {
+        while usize::try_from(integers(&db, found, 1).await).unwrap() < expected {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(HANGS_AFTER, complete).await.expect("it is looked back for");
+    assert_eq!(
+        usize::try_from(integers(&db, found, 1).await).unwrap(),
+        expected,
+        "none from before it is wanted"
+    );
+    node.end().await;
+    laws::check(db.worker(), 1).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! One writer: what it believes, what it refuses, and that nobody writes beside it.
 
-use plimsoll_journal::{NewBlock, WriteError, Writer};
+use alloy_primitives::Address;
+use plimsoll_journal::{ChainIdentity, Filter, NewBlock, Tail, WriteError, Writer};
 use plimsoll_store::LeaseError;
 
 use crate::support::hand::{CHAIN_ID, Desk, block, branch, genesis, id, identity};
@@ -222,4 +223,29 @@ async fn a_branch_that_comes_back_is_the_same_rows_of_the_raw_store_appended_aga
                     ORDER BY seq";
     assert_eq!(desk.integers(appended).await, first);
     laws::check(desk.db.worker(), CHAIN_ID).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_writer_that_does_not_know_of_an_acknowledged_sender_is_refused() {
+    let desk = Desk::new().await;
+    let (sender, stranger) = (Address::repeat_byte(7), Address::repeat_byte(8));
+    let follows = |senders: &[Address]| ChainIdentity {
+        filter: Filter { senders: senders.iter().map(|it| (*it, 0)).collect(), ..Filter::default() },
+        ..identity()
+    };
+    let open = async |identity| Writer::open(&desk.db, desk.lease.clone(), Tail::default(), &identity).await;
+    let mut conn = desk.db.worker().acquire().await.unwrap();
+    plimsoll_journal::watch(&mut conn, CHAIN_ID, sender, None, "a test").await.unwrap();
+    // Nobody has acknowledged it: it is relied on by nobody.
+    open(follows(&[stranger])).await.unwrap();
+    let mut told = plimsoll_journal::watched(&mut conn, CHAIN_ID).await.unwrap();
+    assert_eq!(told.pop().and_then(|it| it.acknowledged), None);
+    let next = open(follows(&[sender])).await.unwrap().head().map_or(0, |(number, _)| number + 1);
+    let mut told = plimsoll_journal::watched(&mut conn, CHAIN_ID).await.unwrap();
+    assert_eq!(told.pop().and_then(|it| it.acknowledged), Some(next));
+    let refused = open(follows(&[stranger])).await;
+    assert!(matches!(refused, Err(WriteError::Unwatched { .. })), "{refused:?}");
+    open(follows(&[sender, stranger])).await.unwrap();
+    let nowhere = plimsoll_journal::watch(&mut conn, CHAIN_ID + 1, sender, None, "a test").await;
+    assert!(nowhere.is_err_and(|error| error.to_string().contains("no journal yet")));
 }
