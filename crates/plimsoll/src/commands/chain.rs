@@ -148,11 +148,15 @@ pub(crate) async fn watch(
     };
     Admin { db, config }
         .change(&change.order(), As::Worker(None), async |conn| {
-            let known =
-                plimsoll_journal::watched(conn, chain_id).await.map_err(WatchError::from).map_err(refused)?;
+            let known = plimsoll_journal::watched(conn, chain_id)
+                .await
+                .map_err(WatchError::from)
+                .map_err(|error| refused(&error))?;
             let before = known.iter().find(|watched| watched.address == sender);
             let by = operator::actor();
-            let after = plimsoll_journal::watch(conn, chain_id, sender, since, &by).await.map_err(refused)?;
+            let after = plimsoll_journal::watch(conn, chain_id, sender, since, &by)
+                .await
+                .map_err(|error| refused(&error))?;
             let address = address_text(&sender);
             let note = match after.acknowledged {
                 Some(block) => format!("no transaction of it is missing from block {block} on"),
@@ -176,7 +180,7 @@ pub(crate) async fn watch(
         .await
 }
 
-fn refused(error: WatchError) -> Failure {
+fn refused(error: &WatchError) -> Failure {
     Failure::new(error.to_string())
 }
 
