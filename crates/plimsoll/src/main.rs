@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod database;
 mod failure;
+mod first_key;
 mod logging;
 mod repo;
 mod roles;

@@ -1,7 +1,6 @@
 //! From the configuration to the capabilities: the one place that knows them all.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use plimsoll_api::{
 use plimsoll_chain::abi::{self, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::{EndpointConfig, Pool, Rpc, transport};
-use plimsoll_identity::keys::{KeyDirectory, Keys, SIGNING_FILE, generate_pem};
+use plimsoll_identity::keys::{KeyDirectory, Keys};
 use plimsoll_identity::oidc::{self, ProviderConfig, Provisioning, SecondFactorPolicy};
 use plimsoll_identity::password::PasswordFile;
 use plimsoll_identity::seal::Sealer;
@@ -24,10 +23,11 @@ use plimsoll_identity::webauthn::RelyingParty;
 use plimsoll_identity::{Authenticator, UserStatus};
 use plimsoll_ingest::IngestConfig;
 use plimsoll_store::Db;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::config::{self, Chain, Config, DatabaseSource, Endpoint, Identity, Loaded};
 use crate::failure::{Failure, chain_of};
+use crate::first_key::make_key;
 use crate::repo;
 use crate::wallet::ContractWallets;
 
@@ -264,23 +264,6 @@ fn open_provider(
         provisioning,
     })
     .map_err(|error| Failure::usage(chain_of(&error)).at(loaded, &provider.origin))
-}
-
-/// Whether a signing key had to be made. A directory that has other keys but none that signs is left alone: loading it says what is missing.
-fn make_key(directory: &Path) -> std::io::Result<bool> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    if directory.exists() {
-        return Ok(false);
-    }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(directory.join(SIGNING_FILE))?;
-    file.write_all(generate_pem().expose_secret().as_bytes())?;
-    file.sync_all()?;
-    Ok(true)
 }
 
 fn unwritable(directory: &Path, error: &std::io::Error) -> Failure {
