@@ -3,6 +3,9 @@
 //! They are checked against the records alone, whatever wrote them: a journal in Postgres is read for it row by row, one of the
 //! simulator is one already. A reader of the laws is a fold: it knows only what is before a record, and that must be enough.
 
+mod repo;
+pub mod stored;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use alloy_primitives::B256;

@@ -10,7 +10,7 @@ use std::fmt;
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use sqlx::PgConnection;
 
-use crate::truth::TruthEvent;
+use crate::truth::{TruthEvent, TruthTransaction};
 
 mod repo;
 
@@ -30,7 +30,7 @@ pub enum ProjectionError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     /// A row that Plimsoll cannot have meant.
-    #[error("the raw store has a row that is not an event: {0}")]
+    #[error("the raw store has a row that cannot be read: {0}")]
     Malformed(String),
 }
 
@@ -136,6 +136,37 @@ fn to_event(row: repo::RawEvent) -> Result<TruthEvent, ProjectionError> {
         address: row.contract_address.parse::<Address>().map_err(|_| malformed("contract_address"))?,
         topics,
         data: Bytes::from(row.data),
+    })
+}
+
+/// The live transactions of watched senders as Plimsoll keeps them, to compare with the node's own.
+pub async fn live_senders(
+    conn: &mut PgConnection,
+    chain_id: u64,
+) -> Result<Vec<TruthTransaction>, ProjectionError> {
+    let rows = repo::raw_transactions(conn, chain_id.cast_signed()).await?;
+    let transactions = rows.iter().map(|row| {
+        let place = format!("block {} transaction {}", row.block_number, row.tx_index);
+        to_transaction(row).ok_or(ProjectionError::Malformed(place))
+    });
+    let mut transactions = transactions.collect::<Result<Vec<_>, _>>()?;
+    transactions.sort_unstable();
+    Ok(transactions)
+}
+
+fn to_transaction(row: &repo::RawTransaction) -> Option<TruthTransaction> {
+    let to = row.to_address.as_deref().map(str::parse).transpose();
+    Some(TruthTransaction {
+        block_number: u64::try_from(row.block_number).ok()?,
+        tx_index: u32::try_from(row.tx_index).ok()?,
+        block_hash: B256::try_from(&*row.block_hash).ok()?,
+        tx_hash: B256::try_from(&*row.tx_hash).ok()?,
+        sender: row.sender.parse().ok()?,
+        to: to.ok()?,
+        nonce: row.nonce.parse().ok()?,
+        succeeded: row.succeeded,
+        gas_used: row.gas_used.parse().ok()?,
+        effective_gas_price: row.effective_gas_price.parse().ok()?,
     })
 }
 

@@ -3,6 +3,8 @@
 //! Plimsoll reads logs; receipts are another path through the node, so that neither a filter that is too narrow nor a
 //! range that is forgotten can hide on both sides of a comparison.
 
+mod senders;
+
 use std::collections::HashSet;
 
 use alloy_primitives::{Address, B256, Bytes, U64};
@@ -10,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub use self::senders::{TruthTransaction, read_senders, sender_differences};
 use crate::node::{Node, NodeError};
 
 /// Blocks asked for at once.

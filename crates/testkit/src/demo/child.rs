@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -23,6 +23,23 @@ const LOG_LINES: usize = 15;
 pub struct Plimsoll {
     child: Child,
     log: PathBuf,
+}
+
+/// The program as the tests use it: beside them, where a test of the whole workspace has put it, else built now.
+pub fn tested_program() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let profile = test.parent().and_then(Path::parent).context("a test is in a profile's directory")?;
+    let program = profile.join("plimsoll");
+    if !program.is_file() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--package", "plimsoll", "--bin", "plimsoll"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status()?;
+        ensure!(status.success(), "plimsoll cannot be built: {status}");
+    }
+    Ok(program)
 }
 
 /// A free TCP port on 127.0.0.1. Somebody else may take it before it is used; whoever uses it says so then.
@@ -80,10 +97,24 @@ impl Plimsoll {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
+    /// Makes it stand still, its connections open, until it is thawed.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("cannot signal plimsoll")
+    }
+
     /// Ends it in order by SIGTERM; returns how long that took.
     pub async fn stop(mut self) -> Result<Duration> {
         let began = tokio::time::Instant::now();
-        kill_process(Pid::from_child(&self.child), Signal::TERM).context("cannot signal plimsoll")?;
+        self.signal(Signal::TERM)?;
         loop {
             if let Some(status) = self.ended()? {
                 if !status.success() {
@@ -119,6 +150,16 @@ impl Drop for Plimsoll {
 
 /// Runs a command of `plimsoll` that prints JSON, whatever it exits with, as long as it does print JSON.
 pub async fn ask(program: &Path, config: &Path, arguments: &[&str]) -> Result<Value> {
+    let (_, answer) = ask_with_status(program, config, arguments).await?;
+    Ok(answer)
+}
+
+/// As [`ask`], with what it exits with.
+pub async fn ask_with_status(
+    program: &Path,
+    config: &Path,
+    arguments: &[&str],
+) -> Result<(ExitStatus, Value)> {
     let output = tokio::process::Command::new(program)
         .args(arguments)
         .arg("--json")
@@ -130,7 +171,7 @@ pub async fn ask(program: &Path, config: &Path, arguments: &[&str]) -> Result<Va
         .output()
         .await
         .with_context(|| format!("cannot start {}", program.display()))?;
-    serde_json::from_slice(&output.stdout).with_context(|| {
+    let answer = serde_json::from_slice(&output.stdout).with_context(|| {
         format!(
             "`plimsoll {}` ended with {} and printed no JSON:\n{}{}",
             arguments.join(" "),
@@ -138,5 +179,6 @@ pub async fn ask(program: &Path, config: &Path, arguments: &[&str]) -> Result<Va
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         )
-    })
+    })?;
+    Ok((output.status, answer))
 }

@@ -16,6 +16,37 @@ pub(super) struct RawEvent {
     pub(super) data: Vec<u8>,
 }
 
+pub(super) struct RawTransaction {
+    pub(super) block_number: i64,
+    pub(super) block_hash: Vec<u8>,
+    pub(super) tx_index: i32,
+    pub(super) tx_hash: Vec<u8>,
+    pub(super) sender: String,
+    pub(super) to_address: Option<String>,
+    pub(super) nonce: String,
+    pub(super) succeeded: bool,
+    pub(super) gas_used: String,
+    pub(super) effective_gas_price: String,
+}
+
+pub(super) async fn raw_transactions(
+    conn: &mut PgConnection,
+    chain_id: i64,
+) -> Result<Vec<RawTransaction>, sqlx::Error> {
+    sqlx::query_as!(
+        RawTransaction,
+        r#"SELECT t.block_number, t.block_hash, t.tx_index, t.tx_hash, t.sender, t.to_address, t.nonce::text AS "nonce!",
+                  t.succeeded, t.gas_used::text AS "gas_used!", t.effective_gas_price::text AS "effective_gas_price!"
+         FROM journal j
+         JOIN chain_tx_meta t ON t.chain_id = j.chain_id AND t.block_number = j.block_number AND t.id = j.ref
+         WHERE j.chain_id = $1 AND j.kind = 'included'
+           AND NOT EXISTS (SELECT FROM journal r WHERE r.chain_id = j.chain_id AND r.kind = 'retract' AND r.ref = j.seq)"#,
+        chain_id
+    )
+    .fetch_all(conn)
+    .await
+}
+
 pub(super) async fn raw_events(conn: &mut PgConnection, chain_id: i64) -> Result<Vec<RawEvent>, sqlx::Error> {
     sqlx::query_as!(
         RawEvent,

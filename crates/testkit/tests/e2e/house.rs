@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use plimsoll_store::{Cluster, DatabaseUrls, testing};
-use plimsoll_testkit::demo::child::{Plimsoll, ask, free_port};
+use plimsoll_testkit::demo::child::{Plimsoll, ask, free_port, tested_program};
 use plimsoll_testkit::demo::status::{Api, Status, covers};
 use plimsoll_testkit::projection::{JournalCheck, Projection, live_truth};
 use plimsoll_testkit::truth;
@@ -62,23 +62,9 @@ pub(crate) struct House {
     process: Option<Plimsoll>,
 }
 
-/// The program: beside the tests, where a test of the whole workspace has put it, else built now.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.parent().and_then(Path::parent).unwrap();
-        let program = profile.join("plimsoll");
-        if !program.is_file() {
-            let mut build = std::process::Command::new(env!("CARGO"));
-            build.args(["build", "--package", "plimsoll", "--bin", "plimsoll"]);
-            if profile.ends_with("release") {
-                build.arg("--release");
-            }
-            assert!(build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-        }
-        program
-    })
+    PROGRAM.get_or_init(|| tested_program().unwrap())
 }
 
 impl House {
@@ -162,19 +148,13 @@ impl House {
         self.process.take().expect("it does not run").kill().unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = self.process.as_ref().expect("it does not run").pid();
-        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).expect("a process id");
-        kill_process(pid, signal).unwrap();
-    }
-
     /// It stands still, its connections open, until it is thawed.
     pub(crate) fn freeze(&self) {
-        self.signal(Signal::STOP);
+        self.process.as_ref().expect("it does not run").freeze().unwrap();
     }
 
     pub(crate) fn thaw(&self) {
-        self.signal(Signal::CONT);
+        self.process.as_ref().expect("it does not run").thaw().unwrap();
     }
 
     /// How its database is reached as its owner.
