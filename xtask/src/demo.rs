@@ -1,4 +1,4 @@
-//! The demo, the benchmarks and the simulators: built, then run in our place, so that Ctrl-C and the exit code are theirs.
+//! The demo, the benchmarks and chaos: built, then run in our place, so that Ctrl-C and the exit code are theirs.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -55,9 +55,17 @@ pub(crate) fn bench(workspace: &Workspace, name: OsString, args: Vec<OsString>) 
     become_it(Command::new(bin.join("plimsoll-bench")).arg(name).args(args), &anvil)
 }
 
-/// Builds the simulators for release and becomes one: they need no server. Returns only on failure.
+/// Builds the simulators for release and becomes one: they need no server. With `--real` among the arguments it is real processes, which need
+/// Postgres, Anvil and `plimsoll`. Returns only on failure.
 pub(crate) fn chaos(workspace: &Workspace, subject: OsString, args: Vec<OsString>) -> Result<()> {
     const PROGRAM: &str = "plimsoll-chaos";
+    if args.iter().any(|arg| arg == "--real") {
+        let anvil = setup::for_tests(workspace)?;
+        let bin = build(workspace, false)?;
+        let mut command = Command::new(bin.join(PROGRAM));
+        command.arg(subject).args(args).arg("--plimsoll").arg(bin.join("plimsoll"));
+        return become_it(&mut command, &anvil);
+    }
     println!("building the simulators (release profile; the first time takes minutes)");
     let build = ["build", "-p", "plimsoll-testkit", "--bin", PROGRAM, "--profile", "release"];
     process::run(workspace.cargo().args(build))?;

@@ -76,7 +76,7 @@ enum Command {
     Chaos {
         /// What: `ingest` (`cargo xtask chaos help` names all)
         subject: OsString,
-        /// Handed over as they are: `--seeds 5000 --json target/chaos.json`, `--seed 7 --trace`
+        /// Handed over as they are: `--seeds 5000 --json target/chaos.json`, `--seed 7 --trace`, `--real --seeds 30`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<OsString>,
     },

@@ -1,12 +1,13 @@
-//! `cargo xtask chaos`: runs seeds of a simulator and prints what came of it as JSON; ends with 1 if a promise was broken.
+//! `cargo xtask chaos`: runs seeds of a simulator, or of real processes, and prints what came of it as JSON; ends with 1 if a promise was broken.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use plimsoll_testkit::chaos::sim::{self, Run};
-use plimsoll_testkit::chaos::{self, Options, seeds};
+use plimsoll_testkit::chaos::{self, Options, Report, real, seeds};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The last lines of what happened that are shown of a failing seed.
@@ -14,28 +15,37 @@ const SHOWN_LINES: usize = 150;
 
 /// Lets Plimsoll live through what can happen to it.
 #[derive(Parser)]
-struct Args {
+struct Cli {
     #[command(subcommand)]
     subject: Subject,
 }
 
 #[derive(Subcommand)]
 enum Subject {
-    /// The follower's decisions, against a simulated chain and its endpoints, in simulated time
-    Ingest {
-        /// How many seeds; one, if the first is named
-        #[arg(long)]
-        seeds: Option<u64>,
-        /// The first seed; without it, one by chance
-        #[arg(long)]
-        seed: Option<u64>,
-        /// Also write what came of it to this file
-        #[arg(long)]
-        json: Option<PathBuf>,
-        /// Show all that happens, of one seed
-        #[arg(long, conflicts_with = "seeds", requires = "seed")]
-        trace: bool,
-    },
+    /// The follower's decisions, against a simulated chain and its endpoints, in simulated time; or real processes
+    Ingest(Ingest),
+}
+
+#[derive(Args)]
+struct Ingest {
+    /// How many seeds [default: one if the first is named, else 100, of real processes 30]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first seed; without it, one by chance
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Also write what came of it to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Show all that happens, of one seed
+    #[arg(long, conflicts_with = "seeds", requires = "seed")]
+    trace: bool,
+    /// Real processes: Plimsoll, a node, a database server, and endpoints between them that misbehave
+    #[arg(long)]
+    real: bool,
+    /// The plimsoll program, for real processes [default: the one beside this program]
+    #[arg(long, value_name = "FILE", requires = "real")]
+    plimsoll: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -43,44 +53,110 @@ fn main() -> Result<ExitCode> {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
-    let Subject::Ingest { seeds, seed, json, trace } = Args::parse().subject;
-    if let (Some(seed), true) = (seed, trace) {
+    let Subject::Ingest(ingest) = Cli::parse().subject;
+    if ingest.real { run_real(&ingest) } else { simulate(&ingest) }
+}
+
+impl Ingest {
+    /// The first seed and how many.
+    fn range(&self, default: u64) -> (u64, u64) {
+        let count = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { default });
+        // Far from the end, so that the seeds of a run are in a row.
+        (self.seed.unwrap_or_else(|| rand::random::<u64>() >> 1), count)
+    }
+
+    /// Keeps the seeds that failed, and prints the report.
+    fn report<C: serde::Serialize>(&self, report: &Report<C>, file: &str) -> Result<ExitCode> {
+        for (seed, why) in &report.broken {
+            seeds::save(file, *seed, why).with_context(|| format!("cannot save a seed to {file}"))?;
+        }
+        let text = serde_json::to_string_pretty(report)?;
+        println!("{text}");
+        if let Some(path) = &self.json {
+            std::fs::write(path, format!("{text}\n"))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn simulate(ingest: &Ingest) -> Result<ExitCode> {
+    if let (Some(seed), true) = (ingest.seed, ingest.trace) {
         let run = show(seed, usize::MAX);
         return Ok(if run.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
-    let count = seeds.unwrap_or(if seed.is_some() { 1 } else { 100 });
-    // Far from the end, so that the seeds of a run are in a row.
-    let first = seed.unwrap_or_else(|| rand::random::<u64>() >> 1);
+    let (first, count) = ingest.range(100);
     let report = chaos::run(&Options { first, count }, |run| {
         eprintln!("seed {} fails: {}", run.seed, run.violation.as_deref().unwrap_or_default());
     });
-    for (seed, why) in &report.broken {
-        seeds::save(seeds::INGEST, *seed, why)
-            .with_context(|| format!("cannot save a seed to {}", seeds::INGEST))?;
-    }
+    let outcome = ingest.report(&report, seeds::INGEST);
     if let Some(seed) = report.failing_seeds.first() {
         show(*seed, SHOWN_LINES);
     }
-    let text = serde_json::to_string_pretty(&report)?;
-    println!("{text}");
-    if let Some(path) = json {
-        std::fs::write(&path, format!("{text}\n"))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    outcome
 }
 
 /// Runs a seed again, and shows its schedule and what happened.
 fn show(seed: u64, lines: usize) -> Run {
     let run = sim::run(seed, true);
     eprintln!("seed {seed}:\n{}", sim::schedule(seed));
-    let skipped = run.lines.len().saturating_sub(lines);
-    if skipped > 0 {
-        eprintln!("… {skipped} lines before (`cargo xtask chaos ingest --seed {seed} --trace` shows all)");
-    }
-    for line in &run.lines[skipped..] {
-        eprintln!("{line}");
-    }
+    tail(&run.lines, lines, &format!("`cargo xtask chaos ingest --seed {seed} --trace` shows all"));
     eprintln!("hash {:016x}", run.hash);
     run
+}
+
+/// The last lines of what happened.
+fn tail(lines: &[String], shown: usize, more: &str) {
+    let skipped = lines.len().saturating_sub(shown);
+    if skipped > 0 {
+        eprintln!("… {skipped} lines before ({more})");
+    }
+    lines[skipped..].iter().for_each(|line| eprintln!("{line}"));
+}
+
+fn run_real(ingest: &Ingest) -> Result<ExitCode> {
+    let plimsoll = match &ingest.plimsoll {
+        Some(plimsoll) => plimsoll.canonicalize(),
+        None => std::env::current_exe().map(|program| program.with_file_name("plimsoll")),
+    };
+    let (first, count) = ingest.range(30);
+    let options = real::Options { first, count, plimsoll: plimsoll.context("no plimsoll program")? };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        anyhow::Ok(tokio::select! {
+            report = real::run_all(&options, |run| tell(run, ingest.trace)) => Some(report),
+            // What was started ends with what started it.
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+        })
+    });
+    drop(runtime);
+    match report? {
+        Some(report) => ingest.report(&report, seeds::INGEST_REAL),
+        None => Ok(ExitCode::FAILURE),
+    }
+}
+
+/// A line of a run that held; of one that failed, its schedule, what happened, and where its logs are.
+fn tell(run: &real::Run, trace: bool) {
+    let Some(violation) = &run.violation else {
+        let real::Counts { events, retractions, requests, takeovers, lies, rest_ms_max, .. } = run.counts;
+        eprintln!(
+            "seed {} holds: {events} events, {retractions} retractions, {requests} requests, {takeovers} takeovers, {lies} lies, at rest after {rest_ms_max} ms",
+            run.seed
+        );
+        if trace {
+            eprintln!("{}", real::schedule(run.seed));
+            tail(&run.lines, usize::MAX, "");
+        }
+        return;
+    };
+    eprintln!("seed {}:\n{}", run.seed, real::schedule(run.seed));
+    tail(&run.lines, SHOWN_LINES, "its schedule is above");
+    eprintln!("seed {} fails: {violation}", run.seed);
+    if let Some(kept) = &run.kept {
+        eprintln!("logs and database are in {}", kept.display());
+    }
 }

@@ -1,8 +1,11 @@
 //! Chaos: an ingest lives through what a chain, its endpoints, a database and a process can do to it, and what it has written then is held against
 //! the truth.
 //!
-//! `cargo xtask chaos ingest --seeds N` runs N seeds of the [simulator](sim); `docs/ingest.md` says how a seed is replayed.
+//! `cargo xtask chaos ingest --seeds N` runs N seeds of the [simulator](sim), and with `--real` N seeds of [real processes](real); `docs/ingest.md` says
+//! how a seed is replayed.
 
+mod dice;
+pub mod real;
 pub mod seeds;
 pub mod sim;
 
@@ -10,7 +13,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -27,7 +30,7 @@ pub struct Options {
 
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct Report<C> {
     /// Seeds that were run.
     pub seeds: u64,
     /// Seeds in which a promise was broken.
@@ -38,13 +41,13 @@ pub struct Report {
     pub seconds: f64,
     /// How often what happened, in all.
     #[serde(flatten)]
-    pub counts: Counts,
+    pub counts: C,
     /// The promise that each failing seed broke first.
     pub broken: BTreeMap<u64, String>,
 }
 
 /// Runs seeds, as many at a time as there are processors. `failed` is called with each failing one as it ends.
-pub fn run(options: &Options, failed: impl Fn(&Run) + Sync) -> Report {
+pub fn run(options: &Options, failed: impl Fn(&Run) + Sync) -> Report<Counts> {
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let sum: Mutex<(Counts, BTreeMap<u64, String>)> = Mutex::default();
@@ -68,13 +71,19 @@ pub fn run(options: &Options, failed: impl Fn(&Run) + Sync) -> Report {
         (0..threads).for_each(|_| _ = scope.spawn(work));
     });
     let (counts, broken) = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let failing_seeds: Vec<u64> = broken.keys().copied().collect();
-    Report {
-        seeds: options.count,
-        failed: failing_seeds.len(),
-        failing_seeds,
-        seconds: began.elapsed().as_secs_f64(),
-        counts,
-        broken,
+    Report::new(options.count, began.elapsed(), counts, broken)
+}
+
+impl<C> Report<C> {
+    fn new(seeds: u64, time: Duration, counts: C, broken: BTreeMap<u64, String>) -> Self {
+        let failing_seeds: Vec<u64> = broken.keys().copied().collect();
+        Self {
+            seeds,
+            failed: failing_seeds.len(),
+            failing_seeds,
+            seconds: time.as_secs_f64(),
+            counts,
+            broken,
+        }
     }
 }

@@ -10,6 +10,9 @@ use std::io::{self, Write as _};
 /// Where the seeds of the ingest are: a number a line, with a comment that says why.
 pub const INGEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/ingest.txt");
 
+/// Where those of its real processes are.
+pub const INGEST_REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/ingest-real.txt");
+
 /// The seeds of a file, in its order.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! The simulator of ingest, as CI runs it: seeds that once failed, some that nobody has seen yet, and that a seed is one run.
+//! Chaos, as CI runs it. Of the simulator: seeds that once failed, some that nobody has seen yet, and that a seed is one run. Of real processes: one
+//! short run, and that the judge sees what is wrong.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -6,6 +7,7 @@
 mod support;
 
 mod mirror;
+mod real;
 mod torn;
 mod votes;
 

@@ -13,7 +13,6 @@
 
 mod book;
 mod conduct;
-mod dice;
 mod endpoint;
 mod judge;
 mod lies;
@@ -32,7 +31,6 @@ use tokio::time::Instant;
 
 pub use self::book::{Made, MemoryBook, MemoryJournal};
 use self::book::{Misfortune, Witness};
-use self::dice::Dice;
 use self::endpoint::Endpoint;
 use self::judge::Judge;
 use self::lies::{Liar, Lies};
@@ -42,6 +40,7 @@ use self::store::BlockId;
 use self::story::{Act, FinalityBy, Settings, Story};
 pub use self::trace::Counts;
 use self::trace::Trace;
+use super::dice::{self, Dice};
 use crate::model::ModelChain;
 use crate::world::{Deed, Plan, World};
 
