@@ -6,7 +6,7 @@
 //! node, and why a failing run's logs and database are kept.
 //!
 //! **How it ends.** All faults stop. Who lied is asked until he is named. The processes come to rest at the chain's head, within a limit that
-//! says what was waited for; then [`judge`] compares, and each process ends in order when told to.
+//! says what was waited for; then the judge compares, and each process ends in order when told to.
 
 mod counts;
 mod judge;
