@@ -15,7 +15,7 @@ use super::story::{Act, Story};
 /// How often it is looked whether something is due, or a process has ended.
 const LOOK: Duration = Duration::from_millis(20);
 /// A process that could not start without its database is started again after this.
-const RESTART_PAUSE: Duration = Duration::from_millis(500);
+const RESTART_PAUSE_MS: u64 = 500;
 /// What a process logs once it serves.
 const SERVES: &str = "the API listens";
 /// Lines of a log that are shown.
@@ -59,24 +59,25 @@ impl Stage {
                 self.counts.blocks_orphaned += reorg.depth;
                 self.note(format_args!("   {} blocks above {} replaced", reorg.depth, reorg.ancestor));
             }
-            Act::Trouble { place, trouble, permille } => {
-                for (_, proxy) in
-                    self.proxies.iter().enumerate().filter(|(at, _)| place.is_none_or(|place| place == *at))
-                {
-                    proxy.trouble(*trouble, *permille);
+            Act::Trouble { place, trouble, permille, ms } => {
+                let places = 0..self.proxies.len();
+                for place in places.filter(|at| place.is_none_or(|place| place == *at)) {
+                    self.proxies[place].trouble(*trouble, *permille);
+                    // It is this trouble's end that counts.
+                    self.due.retain(|(_, what)| *what != Due::Calm(place));
+                    self.later(*ms, Due::Calm(place));
                 }
             }
-            Act::Calm => self.proxies.iter().for_each(Proxy::calm),
             Act::Kill { process, down_ms } => {
                 // What was due of it is over: it is another process that is started.
-                self.due.retain(|(_, _, whose)| whose != process);
+                self.due.retain(|(_, what)| ![Due::Start(*process), Due::Thaw(*process)].contains(what));
                 self.counts.kills += u64::from(self.processes[*process].kill()?);
-                self.due.push((Instant::now() + Duration::from_millis(*down_ms), Due::Start, *process));
+                self.later(*down_ms, Due::Start(*process));
             }
             Act::Freeze { process, ms } => {
                 if self.processes[*process].freeze()? {
                     self.counts.freezes += 1;
-                    self.due.push((Instant::now() + Duration::from_millis(*ms), Due::Thaw, *process));
+                    self.later(*ms, Due::Thaw(*process));
                 }
             }
             Act::EndSessions { all } => {
@@ -122,21 +123,25 @@ impl Stage {
     /// Does what is due, and sees that nobody has ended by himself.
     pub(super) async fn attend(&mut self) -> Result<()> {
         let now = Instant::now();
-        let (due, later) = self.due.drain(..).partition(|(at, ..)| *at <= now);
+        let (due, later) = self.due.drain(..).partition(|(at, _)| *at <= now);
         self.due = later;
-        for (_, what, process) in due {
+        for (_, what) in due {
             match what {
-                Due::Start => {
+                Due::Start(process) => {
                     // Whoever operates it starts it once there is a database.
                     drop(self.connect().await?);
                     self.processes[process].start()?;
                 }
-                Due::Thaw => self.processes[process].thaw()?,
+                Due::Thaw(process) => self.processes[process].thaw()?,
+                Due::Calm(place) => self.proxies[place].calm(),
             }
-            let name = self.processes[process].name();
-            self.note(format_args!("   {name}: {what:?}"));
+            self.note(format_args!("   {what:?}"));
         }
         self.look_after()
+    }
+
+    fn later(&mut self, ms: u64, what: Due) {
+        self.due.push((Instant::now() + Duration::from_millis(ms), what));
     }
 
     fn look_after(&mut self) -> Result<()> {
@@ -150,7 +155,7 @@ impl Stage {
             }
             self.counts.starts_refused += 1;
             self.note(format_args!("   {name}: could not start without its database ({status})"));
-            self.due.push((Instant::now() + RESTART_PAUSE, Due::Start, place));
+            self.later(RESTART_PAUSE_MS, Due::Start(place));
         }
         Ok(())
     }
@@ -165,6 +170,7 @@ impl Stage {
     /// Everything that is still to come comes, and nothing is wrong with anybody any more.
     pub(super) async fn heal(&mut self) -> Result<()> {
         self.proxies.iter().for_each(Proxy::calm);
+        self.due.retain(|(_, what)| !matches!(what, Due::Calm(_)));
         while !self.due.is_empty() {
             self.pause(LOOK).await?;
         }

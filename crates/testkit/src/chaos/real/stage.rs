@@ -31,12 +31,14 @@ const NAMES: [&str; 2] = ["first", "second"];
 const ACCOUNTS: u16 = 8;
 
 /// What comes later by itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// A killed process is started again.
-    Start,
-    /// A process that stands still goes on.
-    Thaw,
+    /// This process, which was killed, is started again.
+    Start(usize),
+    /// This process, which stands still, goes on.
+    Thaw(usize),
+    /// The endpoint of this place is as good as ever.
+    Calm(usize),
 }
 
 /// A run under way.
@@ -51,8 +53,8 @@ pub(super) struct Stage {
     /// what the next block left, if that is made meanwhile.
     pub(super) calls: Arc<RwLock<()>>,
     pub(super) processes: Vec<Process>,
-    /// When what comes to which process.
-    pub(super) due: Vec<(Instant, Due, usize)>,
+    /// When what comes.
+    pub(super) due: Vec<(Instant, Due)>,
     /// When the database was disturbed last.
     pub(super) disturbed: Option<Instant>,
     pub(super) settings: Settings,

@@ -40,10 +40,8 @@ pub(super) enum Act {
     Burst { steps: u64, blocks: u64 },
     /// The last blocks are replaced.
     Reorganise { depth: u64 },
-    /// Of a thousand requests to an endpoint, or to each, so many meet this from now on.
-    Trouble { place: Option<usize>, trouble: Trouble, permille: u32 },
-    /// The endpoints are as good as ever; a liar stays one.
-    Calm,
+    /// Of a thousand requests to an endpoint, or to each, so many meet this for so long.
+    Trouble { place: Option<usize>, trouble: Trouble, permille: u32, ms: u64 },
     /// SIGKILL, and a new process so much later.
     Kill { process: usize, down_ms: u64 },
     /// SIGSTOP, and SIGCONT so much later.
@@ -122,14 +120,14 @@ fn act(dice: &mut Dice, settings: &Settings) -> Act {
         }
         220..290 => Act::Burst { steps: dice.within(1, 8), blocks: dice.within(1, 30) },
         290..470 => Act::Reorganise { depth: dice.within(1, settings.finality_depth - 2) },
-        470..690 => {
+        470..750 => {
             let place = dice.index(settings.lies_permille.len());
             let place = (!dice.permille(250)).then_some(place);
             let permille = dice.pick(&[100, 400, 1_000]);
-            Act::Trouble { place, trouble: dice.pick(&Trouble::ALL), permille }
+            let ms = dice.pick(&[300, 1_000, 1_000, 4_000]);
+            Act::Trouble { place, trouble: dice.pick(&Trouble::ALL), permille, ms }
         }
-        690..760 => Act::Calm,
-        760..840 => Act::Kill { process, down_ms: dice.pick(&[0, 0, 500, 3_000]) },
+        750..840 => Act::Kill { process, down_ms: dice.pick(&[0, 0, 500, 3_000]) },
         840..890 => {
             let lost = settings.lease_term_ms + BEYOND_TERM_MS;
             Act::Freeze { process, ms: dice.pick(&[500, lost, lost]) }

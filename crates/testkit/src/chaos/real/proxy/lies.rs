@@ -58,7 +58,8 @@ mod tests {
     fn receipts(blocks: u8) -> Value {
         let log = |block, index| {
             let (block, topic) = (B256::repeat_byte(block), B256::repeat_byte(1));
-            json!({ "blockHash": block, "logIndex": format!("{index:#x}"), "topics": [topic], "data": if index == 0 { "0x" } else { "0x01" } })
+            let data = if index == 0 { "0x" } else { "0x01" };
+            json!({ "blockHash": block, "logIndex": format!("{index:#x}"), "topics": [topic], "data": data })
         };
         (1..=blocks).map(|block| json!({ "logs": [log(block, 0), log(block, 1)] })).collect()
     }
