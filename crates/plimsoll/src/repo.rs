@@ -1,9 +1,9 @@
 //! The binary's own SQL: what the configuration says about tenants, and the status that operators look at.
 //!
 //! Everything runs as the worker. The tenants' rows are written in one transaction at start, so that no fold ever attributes
-//! by half a configuration; two processes that start at once write the same rows and wait for each other row by row, in
-//! one order (the ids are sorted), so they cannot deadlock.
+//! by half a configuration; two processes that start at once write the same rows one after the other ([`begin_alone`]).
 
+use plimsoll_store::{Db, Tx};
 use plimsoll_types::{BlockState, address_text};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,16 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::config::Chain;
+
+/// A transaction in which one process at a time puts what its configuration says. Of two that insert the same new tenant at once, `ON CONFLICT` saves
+/// neither: it knows of one unique index, the tenant's id, and the tenant's name is in another.
+pub(crate) async fn begin_alone(db: &Db) -> sqlx::Result<Tx> {
+    let mut tx = db.begin_worker().await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('plimsoll.put_tenants', 0))")
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx)
+}
 
 /// Writes a tenant, or its new name.
 pub(crate) async fn put_tenant(conn: &mut PgConnection, tenant_id: Uuid, name: &str) -> sqlx::Result<()> {
@@ -174,4 +184,24 @@ pub(crate) async fn is_held(pool: &PgPool, lease: &str) -> sqlx::Result<bool> {
 /// The chains' ids and the schema's limits keep these below 2^53.
 pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn processes_that_start_at_once_put_a_new_tenant_each_without_being_told_that_it_is_taken() {
+        let db = plimsoll_store::testing::db().await;
+        for round in 1..=50 {
+            let (tenant_id, name) = (Uuid::from_u128(round), format!("tenant {round}"));
+            let put = || async {
+                let mut tx = begin_alone(&db).await?;
+                put_tenant(&mut tx, tenant_id, &name).await?;
+                tx.commit().await
+            };
+            let ended = tokio::join!(put(), put(), put(), put());
+            assert!(matches!(ended, (Ok(()), Ok(()), Ok(()), Ok(()))), "round {round}: {ended:?}");
+        }
+    }
 }

@@ -281,7 +281,7 @@ pub(crate) async fn put_tenants(db: &Db, config: &Config) -> Result<(), Failure>
     owners.dedup();
     let mut chains: Vec<_> = config.chains.iter().collect();
     chains.sort_by_key(|chain| chain.chain_id);
-    let mut tx = db.begin_worker().await?;
+    let mut tx = repo::begin_alone(db).await?;
     for tenant in &tenants {
         repo::put_tenant(&mut tx, tenant.id, &tenant.name)
             .await

@@ -39,7 +39,7 @@ pub(super) async fn raw_transactions(
                   t.succeeded, t.gas_used::text AS "gas_used!", t.effective_gas_price::text AS "effective_gas_price!"
          FROM journal j
          JOIN chain_tx_meta t ON t.chain_id = j.chain_id AND t.block_number = j.block_number AND t.id = j.ref
-         WHERE j.chain_id = $1 AND j.kind = 'included'
+         WHERE j.chain_id = $1 AND j.kind IN ('included', 'late_included')
            AND NOT EXISTS (SELECT FROM journal r WHERE r.chain_id = j.chain_id AND r.kind = 'retract' AND r.ref = j.seq)"#,
         chain_id
     )

@@ -169,11 +169,10 @@ impl Stage {
 
     /// Everything that is still to come comes, and nothing is wrong with anybody any more.
     pub(super) async fn heal(&mut self) -> Result<()> {
-        self.proxies.iter().for_each(Proxy::calm);
-        self.due.retain(|(_, what)| !matches!(what, Due::Calm(_)));
         while !self.due.is_empty() {
             self.pause(LOOK).await?;
         }
+        self.proxies.iter().for_each(Proxy::calm);
         Ok(())
     }
 }

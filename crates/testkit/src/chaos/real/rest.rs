@@ -28,9 +28,9 @@ const LAST_BLOCKS: u32 = 2;
 impl Stage {
     /// All faults end; whoever lied is named; and the processes come to where the chain is.
     pub(super) async fn rest(&mut self, story: &Story) -> Result<()> {
+        self.heal().await?;
         self.note("all is well");
         let began = Instant::now();
-        self.heal().await?;
         self.name_liars().await?;
         self.proxies.iter().for_each(|proxy| proxy.lie(0));
         if story.has_last_blocks {
