@@ -354,8 +354,8 @@ mod tests {
         let asks = Asks { policy: growing, blocks: 1_000, ..asks(Completeness::Bloom) };
         // 100, 200, 300, 400.
         assert_eq!(ranges(&asks, 0, 10, 1), 4);
-        // As dense as it may be, a range is not grown.
-        assert_eq!(ranges(&asks, 100 * growing.target_logs, 100, 1), 1_000);
+        // As full as an answer should be with one block, it shrinks to that: 100, 50, 25, 12, 6, 3, 1, 1, …
+        assert_eq!(ranges(&asks, 100 * growing.target_logs, 100, 1), 810);
         let endless = Asks { blocks: 10_000_000_000, ..asks };
         assert!(ranges(&endless, 0, 10, 1) > 10_000_000);
     }

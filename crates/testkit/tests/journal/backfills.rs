@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use alloy_primitives::Address;
 use plimsoll_journal::backfills::{self, Backfill, BackfillError, Order, Progress};
 use plimsoll_journal::{Content, Filter};
+use plimsoll_proof::BlocksRoot;
 use plimsoll_types::BackfillState;
 use uuid::Uuid;
 
@@ -296,6 +297,13 @@ async fn a_limit_ends_it_with_a_whole_block_and_it_counts_anew_when_it_goes_on()
     let proven =
         "SELECT from_number FROM completeness_certificates WHERE source = 'late' ORDER BY certificate_id";
     assert_eq!(desk.integers(proven).await, [4]);
+    let root: Vec<u8> =
+        sqlx::query_scalar("SELECT blocks_root FROM completeness_certificates WHERE source = 'late'")
+            .fetch_one(desk.db.worker())
+            .await
+            .unwrap();
+    let of_two: BlocksRoot = blocks[3..5].iter().map(|content| &content.block.hash).collect();
+    assert_eq!(root, of_two.root().to_vec());
 
     resume(&desk, 1).await.unwrap();
     assert_eq!(left(&desk).await, Some(2));
