@@ -152,10 +152,7 @@ async fn a_reorg_past_finality_is_refused_and_leaves_no_trace() {
 #[tokio::test]
 async fn a_chain_of_the_same_id_with_another_genesis_is_refused() {
     let desk = Desk::new().await;
-    let other = plimsoll_journal::ChainIdentity {
-        genesis_hash: last(&branch('x', &genesis(), &[0])).hash,
-        ..identity()
-    };
+    let other = ChainIdentity { genesis_hash: last(&branch('x', &genesis(), &[0])).hash, ..identity() };
     let refused = Writer::open(&desk.db, desk.lease.clone(), desk.tail.clone(), &other).await.unwrap_err();
     assert!(matches!(refused, WriteError::DifferentGenesis { .. }), "{refused}");
     assert!(refused.to_string().contains("another chain with the same id"), "{refused}");
