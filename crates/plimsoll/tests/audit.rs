@@ -41,7 +41,7 @@ async fn a_row_that_somebody_changed_is_named_and_the_exit_code_is_1() {
         }
     };
     assert_eq!((&verified["to"], &verified["broken"]), (&json!(3), &Value::Null));
-    place.run(&["verify", "audit", "--to", "4"]).fails(2, &["the audit log reaches from 1 to 3"]);
+    place.run(&["verify", "audit", "--to", "4"]).fails(2, &["the audit log has the rows 1 to 3"]);
 
     let mut superuser = urls.owner.connect().await.unwrap();
     sqlx::raw_sql("UPDATE plimsoll.audit_log SET after = '{\"number\": 7}' WHERE sequence = 2")
