@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::Interval;
-use plimsoll_journal::{Filter, Uncovered};
+use plimsoll_journal::{Filter, Uncovered, WriteError};
 use tokio::time::Instant;
 
 use crate::backfill::note_contradiction;
@@ -53,6 +53,8 @@ struct InWork<'a> {
     ranges: Ranges<'a, Vec<Interval>>,
     pace: Pace,
     taken: usize,
+    /// What the block below the last range has to be.
+    expected: Option<B256>,
 }
 
 /// Final blocks, and who was asked about in none of them.
@@ -102,7 +104,7 @@ impl<'a> LateHistory<'a> {
         let intervals = self.pool.endpoints().iter().map(|_| Interval::new(self.config.range)).collect();
         let ranges =
             Ranges::new(self.pool, &wanted, intervals, RANGES_IN_FLIGHT, Direction::Down, (from, to), on);
-        InWork { stretch, filter, ranges, pace: Pace::new(from, to), taken: 0 }
+        InWork { stretch, filter, ranges, pace: Pace::new(from, to), taken: 0, expected: None }
     }
 
     /// Whether nothing is being brought in.
@@ -122,49 +124,78 @@ impl<'a> LateHistory<'a> {
 
     /// Takes in what [`Self::next`] gave.
     pub(crate) async fn take(&mut self, book: &mut impl Book, outcome: Outcome) -> Result<(), IngestError> {
+        match outcome {
+            Ok(Some(fetched)) => self.append(book, fetched).await,
+            Ok(None) => {
+                if let Some(InWork { stretch: Stretch { from, to, .. }, taken, .. }) = self.stretch.take() {
+                    let chain_id = self.config.chain_id;
+                    tracing::info!(chain_id, from, to, records = taken, "late history: done");
+                }
+                self.looked = None;
+                Ok(())
+            }
+            Err(range) => self.not_had(book, range).await,
+        }
+    }
+
+    async fn append(&mut self, book: &mut impl Book, fetched: Fetched) -> Result<(), IngestError> {
         let Some(work) = &mut self.stretch else { return Ok(()) };
         let chain_id = self.config.chain_id;
-        let fetched = match outcome {
-            Ok(Some(fetched)) => fetched,
-            Ok(None) => {
-                let Stretch { from, to, .. } = work.stretch;
-                tracing::info!(chain_id, from, to, records = work.taken, "late history: done");
-                (self.stretch, self.looked) = (None, None);
-                return Ok(());
-            }
-            Err(NotHad { from, to, error }) => {
-                note_contradiction(book, &error).await?;
-                if !error.is_of_endpoint() {
-                    return Err(error);
-                }
-                tracing::warn!(chain_id, from, to, %error, "late history: no endpoint gave these blocks; they are asked for again");
-                (self.stretch, self.looked) = (None, None);
-                self.not_before = Some(Instant::now() + RETRY_PAUSE);
-                return Ok(());
-            }
-        };
         for error in &fetched.passed_over {
             note_contradiction(book, error).await?;
         }
-        let (from, end) = (fetched.range.from, fetched.range.end.number);
-        let (first, last) = (work.stretch.from, work.stretch.to);
-        work.taken += book.append_late(&work.filter, fetched.range).await?;
+        let Fetched { place, range, parent_hash, .. } = fetched;
+        let (from, to, found) = (range.from, range.end.number, range.end.hash);
+        if let Some(expected) = work.expected.filter(|expected| *expected != found) {
+            let endpoint = self.pool.endpoints()[place].endpoint().to_owned();
+            let what = format!("block {} names the parent {expected}, and {to} is {found}", to + 1);
+            let error = IngestError::Inconsistent { endpoint, chain_id, what };
+            return self.not_had(book, NotHad { from, to, error }).await;
+        }
+        let taken = match book.append_late(&work.filter, range).await {
+            Err(error @ WriteError::OtherBlock { .. }) => {
+                return self.not_had(book, NotHad { from, to, error: error.into() }).await;
+            }
+            taken => taken?,
+        };
+        work.taken += taken;
+        work.expected = parent_hash;
         let whose = work.stretch.contracts.len() + work.stretch.senders.len();
-        self.uncovered = self.uncovered.saturating_sub((end - from + 1) * whose as u64);
+        self.uncovered = self.uncovered.saturating_sub((to - from + 1) * whose as u64);
         metrics::uncovered(chain_id, self.uncovered);
+        let (first, last) = (work.stretch.from, work.stretch.to);
         // As if it went upwards.
         if let Some(told) = work.pace.is_at(first + (last + 1 - from)) {
             let (blocks_per_s, remaining_s) = (told.blocks_per_s.round(), told.remaining.as_secs());
+            let records = work.taken;
             tracing::info!(
                 chain_id,
                 from,
                 first,
-                records = work.taken,
+                records,
                 blocks_per_s,
                 remaining_s,
                 "late history: goes on"
             );
         }
+        Ok(())
+    }
+
+    /// Nobody gave these blocks, or what they gave cannot be read, or is not the journal's chain. That stops nothing but this: they are asked for again.
+    async fn not_had(&mut self, book: &impl Book, range: NotHad) -> Result<(), IngestError> {
+        let NotHad { from, to, error } = range;
+        note_contradiction(book, &error).await?;
+        let is_of_blocks = matches!(
+            error,
+            IngestError::AbiMismatch(_) | IngestError::Journal(WriteError::OtherBlock { .. })
+        );
+        if !error.is_of_endpoint() && !is_of_blocks {
+            return Err(error);
+        }
+        let chain_id = self.config.chain_id;
+        tracing::warn!(chain_id, from, to, %error, "late history: no endpoint gave these blocks; they are asked for again");
+        (self.stretch, self.looked) = (None, None);
+        self.not_before = Some(Instant::now() + RETRY_PAUSE);
         Ok(())
     }
 }

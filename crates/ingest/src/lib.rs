@@ -13,7 +13,7 @@
 //! blocks back is judged by all endpoints ([`plan::Verdict`]): the majority decides, and while there is none, one that contradicts is
 //! enough to wait. An endpoint that fails, lags, serves another chain or is on a fork of its own costs its answers and nothing else.
 //!
-//! **Wider than before.** What is wanted since later than it begins comes in late, the newest first, beside the following of the head ([`late`]).
+//! **Wider than before.** What is wanted since later than it begins comes in late, the newest first, beside the following of the head.
 //!
 //! **The traps.** A lower head on our own branch is an endpoint that lags, not a reorg. A changed hash at an unchanged height is one. A
 //! lower head on another branch may be a stale backend behind a load balancer: where no majority vouches for it, it must be seen several times

@@ -168,22 +168,29 @@ pub(crate) async fn live_events(
     .await
 }
 
-/// The final blocks of record among these: number and hash.
-pub(crate) async fn final_hashes(
+/// A final block of record.
+pub(crate) struct FinalBlock {
+    pub(crate) number: i64,
+    pub(crate) hash: Vec<u8>,
+    pub(crate) parent_hash: Vec<u8>,
+}
+
+/// The final blocks of record among these.
+pub(crate) async fn final_blocks(
     conn: &mut PgConnection,
     chain_id: u64,
     from: u64,
     to: u64,
-) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "SELECT number, hash FROM chain_blocks WHERE chain_id = $1 AND number BETWEEN $2 AND $3 AND state = 'final'",
+) -> Result<Vec<FinalBlock>, sqlx::Error> {
+    sqlx::query_as!(
+        FinalBlock,
+        "SELECT number, hash, parent_hash FROM chain_blocks WHERE chain_id = $1 AND number BETWEEN $2 AND $3 AND state = 'final'",
         to_i64(chain_id),
         to_i64(from),
         to_i64(to)
     )
     .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.number, row.hash)).collect())
+    .await
 }
 
 /// Puts a block on record, or back on the canonical chain, and returns its id: `id` when it is new.

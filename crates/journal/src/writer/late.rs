@@ -7,10 +7,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use alloy_primitives::B256;
 use plimsoll_types::{BackfillState, JournalKind};
+use sqlx::PgConnection;
 
 use super::certify::{Certified, certify};
-use super::input::{NewEvent, Range};
+use super::input::{NewBlock, NewEvent, Range};
 use super::plan::{Known, Plan, append, include};
 use super::{WriteError, Writer};
 use crate::backfills::{Advanced, Progress};
@@ -83,17 +85,7 @@ impl Writer {
         }
         let mut plan = Plan::new(&self.state);
         let mut tx = self.begin_range(from, end.number, events.len() + transactions.len()).await?;
-        for (number, known) in write::final_hashes(&mut tx, self.chain_id, from, end.number).await? {
-            let (number, known) = (to_u64(number), to_hash(self.chain_id, &known)?);
-            let given = match usize::try_from(number - from).ok().and_then(|at| hashes.get(at)) {
-                Some(given) => *given,
-                None if number == end.number => end.hash,
-                None => continue,
-            };
-            if given != known {
-                return Err(WriteError::OtherBlock { chain_id: self.chain_id, number, given, known });
-            }
-        }
+        self.are_its_own(&mut tx, (from, &end), &hashes).await?;
         let known = Known::load(&mut tx, self.chain_id, from, end.number).await?;
         let live = if events.is_empty() {
             HashSet::new()
@@ -137,5 +129,31 @@ impl Writer {
         certify(&mut tx, self.chain_id, digest, &mut None, certified).await?;
         self.commit(tx, plan, self.state.clone()).await?;
         Ok(Some(Advanced { taken, down_to, state }))
+    }
+
+    /// The blocks from `from` to `end` are those that the journal has, as far as it has them, and below the one that follows.
+    async fn are_its_own(
+        &self,
+        conn: &mut PgConnection,
+        (from, end): (u64, &NewBlock),
+        hashes: &[B256],
+    ) -> Result<(), WriteError> {
+        for block in write::final_blocks(conn, self.chain_id, from, end.number + 1).await? {
+            let number = to_u64(block.number);
+            let (number, given, known) = if number > end.number {
+                (end.number, end.hash, block.parent_hash)
+            } else {
+                match usize::try_from(number - from).ok().and_then(|at| hashes.get(at)) {
+                    Some(given) => (number, *given, block.hash),
+                    None if number == end.number => (number, end.hash, block.hash),
+                    None => continue,
+                }
+            };
+            let known = to_hash(self.chain_id, &known)?;
+            if given != known {
+                return Err(WriteError::OtherBlock { chain_id: self.chain_id, number, given, known });
+            }
+        }
+        Ok(())
     }
 }

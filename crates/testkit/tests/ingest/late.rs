@@ -9,6 +9,7 @@ use plimsoll_store::{Db, Leases};
 use plimsoll_testkit::projection::Projection;
 use plimsoll_types::Completeness;
 
+use crate::support::endpoints::forger;
 use crate::support::follower::{Follower, Settings};
 use crate::support::laws;
 use crate::support::world::{Plan, World, contracts, user};
@@ -190,4 +191,36 @@ async fn a_sender_that_is_added_while_the_chain_is_followed_is_acknowledged_then
     );
     node.end().await;
     laws::check(db.worker(), 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_past_that_is_not_the_journals_is_not_taken_and_the_head_goes_on() {
+    let (db, leases) = place().await;
+    let mut world = narrow(&db, &leases).await;
+    // What it tells of the blocks below the first one of the journal is made up, each linked to the next.
+    let fork = world.chain.ancestor(world.chain.tip(), 3).unwrap();
+    let made_up = (0..20).fold(fork, |parent, _| world.add(parent, vec![plan()]));
+    let other = world.chain.twin();
+    other.learn(&world.chain);
+    other.switch_to(made_up);
+    let liar = forger(&world.chain, &other, FIRST);
+    let mut node = Follower::new(&db, &leases, 1, &world.chain, wide()).await.with_endpoints(vec![liar]);
+    node.start_ingest();
+    node.start_fold();
+    world.extend(vec![vec![plan()]; 6]);
+    let tip = world.visible_head();
+    node.settle(|journal| journal.head == Some(tip)).await.unwrap();
+    let asked = async {
+        while other.answered("eth_getLogs") < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANGS_AFTER, asked).await.expect("it is asked for the past");
+    world.extend(vec![vec![plan()]; 2]);
+    let tip = world.visible_head();
+    node.settle(|journal| journal.head == Some(tip)).await.unwrap();
+    node.end().await;
+    assert!(gaps(&node).await.iter().any(|gap| !gap.is_sender), "what was made up covers nothing");
+    let foreign = "SELECT count(*) FROM journal WHERE chain_id = $1 AND kind = 'late_append'";
+    assert_eq!(integers(&db, foreign, 1).await, 0);
 }
