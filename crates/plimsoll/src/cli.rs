@@ -292,7 +292,7 @@ Example:
         #[arg(long, value_name = "ADDRESS")]
         sender: String,
         /// From this block on [default: the one after the journal's head]
-        #[arg(long, value_name = "BLOCK")]
+        #[arg(long, value_name = "BLOCK", value_parser = clap::value_parser!(u64).range(..=i64::MAX.cast_unsigned()))]
         since: Option<u64>,
         #[command(flatten)]
         change: Change,

@@ -14,7 +14,7 @@ use super::admin::change::{As, Done};
 use super::admin::operator;
 use super::admin::sheet::Sheet;
 use super::fold::pretty;
-use super::{or_dash, print, print_json, table};
+use super::{chosen, or_dash, print, print_json, table};
 use crate::cli::{Change, Decision};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -138,6 +138,8 @@ pub(crate) async fn watch(
     (chain_id, sender, since): (u64, &str, Option<u64>),
     change: &Change,
 ) -> Result<(), Failure> {
+    // There is one, or it is an error.
+    chosen(config, Some(chain_id))?;
     let sender = parse_address(sender).map_err(|error| Failure::usage(format!("`--sender`: {error}")))?;
     let sheet = |watched: &Watched| {
         Sheet::new()
