@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::admin::Admin;
 use super::admin::change::{As, Done};
 use super::admin::operator;
-use super::admin::sheet::Sheet;
+use super::admin::sheet::{Sheet, show};
 use super::fold::pretty;
 use super::{chosen, or_dash, print, print_json, table};
 use crate::cli::{Change, Decision};
@@ -148,6 +148,13 @@ pub(crate) async fn watch(
             .with("since", watched.from)
             .with("acknowledged_from", watched.acknowledged)
     };
+    // One that is watched so already is shown: asked again, the command tells whether it is acknowledged.
+    let known = plimsoll_journal::watched(&mut *db.worker().acquire().await?, chain_id).await;
+    let known = known.map_err(|error| refused(&error.into()))?;
+    let is_so = |it: &&Watched| it.address == sender && since.is_none_or(|since| since >= it.from);
+    if let Some(watched) = known.iter().find(is_so) {
+        return show(&sheet(watched), change.how.json);
+    }
     Admin { db, config }
         .change(&change.order(), As::Worker(None), async |conn| {
             let known = plimsoll_journal::watched(conn, chain_id)
