@@ -35,6 +35,10 @@ use crate::config::{Environment, Loaded, LogFormat, Logging};
 use crate::database::{Database, Purpose};
 use crate::failure::Failure;
 
+/// What a request allocates in one thread is freed in another: the C library's allocator takes a tenth of its time for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "./plimsoll.toml";
 /// Blocking work that is still under way at the end gets this long.

@@ -8,6 +8,10 @@ use clap::{Parser, Subcommand};
 use plimsoll_testkit::bench::{api, ingest, outage};
 use plimsoll_testkit::demo::Span;
 
+/// What runs in this process runs as it does in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Plimsoll on this machine.
 #[derive(Parser)]
 struct Args {
