@@ -1,0 +1,1 @@
+//! What is offered for a unit of gas, and when more is.

@@ -1,0 +1,1 @@
+//! Keys: whatever signs for an address.

@@ -1,0 +1,6 @@
+//! The relayer: requests in, one effect each on the chain out, whatever dies.
+
+pub mod answer;
+pub mod fees;
+pub mod keys;
+pub mod route;
