@@ -9,6 +9,10 @@ use crate::error::ErrorClass;
 /// `eth_getLogs`: the only method whose "limit exceeded" means "ask for less".
 const LOGS: &str = "eth_getLogs";
 
+/// `eth_sendRawTransaction`: Besu's codes for it (`RpcErrorType`, -32001 to -32009) are others' for "no such block" and "too many
+/// requests", so only the words count.
+const SEND: &str = "eth_sendRawTransaction";
+
 const REVERTED: &[&str] = &["execution reverted", "vm execution error", "revert"];
 
 const RATE_LIMITED: &[&str] = &[
@@ -117,6 +121,7 @@ pub(crate) fn of_answer(method: &str, code: i64, message: &str, data: Option<&st
     if is_revert(code, message) {
         return ErrorClass::Rejected;
     }
+    let code = if method == SEND && (-32_009..=-32_001).contains(&code) { 0 } else { code };
     if code == 429 || code == -32_007 || says(RATE_LIMITED) {
         return ErrorClass::RateLimited { retry_after: data.and_then(backoff_hint) };
     }
@@ -232,6 +237,12 @@ mod tests {
                 Rejected,
             ),
             ("eth_call", -32_602, "invalid argument 0: hex string has odd length", Rejected),
+            (SEND, -32_001, "Nonce too low", Rejected),
+            (SEND, -32_005, "Transaction gas limit exceeds block gas limit", Rejected),
+            (SEND, -32_007, "Sender account not authorized to send transactions", Rejected),
+            (SEND, -32_005, "daily request count exceeded, request rate limited", LIMITED),
+            (SEND, 429, "slow down", LIMITED),
+            (SEND, -32_000, "already known", Rejected),
         ];
         for (method, code, message, expected) in cases {
             assert_eq!(of_answer(method, code, message, None), expected, "{method} {code} {message}");

@@ -4,6 +4,7 @@
 //! a delay the error goes to the caller.
 
 mod explain;
+mod once;
 mod turn;
 
 use std::{

@@ -11,6 +11,8 @@
 //!   ([`backoff`]). Everything else goes to the caller at once, who knows whether to ask for less
 //!   ([`interval`]), look at the chain again, or stop. An error's text names method, host, cause and remedy,
 //!   never the credentials in the URL.
+//! - **What changes something is asked once.** A transaction whose answer did not come may have arrived: it is *unknown*, never failed,
+//!   and whether to send it again is the caller's to say ([`Rpc::send_raw`]).
 //! - **Questions about a block name its hash**, so that an answer cannot silently be about another block of the
 //!   same height; calls also require it to be canonical (EIP-1898).
 //! - **Everything is bounded**: requests in flight, time of an attempt, attempts, size of a batch, bytes of an
@@ -59,5 +61,8 @@ pub use heads::{HeadHint, HeadStream};
 pub use health::{Bench, Reason, Standing};
 pub use plimsoll_proof::Header;
 pub use pool::{HeadWatch, Look, Pool, Reach, Reservation};
-pub use rpc::{FinalityTag, Rpc};
+pub use rpc::{
+    AtHead, BlockPlace, FeeHistory, FeeMarket, FinalityTag, KnownTransaction, Refused, Rpc, SendError,
+    TransactionCounts, UnsignedTransaction,
+};
 pub use wire::{Block, Log, LogFilter, MAX_TOPICS, Receipt, Topics, TxSummary};

@@ -1,7 +1,10 @@
 //! The questions that Plimsoll asks a node, and the checks that an answer must pass to be believed.
 
+mod fees;
 mod logs;
 mod proven;
+mod send;
+mod sender;
 mod state;
 
 use std::{fmt, sync::Arc};
@@ -14,6 +17,11 @@ use plimsoll_proof::hex::Hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
+pub use self::{
+    fees::{FeeHistory, FeeMarket},
+    send::{Refused, SendError},
+    sender::{AtHead, BlockPlace, KnownTransaction, TransactionCounts, UnsignedTransaction},
+};
 use crate::{
     Header,
     client::{BATCH_REQUESTS, Client, OnTimeout, Refusal},

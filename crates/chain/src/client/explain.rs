@@ -71,6 +71,10 @@ impl Client {
             TransportErrorKind::BackendGone => {
                 (ErrorClass::Transient, Cause::Connection("the connection is closed".to_owned()))
             }
+            // What ended a session, perhaps after it had carried the request.
+            TransportErrorKind::NonRetryable(error) => {
+                (ErrorClass::Rejected, Cause::Connection(error.to_string()))
+            }
             other => (ErrorClass::Rejected, Cause::Local(other.to_string())),
         };
         self.error(method, class, cause)

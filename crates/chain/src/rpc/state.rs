@@ -15,7 +15,7 @@ use crate::{
     error::{CallError, ErrorClass, Method, RpcError},
 };
 
-const BALANCE: Method = Method::Borrowed("eth_getBalance");
+pub(super) const BALANCE: Method = Method::Borrowed("eth_getBalance");
 const CALL: Method = Method::Borrowed("eth_call");
 const CODE: Method = Method::Borrowed("eth_getCode");
 
@@ -136,7 +136,7 @@ impl Rpc {
     }
 
     /// Asks in one batch. `is_its_own` says which class of refusal concerns its member alone; any other fails them all.
-    async fn each<T>(
+    pub(super) async fn each<T>(
         &self,
         method: &Method,
         params: Vec<Box<RawValue>>,

@@ -4,5 +4,6 @@ mod failures;
 mod proxy;
 mod questions;
 mod recording;
+mod sends;
 mod sockets;
 mod support;
