@@ -8,6 +8,7 @@ CREATE TABLE signers (
     chain_id     bigint NOT NULL REFERENCES chains,
     address      text   COLLATE "C" NOT NULL CHECK (address ~ '^0x[0-9a-f]{40}$'),
     name         text   COLLATE "C" NOT NULL,
+    requeues     boolean NOT NULL DEFAULT true,                      -- a request whose nonce a stranger took is sent at another; or it is replaced
     next_nonce   bigint NOT NULL DEFAULT 0 CHECK (next_nonce >= 0),   -- the first that no attempt was committed for: "db + 1"
     fencing_token bigint,                                            -- under which it last moved
     created_at   timestamptz NOT NULL DEFAULT now(),
@@ -64,17 +65,17 @@ CREATE TABLE managed_transactions (
     state            transaction_state NOT NULL DEFAULT 'pending',
     version          integer NOT NULL DEFAULT 1,                    -- rises with each change of state
     nonce            bigint CHECK (nonce >= 0),
-    cancel_reason    text,                                          -- somebody asked for its end
+    end_wanted       transaction_state CHECK (end_wanted IN ('failed', 'cancelled', 'expired')),   -- the end that is to be brought about
+    end_why          text,                                          -- why it is wanted, or came
     block_number     bigint,
     block_hash       bytea CHECK (octet_length(block_hash) = 32),
     tx_hash          bytea CHECK (octet_length(tx_hash) = 32),      -- of the attempt, or of the stranger, that consumed the nonce
     attempt          integer,                                       -- the attempt that did; NULL: none of ours
+    purpose          attempt_purpose,                               -- that attempt's
     succeeded        boolean,
     gas_used         numeric(78,0),
     gas_paid_wei     numeric(78,0),
     is_final         boolean NOT NULL DEFAULT false,                -- the inclusion is in a final block
-    end_reason       text   COLLATE "C",                            -- why it ended without success
-    end_detail       text,
     accepted_by      text   NOT NULL,
     worked_by        text,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -88,8 +89,11 @@ CREATE TABLE managed_transactions (
     CHECK (state <> 'pending' OR nonce IS NULL),
     CHECK (state NOT IN ('tracking', 'mined', 'confirmed') OR nonce IS NOT NULL),
     CHECK (state NOT IN ('mined', 'confirmed') OR (block_hash IS NOT NULL AND attempt IS NOT NULL)),
-    CHECK (state <> 'confirmed' OR succeeded),
-    CHECK ((end_reason IS NOT NULL) = (state IN ('failed', 'replaced', 'cancelled', 'expired'))),
+    CHECK (state <> 'confirmed' OR (succeeded AND purpose <> 'cancel')),
+    CHECK (attempt IS NULL OR block_hash IS NOT NULL),
+    CHECK ((attempt IS NULL) = (purpose IS NULL)),
+    CHECK (end_wanted IS NULL OR end_why IS NOT NULL),
+    CHECK (end_why IS NOT NULL OR state NOT IN ('failed', 'replaced', 'cancelled', 'expired')),
     -- After an attempt every end but success needs finality.
     CHECK (state NOT IN ('failed', 'replaced', 'cancelled', 'expired') OR nonce IS NULL OR is_final)
 );
@@ -97,6 +101,7 @@ CREATE TABLE managed_transactions (
 CREATE INDEX managed_transactions_queue ON managed_transactions (chain_id, signer, priority DESC, id) WHERE state = 'pending';
 -- What a verdict may still come for.
 CREATE INDEX managed_transactions_open ON managed_transactions (chain_id, block_number) WHERE state = 'mined' OR (state = 'confirmed' AND NOT is_final) OR (state = 'tracking' AND block_number IS NOT NULL);
+CREATE INDEX managed_transactions_wishes ON managed_transactions (chain_id, signer) WHERE state = 'tracking' AND end_wanted IS NOT NULL AND block_hash IS NULL;
 CREATE INDEX managed_transactions_tenant ON managed_transactions (tenant_id, id);
 
 -- Committed before it is broadcast; only committed bytes are ever sent. Its existence is "may have left the building".
@@ -168,9 +173,9 @@ GRANT SELECT ON kill_switches, transaction_history TO plimsoll_app;
 GRANT SELECT ON transaction_history TO plimsoll_worker;
 GRANT INSERT, DELETE ON kill_switches TO plimsoll_worker;
 GRANT INSERT ON managed_transactions TO plimsoll_app;
-GRANT UPDATE (cancel_reason, updated_at) ON managed_transactions TO plimsoll_app;
+GRANT UPDATE (end_wanted, end_why, updated_at) ON managed_transactions TO plimsoll_app;
 GRANT INSERT ON signers, signer_progress, managed_transactions, transaction_attempts, transaction_broadcasts TO plimsoll_worker;
-GRANT UPDATE (name, next_nonce, fencing_token) ON signers TO plimsoll_worker;
+GRANT UPDATE (name, requeues, next_nonce, fencing_token) ON signers TO plimsoll_worker;
 GRANT UPDATE (consumed_next, consumed_block) ON signer_progress TO plimsoll_worker;
-GRANT UPDATE (state, version, nonce, cancel_reason, block_number, block_hash, tx_hash, attempt, succeeded, gas_used, gas_paid_wei, is_final,
-              end_reason, end_detail, worked_by, updated_at) ON managed_transactions TO plimsoll_worker;
+GRANT UPDATE (state, version, nonce, end_wanted, end_why, block_number, block_hash, tx_hash, attempt, purpose, succeeded, gas_used, gas_paid_wei,
+              is_final, worked_by, updated_at) ON managed_transactions TO plimsoll_worker;

@@ -1,6 +1,16 @@
 //! The relayer: requests in, one effect each on the chain out, whatever dies.
 
+pub mod accept;
 pub mod answer;
+pub mod attempt;
+pub mod book;
+mod desk;
+pub mod envelope;
 pub mod fees;
+pub mod fold;
+mod history;
 pub mod keys;
+mod repo;
+pub mod request;
 pub mod route;
+pub mod state;

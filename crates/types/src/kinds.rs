@@ -209,6 +209,50 @@ impl BackfillState {
     }
 }
 
+named!(
+    /// Where a managed transaction stands (spec 3 tasks 3.1 to 3.3).
+    TransactionState, "transaction_state", "a transaction's state" {
+        /// Accepted; it has no nonce, and nothing of it can have left the building.
+        Pending = "pending",
+        /// It has a nonce, and an attempt was committed: it may be with any node.
+        Tracking = "tracking",
+        /// An attempt of ours is in a block of the canonical chain.
+        Mined = "mined",
+        /// It succeeded, and its block is as deep as the chain's confirmations ask.
+        Confirmed = "confirmed",
+        /// It has no effect: it was refused before it had a nonce, or it reverted in a final block.
+        Failed = "failed",
+        /// Another transaction took its nonce in a final block.
+        Replaced = "replaced",
+        /// Somebody called it off, and it has no effect.
+        Cancelled = "cancelled",
+        /// Its time was over before it was sent, or it was called off for that.
+        Expired = "expired",
+    }
+);
+
+impl TransactionState {
+    /// Whether nothing is done for it any more. [`Self::Confirmed`] is revised, loudly, should a deeper reorganisation prove it wrong.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Failed | Self::Replaced | Self::Cancelled | Self::Expired)
+    }
+}
+
+named!(
+    /// What an attempt is for.
+    AttemptPurpose, "attempt_purpose", "an attempt's purpose" {
+        /// What was asked for, for the first time.
+        Send = "send",
+        /// The same once more, with a better offer for its gas.
+        Bump = "bump",
+        /// Nothing, at the same nonce, so that what was asked for cannot happen any more.
+        Cancel = "cancel",
+        /// Nothing, at a nonce that nothing else has.
+        Fill = "fill",
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,5 +283,7 @@ mod tests {
         agree(ApplyStatus::ALL);
         agree(PushOutcome::ALL);
         agree(BackfillState::ALL);
+        agree(TransactionState::ALL);
+        agree(AttemptPurpose::ALL);
     }
 }

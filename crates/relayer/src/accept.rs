@@ -1,0 +1,200 @@
+//! Accepting: durable, once per `(tenant_id, request_id, operation_type)`, and many at once in one transaction.
+//!
+//! Callers that come while a transaction is being committed share the next one: when nobody else is there, a batch is one request and nobody waits for it. Nobody holds a connection while
+//! waiting. What is wrong with a request is found before it is queued, so nothing in a batch can fail its neighbours; a key that is taken is an answer, not an error.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use plimsoll_bus::PublishError;
+use plimsoll_store::Db;
+use plimsoll_types::{Context, TransactionState};
+use tokio::sync::{Notify, mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::history;
+use crate::repo::accept as repo;
+use crate::request::{Invalid, Request, SignerId};
+
+/// The most requests of one transaction: what follows from it is at most as many events as one statement takes.
+const BATCH_MAX: usize = 512;
+/// The most requests that wait. Whoever comes then is told to come again.
+const QUEUE_MAX: usize = 8_192;
+
+/// A request that is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The transaction's id.
+    pub id: Uuid,
+    /// Where it stands.
+    pub state: TransactionState,
+    /// Whether it was there before.
+    pub is_replay: bool,
+    /// How many requests were committed together with it.
+    pub batch: usize,
+}
+
+/// Why a request is not on record.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// It is not a request.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Nobody here signs for that address.
+    #[error("no signer {signer} is configured; `plimsoll signers list` shows those that are")]
+    UnknownSigner {
+        /// Who was asked for.
+        signer: SignerId,
+    },
+    /// Its key is another request's.
+    #[error(
+        "request_id {request_id} was used for another {operation_type} (transaction {id}): send what is new under a new request_id"
+    )]
+    Conflict {
+        /// The key.
+        request_id: Uuid,
+        /// The key.
+        operation_type: String,
+        /// What has the key.
+        id: Uuid,
+    },
+    /// Too many wait already.
+    #[error("{QUEUE_MAX} requests wait to be accepted: send it again in a moment, under the same request_id")]
+    Overloaded,
+    /// The database. Whether the request is on record is not known: send it again under the same request_id.
+    #[error("accepting: {0}")]
+    Database(Arc<PublishError>),
+    /// The process ends. As with the database.
+    #[error("the relayer is being stopped: send it again under the same request_id")]
+    Stopped,
+}
+
+/// Takes requests. Clones share the queue.
+#[derive(Clone, Debug)]
+pub struct Acceptor {
+    queue: mpsc::Sender<Waiting>,
+    signers: Arc<HashSet<SignerId>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    answer: oneshot::Sender<Result<Accepted, AcceptError>>,
+}
+
+impl Acceptor {
+    /// Starts accepting for these signers, in the name of this node. `woken` is told when a request was put.
+    #[must_use]
+    pub fn start(
+        db: Db,
+        node: String,
+        signers: impl IntoIterator<Item = SignerId>,
+        woken: Arc<Notify>,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(write(db, node, waiting, woken));
+        Self { queue, signers: Arc::new(signers.into_iter().collect()) }
+    }
+
+    /// Puts a request on record.
+    ///
+    /// # Errors
+    /// [`AcceptError`]. After [`AcceptError::Database`] it may be on record: a repetition tells.
+    pub async fn accept(&self, request: Request) -> Result<Accepted, AcceptError> {
+        request.check()?;
+        if !self.signers.contains(&request.signer) {
+            return Err(AcceptError::UnknownSigner { signer: request.signer });
+        }
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(Waiting { request, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AcceptError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => AcceptError::Stopped,
+        })?;
+        answered.await.map_err(|_| AcceptError::Stopped)?
+    }
+}
+
+/// Commits what waits, batch after batch. Ends when the last [`Acceptor`] is gone and nothing waits.
+async fn write(db: Db, node: String, mut waiting: mpsc::Receiver<Waiting>, woken: Arc<Notify>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (requests, answers): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|Waiting { request, answer }| (request, answer)).unzip();
+        metrics::histogram!("relayer_accept_batch_requests").record(requests.len() as f64);
+        match commit(&db, &node, &requests).await {
+            Ok(outcomes) => {
+                woken.notify_waiters();
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // Whoever asked may be gone: the request is on record all the same.
+                    let _ = answer.send(outcome);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                tracing::warn!(%error, requests = requests.len(), "requests could not be accepted");
+                for answer in answers {
+                    let _ = answer.send(Err(AcceptError::Database(Arc::clone(&error))));
+                }
+            }
+        }
+    }
+}
+
+/// One transaction as the app's role, confined to the tenants of its requests.
+async fn commit(
+    db: &Db,
+    node: &str,
+    requests: &[Request],
+) -> Result<Vec<Result<Accepted, AcceptError>>, PublishError> {
+    let tenants: HashSet<_> = requests.iter().filter_map(Request::tenant_id).collect();
+    let tenants: Vec<_> = tenants.into_iter().collect();
+    // Version 7: their order is that of their making, which the queue goes by.
+    let given: Vec<_> = requests.iter().map(|request| (Uuid::now_v7(), request)).collect();
+
+    let mut tx = db.tenant_tx(&tenants).await?;
+    let changes = repo::insert(&mut tx, node, &given).await?;
+    let new: HashMap<_, _> = changes.iter().map(|change| (change.id, change.state)).collect();
+    let contexts: HashMap<_, _> = given.iter().map(|(id, request)| (*id, &request.context)).collect();
+    let accepted = changes
+        .iter()
+        .filter_map(|change| Some((Context::clone(contexts.get(&change.id)?), change)))
+        .collect();
+    history::publish(&mut tx, None, "accepted", accepted).await?;
+    let old: Vec<_> = given
+        .iter()
+        .enumerate()
+        .filter(|(_, (id, _))| !new.contains_key(id))
+        .map(|(place, _)| place)
+        .collect();
+    let found = if old.is_empty() {
+        Vec::new()
+    } else {
+        let asked: Vec<_> = old.iter().map(|place| &requests[*place]).collect();
+        repo::find(&mut tx, &asked).await?
+    };
+    tx.commit().await?;
+
+    let batch = requests.len();
+    let mut outcomes: Vec<_> = given
+        .iter()
+        .map(|(id, _)| {
+            let state = *new.get(id)?;
+            Some(Ok(Accepted { id: *id, state, is_replay: false, batch }))
+        })
+        .collect();
+    for row in found {
+        let place = old[row.place];
+        let request = &requests[place];
+        outcomes[place] = Some(if row.fingerprint == request.fingerprint() {
+            Ok(Accepted { id: row.id, state: row.state, is_replay: true, batch })
+        } else {
+            Err(AcceptError::Conflict {
+                request_id: request.context.request_id,
+                operation_type: request.operation_type.clone(),
+                id: row.id,
+            })
+        });
+    }
+    // What was neither inserted nor found cannot be: rows are never deleted.
+    Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(AcceptError::Stopped))).collect())
+}

@@ -1,0 +1,3 @@
+//! A signer being worked.
+
+mod nonces;

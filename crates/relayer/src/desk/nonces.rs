@@ -1,0 +1,141 @@
+//! The next nonce: `max(chain, cache, db + 1)`, where *chain* is what most endpoints call `latest`.
+//!
+//! The database's next nonce lies above everything that we ever committed. So a `latest` above it says that somebody else sent with this key, or that the database is
+//! older than the chain: the nonces in between are gone, and the next one is the chain's. One endpoint's word for that is not enough: a lie would leave a gap that
+//! only a filling closes. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
+
+use std::time::Duration;
+
+use plimsoll_chain::TransactionCounts;
+
+/// A stranger's transaction that waits keeps us waiting for so long, and no longer: what we send then competes with it, and only one of the two can be included.
+pub(crate) const STRANGER_PATIENCE: Duration = Duration::from_secs(60);
+/// With one endpoint alone, a `latest` above our own next nonce is believed when it has said so for so long.
+pub(crate) const ALONE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the endpoints said, and since when they say what is strange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Readings<'a> {
+    /// What each endpoint answered that answered.
+    pub(crate) counts: &'a [TransactionCounts],
+    /// How many endpoints there are.
+    pub(crate) endpoints: usize,
+    /// For how long the majority's `latest` has been above our next nonce.
+    pub(crate) ahead_for: Duration,
+    /// For how long the majority's `pending` has been above our next nonce and its `latest`.
+    pub(crate) stranger_for: Duration,
+}
+
+/// What follows for giving nonces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ruling {
+    /// Nonces are given from the higher of this and our own next one on.
+    Give {
+        /// The majority's `latest`.
+        floor: u64,
+    },
+    /// None are given until the next reading.
+    Pause(Pause),
+}
+
+/// Why no nonces are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// Too few endpoints answered to tell.
+    Unheard,
+    /// The chain is ahead of us by one endpoint's word, for too short a time.
+    Ahead {
+        /// Its `latest`.
+        latest: u64,
+    },
+    /// A transaction that is none of ours waits at our next nonce.
+    Stranger {
+        /// The majority's `pending`.
+        pending: u64,
+    },
+}
+
+/// The value that most of `endpoints` reach: the highest that is reached by more than half of them.
+pub(crate) fn reached_by_most(values: impl Iterator<Item = u64>, endpoints: usize) -> Option<u64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable_by(|one, other| other.cmp(one));
+    values.get(endpoints / 2).copied()
+}
+
+/// Whether nonces may be given, `next` being our own next one.
+pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
+    let Readings { counts, endpoints, ahead_for, stranger_for } = readings;
+    let most = |of: fn(&TransactionCounts) -> u64| reached_by_most(counts.iter().map(of), endpoints);
+    let (Some(latest), Some(pending)) = (most(|counts| counts.latest), most(|counts| counts.pending)) else {
+        return Ruling::Pause(Pause::Unheard);
+    };
+    if latest > next && endpoints == 1 && ahead_for < ALONE_PATIENCE {
+        return Ruling::Pause(Pause::Ahead { latest });
+    }
+    if pending > next.max(latest) && stranger_for < STRANGER_PATIENCE {
+        return Ruling::Pause(Pause::Stranger { pending });
+    }
+    Ruling::Give { floor: latest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ruling(next: u64, counts: &[(u64, u64)], endpoints: usize) -> Ruling {
+        let counts: Vec<_> =
+            counts.iter().map(|&(latest, pending)| TransactionCounts { latest, pending }).collect();
+        let readings =
+            Readings { counts: &counts, endpoints, ahead_for: Duration::ZERO, stranger_for: Duration::ZERO };
+        rule(next, readings)
+    }
+
+    #[test]
+    fn the_chain_is_what_most_endpoints_say() {
+        let give = |floor| Ruling::Give { floor };
+        let unheard = Ruling::Pause(Pause::Unheard);
+        for (next, counts, endpoints, expected) in [
+            (5, &[(5, 5)][..], 1, give(5)),
+            (5, &[(2, 5)], 1, give(2)),
+            (5, &[], 1, unheard),
+            // One lies high, one lags: the one in the middle is believed.
+            (5, &[(5, 5), (900, 900), (3, 5)], 3, give(5)),
+            // Two of three are ahead of us: so is the chain.
+            (5, &[(7, 7), (8, 8), (3, 5)], 3, give(7)),
+            // One of three answered, or two of four: not most of them.
+            (5, &[(7, 7)], 3, unheard),
+            (5, &[(7, 7), (7, 7)], 4, unheard),
+            (5, &[(7, 7), (5, 5)], 2, give(5)),
+        ] {
+            assert_eq!(ruling(next, counts, endpoints), expected, "{next} {counts:?} of {endpoints}");
+        }
+    }
+
+    #[test]
+    fn one_endpoint_alone_is_believed_ahead_only_after_a_while() {
+        assert_eq!(ruling(5, &[(7, 7)], 1), Ruling::Pause(Pause::Ahead { latest: 7 }));
+        let counts = [TransactionCounts { latest: 7, pending: 7 }];
+        let later = Readings {
+            counts: &counts,
+            endpoints: 1,
+            ahead_for: ALONE_PATIENCE,
+            stranger_for: Duration::ZERO,
+        };
+        assert_eq!(rule(5, later), Ruling::Give { floor: 7 });
+    }
+
+    #[test]
+    fn a_strangers_transaction_is_waited_for_but_not_for_ever() {
+        assert_eq!(ruling(5, &[(5, 6)], 1), Ruling::Pause(Pause::Stranger { pending: 6 }));
+        // One endpoint's pool alone does not stop us.
+        assert_eq!(ruling(5, &[(5, 9), (5, 5), (5, 5)], 3), Ruling::Give { floor: 5 });
+        let counts = [TransactionCounts { latest: 5, pending: 6 }];
+        let later = Readings {
+            counts: &counts,
+            endpoints: 1,
+            ahead_for: Duration::ZERO,
+            stranger_for: STRANGER_PATIENCE,
+        };
+        assert_eq!(rule(5, later), Ruling::Give { floor: 5 });
+    }
+}

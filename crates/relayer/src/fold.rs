@@ -1,0 +1,258 @@
+//! The verdicts: what the journal says became of what we sent.
+//!
+//! The fold acts on the journal's records alone, under its own lease, and by compare-and-set on the state, so it and the nodes that work the signers never wait for one another. An
+//! attempt is committed before its bytes leave, so whoever reads its inclusion finds it; what is found of a signer's nonce and is none of its attempts was made by a
+//! stranger with the same key, and consumes the nonce all the same.
+//!
+//! A missing receipt is no record, and no record changes nothing. Success is told at the chain's confirmation depth; whatever else happens to a request that had an attempt, at finality.
+
+use std::collections::HashSet;
+
+use alloy_primitives::{Address, B256};
+use plimsoll_bus::PublishError;
+use plimsoll_journal::{Body, Fold, FoldError, Record, Transaction, Undone};
+use plimsoll_types::{Amount, JournalKind, TransactionState};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::history;
+use crate::repo::{Changed, verdict as repo};
+
+/// The fold's name.
+pub const FOLD_NAME: &str = "relayer";
+/// In whose name it publishes.
+const ACTOR: &str = "fold:relayer";
+
+/// An inclusion, as the journal has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) sender: Address,
+    pub(crate) nonce: u64,
+    pub(crate) tx_hash: B256,
+    pub(crate) block_number: u64,
+    pub(crate) block_hash: B256,
+    pub(crate) succeeded: bool,
+    pub(crate) gas_used: Amount,
+    pub(crate) gas_paid_wei: Amount,
+}
+
+impl Seen {
+    fn of(transaction: &Transaction) -> Self {
+        Self {
+            sender: transaction.sender,
+            nonce: transaction.nonce,
+            tx_hash: transaction.tx_hash,
+            block_number: transaction.block_number,
+            block_hash: transaction.block_hash,
+            succeeded: transaction.succeeded,
+            gas_used: transaction.gas_used,
+            gas_paid_wei: transaction.gas_paid_wei,
+        }
+    }
+}
+
+/// Keeps the states of one chain's managed transactions in step with its journal.
+#[derive(Debug)]
+pub struct VerdictFold {
+    chain_id: u64,
+    /// The signers of ours that the fold has met, so that watched strangers cost no statement.
+    signers: HashSet<Address>,
+    counts: Vec<(TransactionState, usize)>,
+    moved: Option<std::sync::Arc<tokio::sync::Notify>>,
+}
+
+impl VerdictFold {
+    /// The fold of this chain, for these signers. Whoever works one of them here is woken through `moved` when something of it has changed.
+    #[must_use]
+    pub fn new(
+        chain_id: u64,
+        signers: impl IntoIterator<Item = Address>,
+        moved: Option<std::sync::Arc<tokio::sync::Notify>>,
+    ) -> Self {
+        Self { chain_id, signers: signers.into_iter().collect(), counts: Vec::new(), moved }
+    }
+
+    fn seen<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Vec<Seen> {
+        records
+            .into_iter()
+            .filter_map(|record| match &record.body {
+                Body::Transaction(transaction) if self.signers.contains(&transaction.sender) => {
+                    Some(Seen::of(transaction))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    async fn tell(
+        &mut self,
+        conn: &mut PgConnection,
+        from: TransactionState,
+        because: &str,
+        changes: &[Changed],
+    ) -> Result<(), FoldError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for change in changes {
+            match self.counts.iter_mut().find(|(state, _)| *state == change.state) {
+                Some((_, count)) => *count += 1,
+                None => self.counts.push((change.state, 1)),
+            }
+        }
+        history::publish_as(conn, ACTOR, Some(from), because, changes).await.map_err(unpublished)
+    }
+
+    async fn included(&mut self, conn: &mut PgConnection, records: &[Record]) -> Result<(), FoldError> {
+        let seen = self.seen(records);
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let mined = repo::mined(conn, self.chain_id, &seen).await?;
+        self.tell(conn, TransactionState::Tracking, "an attempt is in a block", &mined).await?;
+        if mined.len() < seen.len() {
+            let displaced = repo::displaced(conn, self.chain_id, &seen).await?;
+            for stranger in &displaced {
+                tracing::error!(
+                    chain_id = self.chain_id,
+                    signer = stranger.signer,
+                    nonce = stranger.nonce,
+                    transaction_id = %stranger.id,
+                    "a transaction that is none of ours consumed a nonce that a request has: somebody else signs with this key"
+                );
+            }
+            metrics::counter!("relayer_displaced_total", "chain" => self.chain_id.to_string())
+                .increment(displaced.len() as u64);
+            self.tell(
+                conn,
+                TransactionState::Tracking,
+                "a transaction that is none of ours is in a block at its nonce",
+                &displaced,
+            )
+            .await?;
+        }
+        repo::consume(conn, self.chain_id, &seen).await?;
+        Ok(())
+    }
+
+    async fn finalized(&mut self, conn: &mut PgConnection, number: u64) -> Result<(), FoldError> {
+        // Where the chain calls a block final before it has the depth that was asked for, it is deep enough.
+        self.confirmed(conn, number).await?;
+        repo::settle(conn, self.chain_id, number).await?;
+        let failed = repo::fail(conn, self.chain_id, number).await?;
+        self.tell(conn, TransactionState::Mined, "its block is final", &failed).await?;
+        let released = repo::release(conn, self.chain_id, number).await?;
+        self.tell(conn, TransactionState::Tracking, "the block that took its nonce is final", &released).await
+    }
+
+    async fn confirmed(&mut self, conn: &mut PgConnection, number: u64) -> Result<(), FoldError> {
+        let confirmed = repo::confirm(conn, self.chain_id, number).await?;
+        self.tell(conn, TransactionState::Mined, "its block has the confirmations", &confirmed).await
+    }
+}
+
+fn unpublished(error: PublishError) -> FoldError {
+    match error {
+        PublishError::Database(error) => FoldError::Database(error),
+        // What we write ourselves is bounded and has its keys.
+        other => FoldError::Database(sqlx::Error::Encode(other.to_string().into())),
+    }
+}
+
+impl Fold for VerdictFold {
+    fn name(&self) -> &'static str {
+        FOLD_NAME
+    }
+
+    async fn apply(
+        &mut self,
+        conn: &mut PgConnection,
+        final_number: Option<u64>,
+        records: &[Record],
+    ) -> Result<Vec<Option<Value>>, FoldError> {
+        let mut known_final = final_number;
+        for run in records.chunk_by(|one, next| one.kind == next.kind) {
+            // A mark speaks for all blocks up to its own.
+            let highest = run.iter().map(|record| record.block_number).max().unwrap_or_default();
+            match run[0].kind {
+                JournalKind::Included => self.included(conn, run).await?,
+                JournalKind::LateIncluded => {
+                    self.included(conn, run).await?;
+                    if let Some(number) = known_final {
+                        self.finalized(conn, number).await?;
+                    }
+                }
+                JournalKind::Confirm => self.confirmed(conn, highest).await?,
+                JournalKind::Finalize => {
+                    self.finalized(conn, highest).await?;
+                    known_final = known_final.max(Some(highest));
+                }
+                JournalKind::Append | JournalKind::LateAppend | JournalKind::Block | JournalKind::Retract => {
+                }
+            }
+        }
+        Ok(vec![None; records.len()])
+    }
+
+    async fn undo(&mut self, conn: &mut PgConnection, undone: Vec<Undone>) -> Result<(), FoldError> {
+        for run in undone.chunk_by(|one, next| one.record.kind == next.record.kind) {
+            match run[0].record.kind {
+                JournalKind::Confirm => {
+                    let lowest =
+                        run.iter().map(|undone| undone.record.block_number).min().unwrap_or_default();
+                    let revised = repo::revise(conn, self.chain_id, lowest).await?;
+                    for transaction in &revised {
+                        tracing::error!(
+                            chain_id = self.chain_id,
+                            transaction_id = %transaction.id,
+                            "a transaction that was told to be confirmed is not: the chain went back further than its confirmations"
+                        );
+                    }
+                    metrics::counter!("relayer_revised_total", "chain" => self.chain_id.to_string())
+                        .increment(revised.len() as u64);
+                    self.tell(
+                        conn,
+                        TransactionState::Confirmed,
+                        "a reorganisation deeper than the confirmations",
+                        &revised,
+                    )
+                    .await?;
+                }
+                JournalKind::Included => {
+                    let records: Vec<_> = run.iter().map(|undone| &undone.record).collect();
+                    let seen = self.seen(records);
+                    if !seen.is_empty() {
+                        let back = repo::take_back(conn, self.chain_id, &seen).await?;
+                        self.tell(conn, TransactionState::Mined, "its block left the chain", &back).await?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn skip(&mut self, _: &mut PgConnection, record: &Record, reason: &str) -> Result<(), FoldError> {
+        tracing::warn!(
+            chain_id = self.chain_id,
+            seq = record.seq,
+            reason,
+            "the relayer's fold passed over a record"
+        );
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        for (state, count) in self.counts.drain(..) {
+            metrics::counter!("relayer_transactions_total", "chain" => self.chain_id.to_string(), "state" => state.as_str())
+                .increment(count as u64);
+        }
+        if let Some(moved) = &self.moved {
+            moved.notify_waiters();
+        }
+    }
+
+    fn rolled_back(&mut self) {
+        self.counts.clear();
+    }
+}

@@ -1,0 +1,71 @@
+//! All SQL of the relayer.
+//!
+//! *Who writes what.* The app's role puts requests and wishes (`end_wanted`) and changes no state. Out of `pending`, and into an attempt, it is the holder of the signer's lease
+//! alone that moves a request, in transactions that guard the lease first and lock the signer's row second: [`window`]. Out of `tracking` and `mined` it is the chain's fold
+//! alone, under its own lease: [`verdict`]. So no two writers ever compete for a row's state, and each statement still names the state that it expects.
+//!
+//! *Order of locks.* Lease, signer, transactions by id; the fold locks no signer, only `signer_progress`, which nobody else writes. Requests are inserted in the order of their
+//! natural keys, so that two batches with the same requests wait for each other one way only.
+
+pub(crate) mod accept;
+pub(crate) mod signers;
+pub(crate) mod verdict;
+pub(crate) mod window;
+
+use alloy_primitives::{Address, B256};
+use plimsoll_types::{Context, TransactionState, parse_address};
+use uuid::Uuid;
+
+/// A chain id, number, nonce or gas as Postgres keeps it. All of them fit: [`crate::request::Request::check`] refuses larger ones.
+pub(crate) fn to_i64(value: u64) -> i64 {
+    i64::try_from(value).expect("chain ids, numbers, nonces and gas stay below 2^63")
+}
+
+/// A row that was written by something else than this program.
+pub(crate) fn unreadable(what: impl Into<String>) -> sqlx::Error {
+    sqlx::Error::Decode(what.into().into())
+}
+
+pub(crate) fn to_u64(value: i64) -> Result<u64, sqlx::Error> {
+    u64::try_from(value).map_err(|_| unreadable(format!("{value} is negative")))
+}
+
+pub(crate) fn hash(bytes: &[u8]) -> Result<B256, sqlx::Error> {
+    B256::try_from(bytes).map_err(|_| unreadable(format!("a hash of {} bytes", bytes.len())))
+}
+
+pub(crate) fn address(text: &str) -> Result<Address, sqlx::Error> {
+    parse_address(text).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A change of state as the database made it: what there is to publish.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    pub(crate) id: Uuid,
+    pub(crate) tenant_id: Option<Uuid>,
+    pub(crate) request_id: Uuid,
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) correlation_id: String,
+    pub(crate) version: i32,
+    pub(crate) chain_id: i64,
+    pub(crate) signer: String,
+    pub(crate) nonce: Option<i64>,
+    pub(crate) tx_hash: Option<Vec<u8>>,
+    pub(crate) block_number: Option<i64>,
+    pub(crate) state: TransactionState,
+    pub(crate) end_why: Option<String>,
+}
+
+impl Changed {
+    /// In whose name it is published. It was caused by the change before it.
+    pub(crate) fn context(&self, actor: &str) -> Context {
+        Context {
+            request_id: self.request_id,
+            tenant_id: self.tenant_id,
+            user_id: self.user_id,
+            actor: actor.to_owned(),
+            correlation_id: self.correlation_id.clone(),
+            causation_id: (self.version > 1).then(|| crate::history::event_id(self.id, self.version - 1)),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Signers, and what the journal says of them.
+
+use plimsoll_types::address_text;
+use sqlx::PgConnection;
+
+use super::{to_i64, to_u64};
+use crate::request::SignerId;
+
+/// How far a signer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The first nonce that no attempt was committed for.
+    pub next_nonce: u64,
+    /// The first nonce that no canonical block has consumed, as far as the journal saw any.
+    pub consumed_next: u64,
+    /// Whether anything waits to enter the window.
+    pub has_queue: bool,
+    /// Whether the end of something that is under way is asked for.
+    pub has_wishes: bool,
+}
+
+/// Makes a signer known, or gives it another name or policy.
+pub(crate) async fn register(
+    conn: &mut PgConnection,
+    signer: SignerId,
+    name: &str,
+    requeues: bool,
+) -> Result<(), sqlx::Error> {
+    let (chain_id, address) = (to_i64(signer.chain_id), address_text(&signer.address));
+    sqlx::query!(
+        "INSERT INTO signers (chain_id, address, name, requeues) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (chain_id, address) DO UPDATE SET name = EXCLUDED.name, requeues = EXCLUDED.requeues
+         WHERE (signers.name, signers.requeues) IS DISTINCT FROM (EXCLUDED.name, EXCLUDED.requeues)",
+        chain_id,
+        address,
+        name,
+        requeues
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO signer_progress (chain_id, address) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        chain_id,
+        address
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How far a signer is; none when it is not known.
+pub(crate) async fn progress(
+    conn: &mut PgConnection,
+    signer: SignerId,
+) -> Result<Option<Progress>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT s.next_nonce, p.consumed_next,
+                  EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'pending') AS "has_queue!",
+                  EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'tracking'
+                                                                AND t.end_wanted IS NOT NULL AND t.block_hash IS NULL) AS "has_wishes!"
+           FROM signers s JOIN signer_progress p USING (chain_id, address) WHERE s.chain_id = $1 AND s.address = $2"#,
+        to_i64(signer.chain_id),
+        address_text(&signer.address),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(Progress {
+            next_nonce: to_u64(row.next_nonce)?,
+            consumed_next: to_u64(row.consumed_next)?,
+            has_queue: row.has_queue,
+            has_wishes: row.has_wishes,
+        })
+    })
+    .transpose()
+}
