@@ -9,9 +9,10 @@ use std::sync::Arc;
 use plimsoll_bus::PublishError;
 use plimsoll_store::Db;
 use plimsoll_types::{Context, TransactionState};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::bell::Bell;
 use crate::history;
 use crate::repo::accept as repo;
 use crate::request::{Invalid, Request, SignerId};
@@ -89,7 +90,7 @@ impl Acceptor {
         db: Db,
         node: String,
         signers: impl IntoIterator<Item = SignerId>,
-        woken: Arc<Notify>,
+        woken: Bell,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(write(db, node, waiting, woken));
@@ -115,7 +116,7 @@ impl Acceptor {
 }
 
 /// Commits what waits, batch after batch. Ends when the last [`Acceptor`] is gone and nothing waits.
-async fn write(db: Db, node: String, mut waiting: mpsc::Receiver<Waiting>, woken: Arc<Notify>) {
+async fn write(db: Db, node: String, mut waiting: mpsc::Receiver<Waiting>, woken: Bell) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let (requests, answers): (Vec<_>, Vec<_>) =
@@ -123,7 +124,7 @@ async fn write(db: Db, node: String, mut waiting: mpsc::Receiver<Waiting>, woken
         metrics::histogram!("relayer_accept_batch_requests").record(requests.len() as f64);
         match commit(&db, &node, &requests).await {
             Ok(outcomes) => {
-                woken.notify_waiters();
+                woken.ring();
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // Whoever asked may be gone: the request is on record all the same.
                     let _ = answer.send(outcome);

@@ -1,11 +1,11 @@
 //! Attempts: bytes that may have left the building.
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, U256};
 use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::envelope::Offer;
+use crate::fees::{Fees, max_cost_wei};
 use crate::request::Call;
 
 /// One signed transaction for a request's nonce.
@@ -22,7 +22,7 @@ pub struct Attempt {
     /// What it is for.
     pub purpose: AttemptPurpose,
     /// What it offers.
-    pub offer: Offer,
+    pub fees: Fees,
     /// Gas.
     pub gas_limit: u64,
     /// The bytes.
@@ -40,6 +40,8 @@ pub struct Flight {
     pub call: Call,
     /// Wei for a unit of gas that must not be exceeded.
     pub max_fee_limit: Option<u128>,
+    /// Its priority.
+    pub priority: i16,
     /// The end that is asked for, and why.
     pub end_wanted: Option<(TransactionState, String)>,
     /// Whether it only fills a gap.
@@ -48,4 +50,14 @@ pub struct Flight {
     pub committed_at: OffsetDateTime,
     /// Its latest attempt.
     pub latest: Attempt,
+}
+
+impl Flight {
+    /// What it costs its signer at most, in wei.
+    #[must_use]
+    pub fn max_cost_wei(&self) -> U256 {
+        let does_nothing = matches!(self.latest.purpose, AttemptPurpose::Cancel | AttemptPurpose::Fill);
+        let value = if does_nothing { U256::ZERO } else { self.call.value };
+        max_cost_wei(self.latest.gas_limit, self.latest.fees, value)
+    }
 }

@@ -15,6 +15,7 @@ use plimsoll_types::{Amount, JournalKind, TransactionState};
 use serde_json::Value;
 use sqlx::PgConnection;
 
+use crate::bell::Bell;
 use crate::history;
 use crate::repo::{Changed, verdict as repo};
 
@@ -58,7 +59,7 @@ pub struct VerdictFold {
     /// The signers of ours that the fold has met, so that watched strangers cost no statement.
     signers: HashSet<Address>,
     counts: Vec<(TransactionState, usize)>,
-    moved: Option<std::sync::Arc<tokio::sync::Notify>>,
+    moved: Option<Bell>,
 }
 
 impl VerdictFold {
@@ -67,7 +68,7 @@ impl VerdictFold {
     pub fn new(
         chain_id: u64,
         signers: impl IntoIterator<Item = Address>,
-        moved: Option<std::sync::Arc<tokio::sync::Notify>>,
+        moved: Option<Bell>,
     ) -> Self {
         Self { chain_id, signers: signers.into_iter().collect(), counts: Vec::new(), moved }
     }
@@ -248,7 +249,7 @@ impl Fold for VerdictFold {
                 .increment(count as u64);
         }
         if let Some(moved) = &self.moved {
-            moved.notify_waiters();
+            moved.ring();
         }
     }
 

@@ -3,8 +3,9 @@
 pub mod accept;
 pub mod answer;
 pub mod attempt;
+mod bell;
 pub mod book;
-mod desk;
+pub mod desk;
 pub mod envelope;
 pub mod fees;
 pub mod fold;
@@ -14,3 +15,6 @@ mod repo;
 pub mod request;
 pub mod route;
 pub mod state;
+
+pub use accept::{AcceptError, Accepted, Acceptor};
+pub use bell::Bell;

@@ -1,3 +1,500 @@
-//! A signer being worked.
+//! A signer being worked, by one process at a time.
+//!
+//! # The only way out of the building
+//! Requests are priced, given predicted nonces, and signed; then [`Book::enter`] commits every attempt with its bytes, in one transaction that holds the lease's guard and the
+//! signer's row; only then is anything sent. So whatever a node has ever seen is in the database: a process that dies anywhere leaves either nothing, or attempts that the next
+//! holder sends again, byte for byte. A process that was frozen and wakes may send what it had committed, which its successor counts on, and is refused when it tries to commit more.
+//!
+//! # What memory is for
+//! Haste alone. The next nonce, the requests under way and the answers to them are read from the book when a desk is taken, and whenever it is not certain that
+//! they are right: after a failed transaction (which may have been committed), after the chain went back, and when an end is asked for.
+//!
+//! # Why it does not stand still
+//! The front is the lowest nonce that no block has consumed. Every nonce from there up to the next one has a committed attempt, or is found not to have one when the desk is taken,
+//! and is filled. The front's bytes are sent until a block consumes its nonce, with better offers as long as they help and are allowed; so the front moves, or says why it does not.
 
+mod broadcast;
+mod market;
 mod nonces;
+mod policy;
+mod prepare;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use plimsoll_chain::{Pool, TransactionCounts};
+use plimsoll_types::{AttemptPurpose, TransactionState};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use self::market::Market;
+use self::broadcast::{Reach, Sent};
+use self::market::Prices;
+use self::nonces::{Pause, Readings, Ruling};
+use self::policy::{Live, Next, View};
+use crate::attempt::{Attempt, Flight};
+use crate::bell::Bell;
+use crate::book::{Book, BookError, Ending, Entered};
+use crate::fees::Pricing;
+use crate::keys::Key;
+use crate::request::SignerId;
+
+/// The most attempts of one transaction, and of one sending.
+const BATCH_MAX: usize = 256;
+/// Sendings of one signer that are under way at once.
+const SENDINGS_MAX: usize = 4;
+/// The chain is asked for nonces and balance so often, and at once when there is doubt.
+const NONCES_PERIOD: Duration = Duration::from_secs(10);
+/// And so often while nonces are not given.
+const DOUBT_PERIOD: Duration = Duration::from_secs(1);
+/// After the database or the chain failed.
+const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
+
+/// How a signer is worked.
+#[derive(Clone, Debug)]
+pub struct DeskOptions {
+    /// How many of its transactions may be under way at once.
+    pub window: usize,
+    /// How its chain prices gas.
+    pub pricing: Pricing,
+    /// The least tip that the chain's nodes take, in wei.
+    pub min_priority_fee_per_gas: u128,
+    /// The most that is paid for a unit of gas, in wei.
+    pub max_fee_per_gas: u128,
+    /// After so many blocks, what was taken by a node and is not in a block is sent again.
+    pub resend_after_blocks: u64,
+    /// Or after this time.
+    pub resend_after: Duration,
+    /// How often it is looked for work while nothing rings.
+    pub poll: Duration,
+}
+
+impl Default for DeskOptions {
+    fn default() -> Self {
+        Self {
+            window: 64,
+            pricing: Pricing::BaseFee,
+            min_priority_fee_per_gas: 0,
+            max_fee_per_gas: 500_000_000_000,
+            resend_after_blocks: 3,
+            resend_after: Duration::from_secs(30),
+            poll: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Works one signer whenever this process has the right to.
+#[derive(Debug)]
+pub struct Desk<B> {
+    signer: SignerId,
+    key: Arc<dyn Key>,
+    options: DeskOptions,
+    market: Market,
+    book: B,
+    bell: Bell,
+}
+
+impl<B: Book> Desk<B> {
+    /// A desk for the address that the key signs for.
+    #[must_use]
+    pub fn new(chain_id: u64, key: Arc<dyn Key>, options: DeskOptions, market: Market, book: B, bell: Bell) -> Self {
+        let signer = SignerId { chain_id, address: key.address() };
+        Self { signer, key, options, market, book, bell }
+    }
+
+    /// Works the signer until `stop`, whenever the right to it is to be had.
+    pub async fn run(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let authority = match self.book.acquire(self.signer, stop).await {
+                Ok(authority) => authority,
+                Err(BookError::Fenced(_)) if stop.is_cancelled() => return,
+                Err(error) => {
+                    self.trouble("the right to work it cannot be had", &error);
+                    pause(TROUBLE_PAUSE, stop).await;
+                    continue;
+                }
+            };
+            tracing::info!(signer = %self.signer, "working the signer");
+            let lost = self.book.lost(&authority).clone();
+            while !stop.is_cancelled() && !lost.is_cancelled() {
+                let work = async {
+                    let mut shift = Shift::begin(self, &authority).await?;
+                    shift.work().await
+                };
+                let error = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = lost.cancelled() => break,
+                    ended = work => match ended { Ok(never) => match never {}, Err(error) => error },
+                };
+                self.trouble("its work is begun anew", &error);
+                if matches!(error, BookError::Fenced(_)) {
+                    break;
+                }
+                pause(TROUBLE_PAUSE, stop).await;
+            }
+        }
+    }
+
+    fn trouble(&self, what: &str, error: &BookError) {
+        metrics::counter!("relayer_troubles_total", "signer" => self.signer.to_string()).increment(1);
+        tracing::warn!(signer = %self.signer, %error, "{what}");
+    }
+}
+
+async fn pause(time: Duration, stop: &CancellationToken) {
+    let _ = tokio::time::timeout(time, stop.cancelled()).await;
+}
+
+/// Nothing comes of work but an error.
+enum Never {}
+
+/// The time during which memory and book agree.
+struct Shift<'a, B: Book> {
+    desk: &'a Desk<B>,
+    authority: &'a B::Authority,
+    /// What is under way, by nonce.
+    live: BTreeMap<u64, Live>,
+    /// The next nonce, as far as is known.
+    next: u64,
+    /// The first nonce that no block has consumed, as the journal says.
+    front: u64,
+    /// The chain's part in the next nonce; none: nonces are not given.
+    floor: Option<u64>,
+    nonces_asked: Option<Instant>,
+    ahead_since: Option<Instant>,
+    stranger_since: Option<Instant>,
+    balance: alloy_primitives::U256,
+    /// Requests that could not enter, and until when they are left alone.
+    held_up: HashMap<Uuid, Instant>,
+    sendings: FuturesUnordered<BoxFuture<'static, Vec<Sent>>>,
+    rung: watch::Receiver<()>,
+}
+
+impl<'a, B: Book> Shift<'a, B> {
+    async fn begin(desk: &'a Desk<B>, authority: &'a B::Authority) -> Result<Self, BookError> {
+        let mut shift = Self {
+            desk,
+            authority,
+            live: BTreeMap::new(),
+            next: 0,
+            front: 0,
+            floor: None,
+            nonces_asked: None,
+            ahead_since: None,
+            stranger_since: None,
+            balance: alloy_primitives::U256::ZERO,
+            held_up: HashMap::new(),
+            sendings: FuturesUnordered::new(),
+            rung: desk.bell.listener(),
+        };
+        shift.read_again().await?;
+        Ok(shift)
+    }
+
+    /// Takes everything from the book.
+    async fn read_again(&mut self) -> Result<(), BookError> {
+        let progress = self.desk.book.progress(self.desk.signer).await?;
+        let flights = self.desk.book.flights(self.desk.signer, progress.consumed_next).await?;
+        let mut before = std::mem::take(&mut self.live);
+        for flight in flights {
+            let nonce = flight.latest.nonce;
+            // What is known of the same attempt stays known.
+            let live = match before.remove(&nonce) {
+                Some(live) if live.flight.latest == flight.latest => Live { flight, ..live },
+                _ => Live::new(flight),
+            };
+            self.live.insert(nonce, live);
+        }
+        self.next = progress.next_nonce;
+        self.front = progress.consumed_next;
+        Ok(())
+    }
+
+    async fn work(&mut self) -> Result<Never, BookError> {
+        loop {
+            let progress = self.desk.book.progress(self.desk.signer).await?;
+            if progress.consumed_next < self.front || progress.has_wishes {
+                self.read_again().await?;
+            }
+            self.front = progress.consumed_next;
+            self.live = self.live.split_off(&self.front);
+            self.next = self.next.max(progress.next_nonce);
+
+            let prices = match self.desk.market.look().await {
+                Ok(prices) => Some(prices),
+                Err(error) => {
+                    tracing::warn!(signer = %self.desk.signer, %error, "the chain does not tell its fees");
+                    None
+                }
+            };
+            self.ask_nonces().await?;
+            let mut has_more = false;
+            if let Some(prices) = &prices {
+                if progress.has_queue {
+                    has_more = self.admit(prices).await?;
+                }
+                self.care(prices).await?;
+            }
+            if !has_more {
+                self.wait().await;
+            }
+        }
+    }
+
+    /// Until a sending is answered, somebody rings, or it is time to look.
+    async fn wait(&mut self) {
+        let sent = tokio::select! {
+            biased;
+            Some(sent) = self.sendings.next(), if !self.sendings.is_empty() => Some(sent),
+            _ = self.rung.changed() => None,
+            () = tokio::time::sleep(self.desk.options.poll) => None,
+        };
+        for answers in sent.into_iter() {
+            self.note(answers);
+        }
+        // And all others that are answered by now.
+        while let Some(Some(answers)) = futures::FutureExt::now_or_never(self.sendings.next()) {
+            self.note(answers);
+        }
+    }
+
+    fn note(&mut self, answers: Vec<Sent>) {
+        let now = Instant::now();
+        for Sent { nonce, number, reading } in answers {
+            let Some(live) = self.live.get_mut(&nonce).filter(|live| live.flight.latest.number == number) else {
+                continue;
+            };
+            live.is_in_hand = false;
+            live.answer = Some(reading.answer);
+            let is_taken = reading.answer.is_taken();
+            live.trouble = (!is_taken).then(|| reading.detail.unwrap_or_else(|| reading.answer.as_str().to_owned()));
+            live.not_before = (!is_taken).then(|| now + live.pause());
+            if reading.answer.asks_the_chain() {
+                self.nonces_asked = None;
+            }
+        }
+    }
+
+    /// Asks the endpoints for nonces and balance, when it is time to; and fills what nothing has.
+    async fn ask_nonces(&mut self) -> Result<(), BookError> {
+        let period = if self.floor.is_some() { NONCES_PERIOD } else { DOUBT_PERIOD };
+        if self.nonces_asked.is_some_and(|asked| asked.elapsed() < period) {
+            return Ok(());
+        }
+        self.nonces_asked = Some(Instant::now());
+        let pool: &Pool = self.desk.market.pool();
+        let address = self.desk.signer.address;
+        let asked = pool.endpoints().iter().map(|rpc| async move {
+            futures::try_join!(rpc.transaction_counts(address), rpc.balance(address))
+        });
+        let answers = futures::future::join_all(asked).await;
+        let answered: Vec<_> = answers.into_iter().filter_map(Result::ok).collect();
+        let counts: Vec<TransactionCounts> = answered.iter().map(|(counts, _)| counts.value).collect();
+        if let Some((_, balance)) = answered.iter().max_by_key(|(_, balance)| balance.block_number) {
+            self.balance = balance.value;
+        }
+
+        let endpoints = pool.endpoints().len();
+        let most = |of: fn(&TransactionCounts) -> u64| nonces::reached_by_most(counts.iter().map(of), endpoints);
+        let latest = most(|counts| counts.latest).unwrap_or_default();
+        let pending = most(|counts| counts.pending).unwrap_or_default();
+        self.ahead_since = (latest > self.next).then(|| self.ahead_since.unwrap_or_else(Instant::now));
+        self.stranger_since =
+            (pending > self.next.max(latest)).then(|| self.stranger_since.unwrap_or_else(Instant::now));
+        let since = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| since.elapsed());
+        let readings = Readings {
+            counts: &counts,
+            endpoints,
+            ahead_for: since(self.ahead_since),
+            stranger_for: since(self.stranger_since),
+        };
+        match nonces::rule(self.next, readings) {
+            Ruling::Give { floor } => {
+                if floor > self.next {
+                    metrics::counter!("relayer_foreign_nonces_total", "signer" => self.desk.signer.to_string())
+                        .increment(floor - self.next);
+                    tracing::error!(
+                        signer = %self.desk.signer, ours = self.next, chain = floor,
+                        "the chain is ahead of us: somebody else sends with this key, or the database is older than the chain"
+                    );
+                }
+                self.floor = Some(floor);
+                self.fill_gaps(floor).await?;
+            }
+            Ruling::Pause(why) => {
+                self.floor = None;
+                match why {
+                    Pause::Unheard => tracing::warn!(signer = %self.desk.signer, "too few endpoints tell the signer's nonce: none is given"),
+                    Pause::Ahead { latest } => tracing::warn!(signer = %self.desk.signer, ours = self.next, latest, "the chain is ahead of us: asking once more"),
+                    Pause::Stranger { pending } => tracing::error!(signer = %self.desk.signer, ours = self.next, pending, "a transaction that is none of ours waits: no nonce is given until it is in a block, or gone"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nonces from what the chain has consumed up to the next one that no request has: nothing behind them could ever be included.
+    async fn fill_gaps(&mut self, floor: u64) -> Result<(), BookError> {
+        let from = floor.max(self.front);
+        if from >= self.next {
+            return Ok(());
+        }
+        let bound = self.desk.book.bound(self.desk.signer, from, self.next).await?;
+        let gaps: Vec<_> = (from..self.next).filter(|nonce| bound.binary_search(nonce).is_err()).collect();
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let Ok(prices) = self.desk.market.look().await else { return Ok(()) };
+        tracing::error!(signer = %self.desk.signer, ?gaps, "nonces that nothing has: filling them");
+        let fills = gaps.into_iter().take(BATCH_MAX).map(|nonce| (Uuid::now_v7(), nonce)).collect::<Vec<_>>();
+        let attempts = self.make_fills(&prices, &fills).await;
+        self.desk.book.fill(self.authority, self.desk.signer, &attempts).await?;
+        self.nonces_asked = None;
+        self.read_again().await
+    }
+
+    /// Lets what waits into the window. Whether there may be more that could enter at once.
+    async fn admit(&mut self, prices: &Prices) -> Result<bool, BookError> {
+        let Some(floor) = self.floor else { return Ok(false) };
+        let room = self.desk.options.window.saturating_sub(self.live.len()).min(BATCH_MAX);
+        if room == 0 || self.sendings.len() >= SENDINGS_MAX {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        self.held_up.retain(|_, until| *until > now);
+        let queued = self.desk.book.queue(self.desk.signer, room + self.held_up.len()).await?;
+        let is_full = queued.len() >= room;
+        let prepared = self.prepare(prices, queued).await;
+        if !prepared.endings.is_empty() {
+            self.desk.book.end(self.authority, &prepared.endings).await?;
+        }
+        let first = self.next.max(floor);
+        let attempts = self.sign(first, prepared.ready).await;
+        if attempts.is_empty() {
+            return Ok(false);
+        }
+        match self.desk.book.enter(self.authority, self.desk.signer, floor, &attempts).await? {
+            Entered::Committed => {}
+            Entered::Mispredicted { next } => {
+                self.next = next;
+                return Ok(true);
+            }
+            Entered::Overtaken => {
+                self.read_again().await?;
+                return Ok(true);
+            }
+        }
+        self.next = first + attempts.len() as u64;
+        metrics::histogram!("relayer_window_batch_requests").record(attempts.len() as f64);
+        let attempts: Vec<_> = attempts
+            .into_iter()
+            .map(|flight| {
+                let attempt = flight.latest.clone();
+                self.live.insert(attempt.nonce, Live::new(flight));
+                attempt
+            })
+            .collect();
+        self.send(attempts, prices.head, Reach::Fittest);
+        Ok(is_full)
+    }
+
+    /// Sends committed bytes, in the background.
+    fn send(&mut self, attempts: Vec<Attempt>, head: u64, reach: Reach) {
+        let now = Instant::now();
+        for attempt in &attempts {
+            if let Some(live) = self.live.get_mut(&attempt.nonce) {
+                live.is_in_hand = true;
+                live.sends = live.sends.saturating_add(1);
+                live.sent = Some((now, head));
+            }
+        }
+        let (pool, book) = (self.desk.market.pool().clone(), self.desk.book.clone());
+        let sending = broadcast::send(pool, book, self.desk.signer.chain_id, attempts, reach);
+        // A task of its own: it goes on while the desk is at the database, and what was begun is finished.
+        let sending = tokio::spawn(sending);
+        self.sendings.push(Box::pin(async move { sending.await.unwrap_or_default() }));
+    }
+
+    /// Looks after what is under way.
+    async fn care(&mut self, prices: &Prices) -> Result<(), BookError> {
+        let view = View {
+            now: Instant::now(),
+            head: prices.head,
+            front: self.front,
+            resend_after_blocks: self.desk.options.resend_after_blocks,
+            resend_after: self.desk.options.resend_after,
+        };
+        let mut to_send = Vec::new();
+        let mut to_replace = Vec::new();
+        let mut to_end = Vec::new();
+        for live in self.live.values() {
+            match policy::next(live, view) {
+                Next::Wait => {}
+                Next::Send => to_send.push(live.flight.latest.clone()),
+                Next::Bump => to_replace.push((live.flight.clone(), false)),
+                Next::Cancel => to_replace.push((live.flight.clone(), true)),
+                Next::GiveUp => to_end.push((live.flight.latest.transaction_id, live.trouble.clone())),
+            }
+            if to_send.len() >= BATCH_MAX || to_replace.len() >= BATCH_MAX {
+                break;
+            }
+        }
+        if !to_end.is_empty() {
+            for (id, trouble) in to_end {
+                let why = format!("no node takes it: {}", trouble.unwrap_or_default());
+                let ending = Ending { id, end: TransactionState::Failed, why };
+                self.desk.book.want_end(self.authority, &ending).await?;
+            }
+            self.read_again().await?;
+        }
+        let mut replacements = Vec::new();
+        for (flight, is_cancel) in to_replace {
+            match self.replace(prices, &flight, is_cancel).await {
+                Ok(replacement) => replacements.push(replacement),
+                // The same bytes once more: they are still the best that can be had.
+                Err(kept) => {
+                    if let Some(live) = self.live.get_mut(&flight.latest.nonce) {
+                        live.trouble = Some(kept);
+                        live.not_before = Some(view.now + live.pause());
+                    }
+                    to_send.push(flight.latest);
+                }
+            }
+        }
+        if !replacements.is_empty() {
+            let attempts: Vec<_> = replacements.iter().map(|flight| flight.latest.clone()).collect();
+            self.desk.book.again(self.authority, self.desk.signer, &attempts).await?;
+            for flight in replacements {
+                self.live.insert(flight.latest.nonce, Live::new(flight));
+            }
+            self.send(attempts, prices.head, Reach::All);
+        }
+        if !to_send.is_empty() {
+            // Sent before and not in a block: whoever had it may have lost it.
+            self.send(to_send, prices.head, Reach::All);
+        }
+        Ok(())
+    }
+}
+
+/// What a flight is after another attempt.
+fn with_attempt(flight: &Flight, attempt: Attempt) -> Flight {
+    Flight { latest: attempt, ..flight.clone() }
+}
+
+/// What the next attempt at a nonce is for.
+fn next_purpose(flight: &Flight, is_cancel: bool) -> AttemptPurpose {
+    match flight.latest.purpose {
+        AttemptPurpose::Fill => AttemptPurpose::Fill,
+        AttemptPurpose::Cancel => AttemptPurpose::Cancel,
+        AttemptPurpose::Send | AttemptPurpose::Bump if is_cancel => AttemptPurpose::Cancel,
+        AttemptPurpose::Send | AttemptPurpose::Bump => AttemptPurpose::Bump,
+    }
+}

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{Changed, address, hash, to_i64, to_u64, unreadable};
 use crate::attempt::{Attempt, Flight};
 use crate::book::Told;
-use crate::envelope::Offer;
-use crate::request::{Call, SignerId, Validity};
+use crate::fees::Fees;
+use crate::request::{Call, SignerId};
 use crate::state::{CalledOff, Change, Committed, Pending, State, Tracking};
 
 /// A request that waits for a nonce.
@@ -26,24 +26,35 @@ pub struct Queued {
     pub gas_limit: Option<u64>,
     /// Wei for a unit of gas that must not be exceeded.
     pub max_fee_limit: Option<u128>,
-    /// Until when it may enter.
-    pub validity: Validity,
+    /// Its priority.
+    pub priority: i16,
+    /// The last block in which it may enter.
+    pub valid_until_block: Option<u64>,
+    /// Its time is over, by the database's clock.
+    pub is_late: bool,
+    /// The block that it was decided on is not known to be canonical.
+    pub has_lost_its_block: bool,
     /// Somebody asked for its end: why.
     pub called_off: Option<String>,
-    /// Since when it waits.
-    pub created_at: OffsetDateTime,
 }
 
-/// The next requests of a signer, in the order in which they enter its window.
+/// The next requests of a signer, in the order in which they enter its window. Those that an operator's switch holds back are not among them.
 pub(crate) async fn queue(
     conn: &mut PgConnection,
     signer: SignerId,
     limit: usize,
 ) -> Result<Vec<Queued>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT id, tenant_id, to_address, value_wei AS "value_wei: Amount", data, gas_limit, max_fee_limit AS "max_fee_limit: Amount", valid_until,
-                  valid_until_block, as_of_block_hash, end_why, end_wanted IS NOT NULL AS "is_called_off!", created_at
-           FROM managed_transactions WHERE chain_id = $1 AND signer = $2 AND state = 'pending' ORDER BY priority DESC, id LIMIT $3"#,
+        r#"SELECT id, tenant_id, to_address, value_wei AS "value_wei: Amount", data, gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority,
+                  valid_until_block, COALESCE(valid_until < clock_timestamp(), false) AS "is_late!",
+                  as_of_block_hash IS NOT NULL AND NOT EXISTS (SELECT FROM chain_blocks b WHERE b.chain_id = t.chain_id AND b.hash = t.as_of_block_hash
+                                                                                           AND b.state <> 'orphaned') AS "has_lost_its_block!",
+                  CASE WHEN end_wanted IS NOT NULL THEN end_why END AS called_off
+           FROM managed_transactions t
+           WHERE chain_id = $1 AND signer = $2 AND state = 'pending'
+             AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
+                                                           AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))
+           ORDER BY priority DESC, id LIMIT $3"#,
         to_i64(signer.chain_id),
         address_text(&signer.address),
         i64::try_from(limit).unwrap_or(i64::MAX),
@@ -62,13 +73,11 @@ pub(crate) async fn queue(
                 },
                 gas_limit: row.gas_limit.map(to_u64).transpose()?,
                 max_fee_limit: row.max_fee_limit.map(to_u128).transpose()?,
-                validity: Validity {
-                    until: row.valid_until,
-                    until_block: row.valid_until_block.map(to_u64).transpose()?,
-                    as_of_block_hash: row.as_of_block_hash.as_deref().map(hash).transpose()?,
-                },
-                called_off: if row.is_called_off { Some(row.end_why.unwrap_or_default()) } else { None },
-                created_at: row.created_at,
+                priority: row.priority,
+                valid_until_block: row.valid_until_block.map(to_u64).transpose()?,
+                is_late: row.is_late,
+                has_lost_its_block: row.has_lost_its_block,
+                called_off: row.called_off,
             })
         })
         .collect()
@@ -124,8 +133,8 @@ pub(crate) async fn insert_attempts(
     let purposes: Vec<_> = attempts.iter().map(|attempt| attempt.purpose).collect();
     let hashes: Vec<_> = attempts.iter().map(|attempt| attempt.tx_hash.to_vec()).collect();
     let raws: Vec<_> = attempts.iter().map(|attempt| attempt.raw.to_vec()).collect();
-    let fees: Vec<_> = attempts.iter().map(|attempt| Amount::from(attempt.offer.max())).collect();
-    let tips: Vec<_> = attempts.iter().map(|attempt| attempt.offer.tip().map(Amount::from)).collect();
+    let fees: Vec<_> = attempts.iter().map(|attempt| Amount::from(attempt.fees.max_fee_per_gas)).collect();
+    let tips: Vec<_> = attempts.iter().map(|attempt| attempt.fees.max_priority_fee_per_gas.map(Amount::from)).collect();
     let whys: Vec<_> = attempts.iter().map(|attempt| attempt.why.clone()).collect();
     sqlx::query!(
         "INSERT INTO transaction_attempts (chain_id, signer, fencing_token, signed_by, nonce, attempt, transaction_id, tenant_id, purpose, tx_hash, raw, gas_limit,
@@ -257,7 +266,7 @@ pub(crate) async fn flights(
 ) -> Result<Vec<Flight>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT t.id, t.tenant_id, t.nonce AS "nonce!", t.to_address, t.value_wei AS "value_wei: Amount", t.data, t.max_fee_limit AS "max_fee_limit: Amount",
-                  t.end_wanted AS "end_wanted: TransactionState", t.end_why, t.operation_type = 'fill' AS "is_fill!",
+                  t.end_wanted AS "end_wanted: TransactionState", t.end_why, t.priority, t.operation_type = 'fill' AS "is_fill!",
                   a.attempt, a.purpose AS "purpose: AttemptPurpose", a.tx_hash, a.raw, a.gas_limit, a.max_fee_per_gas AS "max_fee_per_gas: Amount",
                   a.max_priority_fee_per_gas AS "max_priority_fee_per_gas: Amount", a.why, a.committed_at
            FROM managed_transactions t
@@ -273,13 +282,6 @@ pub(crate) async fn flights(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let max_fee_per_gas = to_u128(row.max_fee_per_gas)?;
-            let offer = match row.max_priority_fee_per_gas.map(to_u128).transpose()? {
-                Some(max_priority_fee_per_gas) => {
-                    Offer::Dynamic { max_fee_per_gas, max_priority_fee_per_gas }
-                }
-                None => Offer::Legacy { gas_price: max_fee_per_gas },
-            };
             Ok(Flight {
                 call: Call {
                     to: row.to_address.as_deref().map(address).transpose()?,
@@ -288,6 +290,7 @@ pub(crate) async fn flights(
                 },
                 max_fee_limit: row.max_fee_limit.map(to_u128).transpose()?,
                 end_wanted: row.end_wanted.map(|end| (end, row.end_why.unwrap_or_default())),
+                priority: row.priority,
                 is_fill: row.is_fill,
                 committed_at: row.committed_at,
                 latest: Attempt {
@@ -296,7 +299,10 @@ pub(crate) async fn flights(
                     nonce: to_u64(row.nonce)?,
                     number: row.attempt.cast_unsigned(),
                     purpose: row.purpose,
-                    offer,
+                    fees: Fees {
+                        max_fee_per_gas: to_u128(row.max_fee_per_gas)?,
+                        max_priority_fee_per_gas: row.max_priority_fee_per_gas.map(to_u128).transpose()?,
+                    },
                     gas_limit: to_u64(row.gas_limit)?,
                     raw: Bytes::from(row.raw),
                     tx_hash: hash(&row.tx_hash)?,

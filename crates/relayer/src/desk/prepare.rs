@@ -1,0 +1,315 @@
+//! From requests to signed bytes: what is refused before it has a nonce, what gas it gets, what is offered for it.
+
+use alloy_primitives::{Address, Bytes, U256};
+use futures::StreamExt;
+use plimsoll_chain::{CallError, UnsignedTransaction};
+use plimsoll_types::{AttemptPurpose, TransactionState};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::market::Prices;
+use super::{Shift, next_purpose, with_attempt};
+use crate::attempt::{Attempt, Flight};
+use crate::book::{Book, Ending, Queued};
+use crate::envelope::Unsigned;
+use crate::fees::{self, Bump, Fees, Terms, Urgency};
+use crate::request::Call;
+
+/// What could not enter is left alone for so long.
+const HOLD_UP: std::time::Duration = std::time::Duration::from_secs(2);
+/// Estimates of gas that are asked for at once.
+const ESTIMATES: usize = 16;
+
+/// A request that can be signed as soon as it has a nonce.
+pub(super) struct Ready {
+    queued: Queued,
+    gas_limit: u64,
+    offer: fees::Offer,
+}
+
+/// What came of a look at the queue.
+#[derive(Default)]
+pub(super) struct Prepared {
+    pub(super) ready: Vec<Ready>,
+    pub(super) endings: Vec<Ending>,
+}
+
+/// Whether a request can get a gas limit.
+enum Gas {
+    Limit(u64),
+    /// It cannot succeed.
+    Refused(String),
+    /// Not now.
+    Unknown(String),
+}
+
+impl<B: Book> Shift<'_, B> {
+    fn terms(&self, priority: i16, max_fee_limit: Option<u128>) -> Terms {
+        let options = &self.desk.options;
+        Terms {
+            pricing: options.pricing,
+            urgency: Urgency::of_priority(priority),
+            min_priority_fee_per_gas: options.min_priority_fee_per_gas,
+            max_fee_per_gas: options.max_fee_per_gas,
+            max_fee_limit,
+        }
+    }
+
+    /// Sorts what waits into what can be signed and what ends here; the rest is held up for a while.
+    pub(super) async fn prepare(&mut self, prices: &Prices, queued: Vec<Queued>) -> Prepared {
+        let mut prepared = Prepared::default();
+        let mut priced = Vec::new();
+        for queued in queued {
+            if self.held_up.contains_key(&queued.id) && queued.called_off.is_none() {
+                continue;
+            }
+            if let Some((end, why)) = end_of(&queued, prices.head) {
+                prepared.endings.push(Ending { id: queued.id, end, why });
+                continue;
+            }
+            match fees::offer(&prices.market, &self.terms(queued.priority, queued.max_fee_limit)) {
+                Ok(offer) => priced.push((queued, offer)),
+                Err(above) => self.hold_up(queued.id, &above.to_string()),
+            }
+        }
+        let gas: Vec<_> = futures::stream::iter(&priced)
+            .map(|(queued, _)| self.gas(prices, &queued.call, queued.gas_limit))
+            .buffered(ESTIMATES)
+            .collect()
+            .await;
+        let mut budget = self.balance;
+        for live in self.live.values() {
+            budget = budget.saturating_sub(live.flight.max_cost_wei());
+        }
+        for ((queued, offer), gas) in priced.into_iter().zip(gas) {
+            match gas {
+                Gas::Refused(why) => {
+                    prepared.endings.push(Ending { id: queued.id, end: TransactionState::Failed, why });
+                }
+                Gas::Unknown(why) => self.hold_up(queued.id, &why),
+                Gas::Limit(gas_limit) => {
+                    let cost = fees::max_cost_wei(gas_limit, offer.fees, queued.call.value);
+                    let Some(rest) = budget.checked_sub(cost) else {
+                        // Those behind it wait too: a cheaper one that overtook it would keep it waiting for ever.
+                        self.nonces_asked = None;
+                        self.hold_up(queued.id, &format!("its signer has {budget} wei left and it may cost {cost}: fund the signer"));
+                        break;
+                    };
+                    budget = rest;
+                    prepared.ready.push(Ready { queued, gas_limit, offer });
+                }
+            }
+        }
+        prepared
+    }
+
+    fn hold_up(&mut self, id: Uuid, why: &str) {
+        tracing::debug!(signer = %self.desk.signer, transaction_id = %id, why, "a request cannot enter the window");
+        self.held_up.insert(id, Instant::now() + HOLD_UP);
+    }
+
+    async fn gas(&self, prices: &Prices, call: &Call, asked: Option<u64>) -> Gas {
+        let minimum = fees::minimum_gas(call.to.is_none(), &call.data);
+        let estimate = match asked {
+            Some(_) => 0,
+            None => match self.estimate(call).await {
+                Ok(estimate) => estimate,
+                Err(gas) => return gas,
+            },
+        };
+        let margin = self.desk.options.pricing.gas_margin_percent();
+        match fees::gas_limit(asked, estimate, margin, minimum, prices.block_gas_limit) {
+            Ok(limit) => Gas::Limit(limit),
+            Err(error) => Gas::Refused(error.to_string()),
+        }
+    }
+
+    async fn estimate(&self, call: &Call) -> Result<u64, Gas> {
+        let transaction = UnsignedTransaction {
+            from: self.desk.signer.address,
+            to: call.to,
+            value: call.value,
+            data: call.data.clone(),
+        };
+        let asked = self.desk.market.pool().ask(None, |rpc| {
+            let transaction = transaction.clone();
+            async move { rpc.estimate_gas(&transaction).await }
+        });
+        match asked.await {
+            Ok(Ok(gas)) => Ok(gas),
+            Ok(Err(CallError::Reverted { message, data })) => {
+                Err(Gas::Refused(format!("it would revert: {message} ({data})")))
+            }
+            Ok(Err(failed @ CallError::Failed { .. })) => Err(Gas::Unknown(failed.to_string())),
+            Err(error) => Err(Gas::Unknown(error.to_string())),
+        }
+    }
+
+    /// Signs these from this nonce on, as many as can be signed without a gap.
+    pub(super) async fn sign(&mut self, first: u64, ready: Vec<Ready>) -> Vec<Flight> {
+        let chain_id = self.desk.signer.chain_id;
+        let unsigned: Vec<_> = (first..)
+            .zip(&ready)
+            .map(|(nonce, ready)| Unsigned {
+                chain_id,
+                nonce,
+                fees: ready.offer.fees,
+                gas_limit: ready.gas_limit,
+                call: ready.queued.call.clone(),
+            })
+            .collect();
+        let payloads: Vec<_> = unsigned.iter().map(Unsigned::payload).collect();
+        let signatures = self.desk.key.sign_all(&payloads).await;
+        let mut flights = Vec::with_capacity(ready.len());
+        for ((unsigned, ready), signature) in unsigned.into_iter().zip(ready).zip(signatures) {
+            let signature = match signature {
+                Ok(signature) => signature,
+                Err(error) => {
+                    tracing::warn!(signer = %self.desk.signer, %error, "a transaction could not be signed");
+                    self.hold_up(ready.queued.id, &error.to_string());
+                    break;
+                }
+            };
+            let signed = unsigned.signed(&signature);
+            let Queued { id, tenant_id, call, max_fee_limit, priority, .. } = ready.queued;
+            flights.push(Flight {
+                call,
+                max_fee_limit,
+                priority,
+                end_wanted: None,
+                is_fill: false,
+                committed_at: OffsetDateTime::now_utc(),
+                latest: Attempt {
+                    transaction_id: id,
+                    tenant_id,
+                    nonce: unsigned.nonce,
+                    number: 1,
+                    purpose: AttemptPurpose::Send,
+                    fees: unsigned.fees,
+                    gas_limit: unsigned.gas_limit,
+                    raw: signed.raw,
+                    tx_hash: signed.tx_hash,
+                    why: ready.offer.why,
+                },
+            });
+        }
+        flights
+    }
+
+    /// Another attempt for the same nonce: with a better offer, or to do nothing instead. Or why there is none.
+    pub(super) async fn replace(
+        &self,
+        prices: &Prices,
+        flight: &Flight,
+        is_cancel: bool,
+    ) -> Result<Flight, String> {
+        let latest = &flight.latest;
+        let purpose = next_purpose(flight, is_cancel);
+        let does_nothing = matches!(purpose, AttemptPurpose::Cancel | AttemptPurpose::Fill);
+        // To get out of the way, the signer's own limit counts, not the request's.
+        let limit = if does_nothing { None } else { flight.max_fee_limit };
+        let terms = self.terms(flight.priority, limit);
+        let offer = if is_cancel {
+            fees::replacement(latest.fees, &prices.market, &terms).map_err(|above| above.to_string())?
+        } else {
+            let behind = (latest.nonce > self.front).then_some(self.front);
+            match fees::bump(latest.fees, &prices.market, &terms, behind) {
+                Bump::To(offer) => offer,
+                Bump::NoUse { why } => return Err(why),
+                Bump::AtCap(above) => return Err(above.to_string()),
+            }
+        };
+        let (call, asked) = if does_nothing {
+            (self.nothing(), None)
+        } else {
+            (flight.call.clone(), Some(latest.gas_limit))
+        };
+        let gas_limit = match self.gas(prices, &call, asked).await {
+            Gas::Limit(limit) => limit,
+            Gas::Refused(why) | Gas::Unknown(why) => return Err(why),
+        };
+        let made = Making {
+            transaction_id: latest.transaction_id,
+            tenant_id: latest.tenant_id,
+            nonce: latest.nonce,
+            number: latest.number + 1,
+            purpose,
+            fees: offer.fees,
+            gas_limit,
+            why: offer.why,
+        };
+        let attempt = self.make(made, call).await?;
+        Ok(with_attempt(flight, attempt))
+    }
+
+    /// Attempts that fill these nonces; as many as could be made.
+    pub(super) async fn make_fills(&self, prices: &Prices, fills: &[(Uuid, u64)]) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        for &(transaction_id, nonce) in fills {
+            let Ok(offer) = fees::offer(&prices.market, &self.terms(1, None)) else { break };
+            let Gas::Limit(gas_limit) = self.gas(prices, &self.nothing(), None).await else { break };
+            let made = Making {
+                transaction_id,
+                tenant_id: None,
+                nonce,
+                number: 1,
+                purpose: AttemptPurpose::Fill,
+                fees: offer.fees,
+                gas_limit,
+                why: format!("nothing has this nonce, and nothing behind it could be included; {}", offer.why),
+            };
+            match self.make(made, self.nothing()).await {
+                Ok(attempt) => attempts.push(attempt),
+                Err(_) => break,
+            }
+        }
+        attempts
+    }
+
+    /// A call of the signer to itself, without anything.
+    fn nothing(&self) -> Call {
+        let to: Address = self.desk.signer.address;
+        Call { to: Some(to), value: U256::ZERO, data: Bytes::new() }
+    }
+
+    async fn make(&self, making: Making, call: Call) -> Result<Attempt, String> {
+        let Making { transaction_id, tenant_id, nonce, number, purpose, fees, gas_limit, why } = making;
+        let unsigned = Unsigned { chain_id: self.desk.signer.chain_id, nonce, fees, gas_limit, call };
+        let signature = self.desk.key.sign(&unsigned.payload()).await.map_err(|error| error.to_string())?;
+        let signed = unsigned.signed(&signature);
+        let (raw, tx_hash) = (signed.raw, signed.tx_hash);
+        Ok(Attempt { transaction_id, tenant_id, nonce, number, purpose, fees, gas_limit, raw, tx_hash, why })
+    }
+}
+
+/// An attempt that is yet to be signed.
+struct Making {
+    transaction_id: Uuid,
+    tenant_id: Option<Uuid>,
+    nonce: u64,
+    number: u32,
+    purpose: AttemptPurpose,
+    fees: Fees,
+    gas_limit: u64,
+    why: String,
+}
+
+/// The end of a request that must not enter the window any more.
+fn end_of(queued: &Queued, head: u64) -> Option<(TransactionState, String)> {
+    if let Some(why) = &queued.called_off {
+        return Some((TransactionState::Cancelled, why.clone()));
+    }
+    if queued.is_late {
+        return Some((TransactionState::Expired, "the time until which it was valid is over".to_owned()));
+    }
+    if let Some(last) = queued.valid_until_block.filter(|last| head >= *last) {
+        let why = format!("it was valid until block {last}, and block {head} is there");
+        return Some((TransactionState::Expired, why));
+    }
+    if queued.has_lost_its_block {
+        let why = "the block that it was decided on is not in the canonical chain, as far as the journal knows";
+        return Some((TransactionState::Expired, why.to_owned()));
+    }
+    None
+}
