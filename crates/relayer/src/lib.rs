@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod fees;
+pub mod grant;
 pub mod keys;
 pub mod route;
