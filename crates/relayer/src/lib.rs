@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod fees;
 pub mod fold;
 mod history;
+pub mod grant;
 pub mod keys;
 mod repo;
 pub mod request;

@@ -5,7 +5,6 @@
 //! Nothing is sent again here. (Over a WebSocket, a session that breaks may carry the same bytes twice, since alloy repeats what is in
 //! flight when it reconnects; they have one hash, so the second time is "already known" or "nonce too low", never a second effect.)
 
-use alloy_json_rpc::ErrorPayload;
 use alloy_primitives::{B256, Bytes, hex};
 use plimsoll_proof::hex::Hex;
 use serde_json::value::RawValue;
@@ -13,7 +12,7 @@ use serde_json::value::RawValue;
 use super::Rpc;
 use crate::{
     client::{BATCH_REQUESTS, Refusal},
-    error::{Cause, Method, RpcError},
+    error::{Cause, ErrorClass, Method, RpcError},
 };
 
 const SEND_RAW: Method = Method::Borrowed("eth_sendRawTransaction");
@@ -25,6 +24,8 @@ const BATCH_RAW_BYTES: usize = 1024 * 1024;
 /// What a node said against one transaction, word for word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
+    /// What it means of the endpoint, whatever was asked: that it wants to be asked less often, say.
+    pub class: ErrorClass,
     /// The JSON-RPC error's code.
     pub code: i64,
     /// Its message.
@@ -33,10 +34,10 @@ pub struct Refused {
     pub data: Option<String>,
 }
 
-impl From<ErrorPayload> for Refused {
-    fn from(error: ErrorPayload) -> Self {
+impl From<Refusal> for Refused {
+    fn from(Refusal { class, error }: Refusal) -> Self {
         let data = error.data.map(|data| data.get().to_owned());
-        Self { code: error.code, message: error.message.into_owned(), data }
+        Self { class, code: error.code, message: error.message.into_owned(), data }
     }
 }
 
@@ -93,7 +94,7 @@ impl Rpc {
         let members = self.client.ask_once(&SEND_RAW, &params.collect::<Result<Vec<_>, _>>()?).await?;
         let answers = members.into_iter().map(|member| match member {
             Ok(raw) => self.sent_hash(&raw),
-            Err(Refusal { error, .. }) => Err(SendError::Refused(error.into())),
+            Err(refusal) => Err(SendError::Refused(refusal.into())),
         });
         Ok(answers.collect())
     }
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        EndpointConfig, ErrorClass,
+        EndpointConfig,
         transport::{self, TransportFailure},
     };
 
@@ -161,10 +162,10 @@ mod tests {
         ResponsePayload::Failure(serde_json::from_value(json.clone()).unwrap())
     }
 
-    fn answer(act: Act, packet: &RequestPacket) -> Result<ResponsePacket, TransportError> {
+    fn answer(act: &Act, packet: &RequestPacket) -> Result<ResponsePacket, TransportError> {
         let requests = packet.requests();
         let result = |value: &Value| ResponsePayload::Success(to_raw_value(value).unwrap());
-        let payload = |place: usize, request| match &act {
+        let payload = |place: usize, request| match act {
             Act::Answer(refused) => refused
                 .iter()
                 .find(|(refused, _)| *refused == place)
@@ -172,7 +173,7 @@ mod tests {
             Act::Say(value) => result(value),
             _ => unreachable!("only these answer the members"),
         };
-        match &act {
+        match act {
             Act::Fail(failure) => return Err(failure.clone().into()),
             Act::RefuseAll(json) => {
                 let response = Response { id: alloy_json_rpc::Id::None, payload: error(json) };
@@ -180,10 +181,10 @@ mod tests {
             }
             _ => {}
         }
-        let responses = requests.iter().enumerate().map(|(place, request)| Response {
-            id: request.id().clone(),
-            payload: payload(place, request),
-        });
+        let responses = requests
+            .iter()
+            .enumerate()
+            .map(|(place, request)| Response { id: request.id().clone(), payload: payload(place, request) });
         Ok(ResponsePacket::Batch(responses.collect()))
     }
 
@@ -199,7 +200,7 @@ mod tests {
                 if matches!(act, Act::Silence) {
                     std::future::pending::<()>().await;
                 }
-                answer(act, &packet)
+                answer(&act, &packet)
             }
         });
         // Retries are allowed on purpose: none may happen.
@@ -221,6 +222,7 @@ mod tests {
         assert_eq!(answers.len(), raws.len());
         for (place, answer) in answers.into_iter().enumerate() {
             let refused = |code, message: &str, data: Option<&str>| Refused {
+                class: ErrorClass::Rejected,
                 code,
                 message: message.to_owned(),
                 data: data.map(str::to_owned),
