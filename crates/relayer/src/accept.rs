@@ -86,12 +86,7 @@ struct Waiting {
 impl Acceptor {
     /// Starts accepting for these signers, in the name of this node. `woken` is told when a request was put.
     #[must_use]
-    pub fn start(
-        db: Db,
-        node: String,
-        signers: impl IntoIterator<Item = SignerId>,
-        woken: Bell,
-    ) -> Self {
+    pub fn start(db: Db, node: String, signers: impl IntoIterator<Item = SignerId>, woken: Bell) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(write(db, node, waiting, woken));
         Self { queue, signers: Arc::new(signers.into_iter().collect()) }
@@ -113,6 +108,18 @@ impl Acceptor {
         })?;
         answered.await.map_err(|_| AcceptError::Stopped)?
     }
+}
+
+/// Asks for a transaction's end, as its tenant; whether that could still be asked for. What comes of it, its history says: before an attempt the request ends, after one something that
+/// does nothing competes for its nonce, and the chain decides.
+///
+/// # Errors
+/// The database's.
+pub async fn call_off(db: &Db, tenant_id: Uuid, id: Uuid, why: &str) -> Result<bool, sqlx::Error> {
+    let mut tx = db.tenant_tx(&[tenant_id]).await?;
+    let could = repo::call_off(&mut tx, id, why).await?;
+    tx.commit().await?;
+    Ok(could)
 }
 
 /// Commits what waits, batch after batch. Ends when the last [`Acceptor`] is gone and nothing waits.

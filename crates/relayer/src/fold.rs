@@ -65,11 +65,7 @@ pub struct VerdictFold {
 impl VerdictFold {
     /// The fold of this chain, for these signers. Whoever works one of them here is woken through `moved` when something of it has changed.
     #[must_use]
-    pub fn new(
-        chain_id: u64,
-        signers: impl IntoIterator<Item = Address>,
-        moved: Option<Bell>,
-    ) -> Self {
+    pub fn new(chain_id: u64, signers: impl IntoIterator<Item = Address>, moved: Option<Bell>) -> Self {
         Self { chain_id, signers: signers.into_iter().collect(), counts: Vec::new(), moved }
     }
 

@@ -9,13 +9,14 @@ pub mod desk;
 pub mod envelope;
 pub mod fees;
 pub mod fold;
-mod history;
 pub mod grant;
+mod history;
 pub mod keys;
 mod repo;
 pub mod request;
 pub mod route;
+pub mod signers;
 pub mod state;
 
-pub use accept::{AcceptError, Accepted, Acceptor};
+pub use accept::{AcceptError, Accepted, Acceptor, call_off};
 pub use bell::Bell;

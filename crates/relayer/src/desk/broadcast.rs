@@ -78,8 +78,11 @@ async fn send_to(endpoint: &Rpc, attempts: impl Iterator<Item = &Attempt>) -> Ve
     let attempts: Vec<_> = attempts.collect();
     let raws: Vec<_> = attempts.iter().map(|attempt| attempt.raw.clone()).collect();
     let answers = endpoint.send_raw(&raws).await;
-    let readings: Vec<_> =
-        attempts.iter().zip(&answers).map(|(attempt, answer)| answer::read(attempt.tx_hash, answer)).collect();
+    let readings: Vec<_> = attempts
+        .iter()
+        .zip(&answers)
+        .map(|(attempt, answer)| answer::read(attempt.tx_hash, answer))
+        .collect();
     for reading in &readings {
         metrics::counter!("relayer_sends_total", "endpoint" => endpoint.endpoint().to_owned(), "answer" => reading.answer.as_str())
             .increment(1);

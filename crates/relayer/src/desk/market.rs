@@ -24,10 +24,16 @@ pub(crate) struct Prices {
 }
 
 /// The fees of one chain. Clones share what was asked last.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Market {
     pool: Pool,
     last: Arc<Mutex<Option<(Instant, Arc<Prices>)>>>,
+}
+
+impl std::fmt::Debug for Market {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.pool.endpoints()).finish()
+    }
 }
 
 impl Market {

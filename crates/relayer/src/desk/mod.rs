@@ -23,18 +23,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use plimsoll_chain::{Pool, TransactionCounts};
 use plimsoll_types::{AttemptPurpose, TransactionState};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub use self::market::Market;
 use self::broadcast::{Reach, Sent};
+pub use self::market::Market;
 use self::market::Prices;
 use self::nonces::{Pause, Readings, Ruling};
 use self::policy::{Live, Next, View};
@@ -103,13 +102,25 @@ pub struct Desk<B> {
 impl<B: Book> Desk<B> {
     /// A desk for the address that the key signs for.
     #[must_use]
-    pub fn new(chain_id: u64, key: Arc<dyn Key>, options: DeskOptions, market: Market, book: B, bell: Bell) -> Self {
+    pub fn new(
+        chain_id: u64,
+        key: Arc<dyn Key>,
+        options: DeskOptions,
+        market: Market,
+        book: B,
+        bell: Bell,
+    ) -> Self {
         let signer = SignerId { chain_id, address: key.address() };
         Self { signer, key, options, market, book, bell }
     }
 
     /// Works the signer until `stop`, whenever the right to it is to be had.
-    pub async fn run(&self, stop: &CancellationToken) {
+    // Boxed here, where only the trait's promises are known of the book: the compiler cannot follow the lifetimes in its concrete futures to a spawned task.
+    pub fn run<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, ()> {
+        Box::pin(self.work(stop))
+    }
+
+    async fn work(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let authority = match self.book.acquire(self.signer, stop).await {
                 Ok(authority) => authority,
@@ -173,7 +184,7 @@ struct Shift<'a, B: Book> {
     balance: alloy_primitives::U256,
     /// Requests that could not enter, and until when they are left alone.
     held_up: HashMap<Uuid, Instant>,
-    sendings: FuturesUnordered<BoxFuture<'static, Vec<Sent>>>,
+    sendings: JoinSet<Vec<Sent>>,
     rung: watch::Receiver<()>,
 }
 
@@ -191,7 +202,7 @@ impl<'a, B: Book> Shift<'a, B> {
             stranger_since: None,
             balance: alloy_primitives::U256::ZERO,
             held_up: HashMap::new(),
-            sendings: FuturesUnordered::new(),
+            sendings: JoinSet::new(),
             rung: desk.bell.listener(),
         };
         shift.read_again().await?;
@@ -237,7 +248,7 @@ impl<'a, B: Book> Shift<'a, B> {
             self.ask_nonces().await?;
             let mut has_more = false;
             if let Some(prices) = &prices {
-                if progress.has_queue {
+                if progress.has_queue && progress.is_watched {
                     has_more = self.admit(prices).await?;
                 }
                 self.care(prices).await?;
@@ -250,31 +261,30 @@ impl<'a, B: Book> Shift<'a, B> {
 
     /// Until a sending is answered, somebody rings, or it is time to look.
     async fn wait(&mut self) {
-        let sent = tokio::select! {
+        let mut sent = tokio::select! {
             biased;
-            Some(sent) = self.sendings.next(), if !self.sendings.is_empty() => Some(sent),
-            _ = self.rung.changed() => None,
+            Some(sent) = self.sendings.join_next() => Some(sent),
+            _ = self.rung.changed() => self.sendings.try_join_next(),
             () = tokio::time::sleep(self.desk.options.poll) => None,
         };
-        for answers in sent.into_iter() {
-            self.note(answers);
-        }
-        // And all others that are answered by now.
-        while let Some(Some(answers)) = futures::FutureExt::now_or_never(self.sendings.next()) {
-            self.note(answers);
+        while let Some(answers) = sent {
+            self.note(answers.unwrap_or_default());
+            sent = self.sendings.try_join_next();
         }
     }
 
     fn note(&mut self, answers: Vec<Sent>) {
         let now = Instant::now();
         for Sent { nonce, number, reading } in answers {
-            let Some(live) = self.live.get_mut(&nonce).filter(|live| live.flight.latest.number == number) else {
+            let Some(live) = self.live.get_mut(&nonce).filter(|live| live.flight.latest.number == number)
+            else {
                 continue;
             };
             live.is_in_hand = false;
             live.answer = Some(reading.answer);
             let is_taken = reading.answer.is_taken();
-            live.trouble = (!is_taken).then(|| reading.detail.unwrap_or_else(|| reading.answer.as_str().to_owned()));
+            live.trouble =
+                (!is_taken).then(|| reading.detail.unwrap_or_else(|| reading.answer.as_str().to_owned()));
             live.not_before = (!is_taken).then(|| now + live.pause());
             if reading.answer.asks_the_chain() {
                 self.nonces_asked = None;
@@ -302,7 +312,8 @@ impl<'a, B: Book> Shift<'a, B> {
         }
 
         let endpoints = pool.endpoints().len();
-        let most = |of: fn(&TransactionCounts) -> u64| nonces::reached_by_most(counts.iter().map(of), endpoints);
+        let most =
+            |of: fn(&TransactionCounts) -> u64| nonces::reached_by_most(counts.iter().map(of), endpoints);
         let latest = most(|counts| counts.latest).unwrap_or_default();
         let pending = most(|counts| counts.pending).unwrap_or_default();
         self.ahead_since = (latest > self.next).then(|| self.ahead_since.unwrap_or_else(Instant::now));
@@ -331,9 +342,15 @@ impl<'a, B: Book> Shift<'a, B> {
             Ruling::Pause(why) => {
                 self.floor = None;
                 match why {
-                    Pause::Unheard => tracing::warn!(signer = %self.desk.signer, "too few endpoints tell the signer's nonce: none is given"),
-                    Pause::Ahead { latest } => tracing::warn!(signer = %self.desk.signer, ours = self.next, latest, "the chain is ahead of us: asking once more"),
-                    Pause::Stranger { pending } => tracing::error!(signer = %self.desk.signer, ours = self.next, pending, "a transaction that is none of ours waits: no nonce is given until it is in a block, or gone"),
+                    Pause::Unheard => {
+                        tracing::warn!(signer = %self.desk.signer, "too few endpoints tell the signer's nonce: none is given")
+                    }
+                    Pause::Ahead { latest } => {
+                        tracing::warn!(signer = %self.desk.signer, ours = self.next, latest, "the chain is ahead of us: asking once more")
+                    }
+                    Pause::Stranger { pending } => {
+                        tracing::error!(signer = %self.desk.signer, ours = self.next, pending, "a transaction that is none of ours waits: no nonce is given until it is in a block, or gone")
+                    }
                 }
             }
         }
@@ -376,10 +393,11 @@ impl<'a, B: Book> Shift<'a, B> {
             self.desk.book.end(self.authority, &prepared.endings).await?;
         }
         let first = self.next.max(floor);
-        let attempts = self.sign(first, prepared.ready).await;
-        if attempts.is_empty() {
+        let flights = self.sign(first, prepared.ready).await;
+        if flights.is_empty() {
             return Ok(false);
         }
+        let attempts: Vec<_> = flights.iter().map(|flight| flight.latest.clone()).collect();
         match self.desk.book.enter(self.authority, self.desk.signer, floor, &attempts).await? {
             Entered::Committed => {}
             Entered::Mispredicted { next } => {
@@ -393,14 +411,7 @@ impl<'a, B: Book> Shift<'a, B> {
         }
         self.next = first + attempts.len() as u64;
         metrics::histogram!("relayer_window_batch_requests").record(attempts.len() as f64);
-        let attempts: Vec<_> = attempts
-            .into_iter()
-            .map(|flight| {
-                let attempt = flight.latest.clone();
-                self.live.insert(attempt.nonce, Live::new(flight));
-                attempt
-            })
-            .collect();
+        self.live.extend(flights.into_iter().map(|flight| (flight.latest.nonce, Live::new(flight))));
         self.send(attempts, prices.head, Reach::Fittest);
         Ok(is_full)
     }
@@ -416,10 +427,8 @@ impl<'a, B: Book> Shift<'a, B> {
             }
         }
         let (pool, book) = (self.desk.market.pool().clone(), self.desk.book.clone());
-        let sending = broadcast::send(pool, book, self.desk.signer.chain_id, attempts, reach);
-        // A task of its own: it goes on while the desk is at the database, and what was begun is finished.
-        let sending = tokio::spawn(sending);
-        self.sendings.push(Box::pin(async move { sending.await.unwrap_or_default() }));
+        // A task of its own: it goes on while the desk is at the database.
+        self.sendings.spawn(broadcast::send(pool, book, self.desk.signer.chain_id, attempts, reach));
     }
 
     /// Looks after what is under way.

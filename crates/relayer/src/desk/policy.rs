@@ -35,7 +35,15 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(flight: Flight) -> Self {
-        Self { flight, is_in_hand: false, sends: 0, sent: None, answer: None, trouble: None, not_before: None }
+        Self {
+            flight,
+            is_in_hand: false,
+            sends: 0,
+            sent: None,
+            answer: None,
+            trouble: None,
+            not_before: None,
+        }
     }
 
     /// How long to wait after this many sends that came to nothing.

@@ -73,11 +73,9 @@ impl<B: Book> Shift<'_, B> {
                 Err(above) => self.hold_up(queued.id, &above.to_string()),
             }
         }
-        let gas: Vec<_> = futures::stream::iter(&priced)
-            .map(|(queued, _)| self.gas(prices, &queued.call, queued.gas_limit))
-            .buffered(ESTIMATES)
-            .collect()
-            .await;
+        let asked: Vec<_> =
+            priced.iter().map(|(queued, _)| self.gas(prices, &queued.call, queued.gas_limit)).collect();
+        let gas: Vec<_> = futures::stream::iter(asked).buffered(ESTIMATES).collect().await;
         let mut budget = self.balance;
         for live in self.live.values() {
             budget = budget.saturating_sub(live.flight.max_cost_wei());
@@ -93,7 +91,12 @@ impl<B: Book> Shift<'_, B> {
                     let Some(rest) = budget.checked_sub(cost) else {
                         // Those behind it wait too: a cheaper one that overtook it would keep it waiting for ever.
                         self.nonces_asked = None;
-                        self.hold_up(queued.id, &format!("its signer has {budget} wei left and it may cost {cost}: fund the signer"));
+                        self.hold_up(
+                            queued.id,
+                            &format!(
+                                "its signer has {budget} wei left and it may cost {cost}: fund the signer"
+                            ),
+                        );
                         break;
                     };
                     budget = rest;
@@ -220,11 +223,8 @@ impl<B: Book> Shift<'_, B> {
                 Bump::AtCap(above) => return Err(above.to_string()),
             }
         };
-        let (call, asked) = if does_nothing {
-            (self.nothing(), None)
-        } else {
-            (flight.call.clone(), Some(latest.gas_limit))
-        };
+        let (call, asked) =
+            if does_nothing { (self.nothing(), None) } else { (flight.call.clone(), Some(latest.gas_limit)) };
         let gas_limit = match self.gas(prices, &call, asked).await {
             Gas::Limit(limit) => limit,
             Gas::Refused(why) | Gas::Unknown(why) => return Err(why),
@@ -257,7 +257,10 @@ impl<B: Book> Shift<'_, B> {
                 purpose: AttemptPurpose::Fill,
                 fees: offer.fees,
                 gas_limit,
-                why: format!("nothing has this nonce, and nothing behind it could be included; {}", offer.why),
+                why: format!(
+                    "nothing has this nonce, and nothing behind it could be included; {}",
+                    offer.why
+                ),
             };
             match self.make(made, self.nothing()).await {
                 Ok(attempt) => attempts.push(attempt),
@@ -308,7 +311,8 @@ fn end_of(queued: &Queued, head: u64) -> Option<(TransactionState, String)> {
         return Some((TransactionState::Expired, why));
     }
     if queued.has_lost_its_block {
-        let why = "the block that it was decided on is not in the canonical chain, as far as the journal knows";
+        let why =
+            "the block that it was decided on is not in the canonical chain, as far as the journal knows";
         return Some((TransactionState::Expired, why.to_owned()));
     }
     None

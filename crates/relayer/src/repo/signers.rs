@@ -13,6 +13,8 @@ pub struct Progress {
     pub next_nonce: u64,
     /// The first nonce that no canonical block has consumed, as far as the journal saw any.
     pub consumed_next: u64,
+    /// Whether whoever writes the chain's journal has acknowledged that it follows this signer.
+    pub is_watched: bool,
     /// Whether anything waits to enter the window.
     pub has_queue: bool,
     /// Whether the end of something that is under way is asked for.
@@ -55,6 +57,7 @@ pub(crate) async fn progress(
 ) -> Result<Option<Progress>, sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT s.next_nonce, p.consumed_next,
+                  EXISTS (SELECT FROM watched_senders w WHERE w.chain_id = s.chain_id AND w.address = s.address AND w.watched_from IS NOT NULL) AS "is_watched!",
                   EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'pending') AS "has_queue!",
                   EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'tracking'
                                                                 AND t.end_wanted IS NOT NULL AND t.block_hash IS NULL) AS "has_wishes!"
@@ -68,6 +71,7 @@ pub(crate) async fn progress(
         Ok(Progress {
             next_nonce: to_u64(row.next_nonce)?,
             consumed_next: to_u64(row.consumed_next)?,
+            is_watched: row.is_watched,
             has_queue: row.has_queue,
             has_wishes: row.has_wishes,
         })

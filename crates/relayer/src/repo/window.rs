@@ -3,7 +3,6 @@
 use alloy_primitives::Bytes;
 use plimsoll_types::{Amount, AttemptPurpose, TransactionState, address_text};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Changed, address, hash, to_i64, to_u64, unreadable};
@@ -134,7 +133,8 @@ pub(crate) async fn insert_attempts(
     let hashes: Vec<_> = attempts.iter().map(|attempt| attempt.tx_hash.to_vec()).collect();
     let raws: Vec<_> = attempts.iter().map(|attempt| attempt.raw.to_vec()).collect();
     let fees: Vec<_> = attempts.iter().map(|attempt| Amount::from(attempt.fees.max_fee_per_gas)).collect();
-    let tips: Vec<_> = attempts.iter().map(|attempt| attempt.fees.max_priority_fee_per_gas.map(Amount::from)).collect();
+    let tips: Vec<_> =
+        attempts.iter().map(|attempt| attempt.fees.max_priority_fee_per_gas.map(Amount::from)).collect();
     let whys: Vec<_> = attempts.iter().map(|attempt| attempt.why.clone()).collect();
     sqlx::query!(
         "INSERT INTO transaction_attempts (chain_id, signer, fencing_token, signed_by, nonce, attempt, transaction_id, tenant_id, purpose, tx_hash, raw, gas_limit,

@@ -44,6 +44,7 @@ const FILES: &[(&str, &str)] = artifacts![
     "PositionLoad",
     "PositionView",
     "Registry",
+    "RequestCounter",
     "StatisticsView",
     "VaultRouter",
     "ViewCache",

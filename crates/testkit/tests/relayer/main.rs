@@ -1,0 +1,9 @@
+//! The relayer on a real node and a real Postgres. What is right is read from the contract, which counts how often each request took effect.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod house;
+
+mod effects;
+mod reorgs;
+mod strangers;
