@@ -7,12 +7,13 @@ use plimsoll_chain::{
     UnsignedTransaction,
     transport::{self, Fault, Faulty},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Anvil, Store, word};
 
 async fn accounts(rpc: &Rpc) -> Vec<Address> {
-    serde_json::from_value(rpc.raw_request("eth_accounts", json!([])).await.unwrap()).unwrap()
+    let accounts = rpc.raw_request("eth_accounts", json!([])).await.expect("anvil has accounts");
+    serde_json::from_value(accounts).expect("a list of addresses")
 }
 
 /// Transfers of one wei each, signed by the node, with these nonces.
@@ -23,8 +24,8 @@ async fn signed(rpc: &Rpc, from: Address, nonces: impl IntoIterator<Item = u64>)
             "from": from, "to": Address::repeat_byte(0xaa), "value": "0x1", "gas": "0x5208", "nonce": format!("{nonce:#x}"),
             "maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x3b9aca00", "chainId": "0x7a69",
         });
-        let raw: Value = rpc.raw_request("eth_signTransaction", json!([transaction])).await.unwrap();
-        raws.push(serde_json::from_value(raw).unwrap());
+        let raw = rpc.raw_request("eth_signTransaction", json!([transaction])).await.expect("anvil signs");
+        raws.push(serde_json::from_value(raw).expect("bytes"));
     }
     raws
 }
