@@ -9,12 +9,9 @@ use plimsoll_chain::{
 };
 use proptest::prelude::*;
 
+use self::texts::texts;
 use super::{
-    SendAnswer::{
-        self, Accepted, AlreadyKnown, ExceedsBlockGasLimit, FeeAboveNodeLimit, FeeBelowBase, Forbidden,
-        InsufficientFunds, IntrinsicGasTooLow, Malformed, PoolFull, RateLimited, ReplacementUnderpriced,
-        Reverted, SenderLimit, TooLarge, Unavailable, Underpriced, Unknown, UnsupportedType, WrongChain,
-    },
+    SendAnswer::{Accepted, AlreadyKnown, RateLimited, Reverted, TooLarge, Unknown},
     *,
 };
 

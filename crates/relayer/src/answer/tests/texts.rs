@@ -2,9 +2,9 @@
 
 use super::{
     super::SendAnswer::{
-        self, AlreadyKnown, ExceedsBlockGasLimit, FeeAboveNodeLimit, FeeBelowBase, Forbidden, InsufficientFunds,
-        IntrinsicGasTooLow, Malformed, PoolFull, ReplacementUnderpriced, Reverted, SenderLimit, TooLarge,
-        Unavailable, Underpriced, Unknown, UnsupportedType, WrongChain,
+        self, AlreadyKnown, ExceedsBlockGasLimit, FeeAboveNodeLimit, FeeBelowBase, Forbidden,
+        InsufficientFunds, IntrinsicGasTooLow, Malformed, PoolFull, ReplacementUnderpriced, Reverted,
+        SenderLimit, TooLarge, Unavailable, Underpriced, Unknown, UnsupportedType, WrongChain,
     },
     high, low,
 };
