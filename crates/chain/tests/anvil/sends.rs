@@ -107,6 +107,23 @@ async fn a_send_whose_answer_was_lost_is_unknown_was_sent_once_and_did_arrive() 
 }
 
 #[tokio::test]
+async fn over_a_websocket_each_is_answered_too() {
+    let anvil = Anvil::start().await;
+    let rpc = Rpc::connect(&anvil.ws()).await.unwrap();
+    let from = accounts(&rpc).await[0];
+    let mut raws = signed(&rpc, from, 0..3).await;
+    raws.insert(1, Bytes::from_static(&[0xfe]));
+    let answers = rpc.send_raw(&raws).await;
+    for (place, (answer, raw)) in answers.into_iter().zip(&raws).enumerate() {
+        match answer {
+            Err(SendError::Refused(_)) if place == 1 => {}
+            other => assert_eq!(other.unwrap(), keccak256(raw), "transaction {place}"),
+        }
+    }
+    assert_eq!(rpc.transaction_counts(from).await.unwrap().value, counts(0, 3));
+}
+
+#[tokio::test]
 async fn what_a_transaction_would_need_is_told_and_so_is_why_it_would_not_run() {
     let anvil = Anvil::start().await;
     let rpc = anvil.rpc().await;
