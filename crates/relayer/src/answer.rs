@@ -11,7 +11,7 @@ mod spellings;
 mod tests;
 
 use alloy_primitives::B256;
-use plimsoll_chain::{Cause, ErrorClass, Refused, RpcError, SendError};
+use plimsoll_chain::{ErrorClass, Refused, RpcError, SendError};
 
 /// Characters of a node's words that are kept.
 const MAX_DETAIL_CHARS: usize = 400;
@@ -21,9 +21,6 @@ const METHOD_NOT_FOUND: i64 = -32_601;
 
 /// A call ran and reverted (execution-apis, as geth gives it). zkSync gives it with any words, so words come first.
 const REVERTED: i64 = 3;
-
-/// HTTP: the request is larger than the server reads.
-const PAYLOAD_TOO_LARGE: u16 = 413;
 
 /// What one node said of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,11 +233,11 @@ pub fn of_refusal(refused: &Refused) -> SendAnswer {
     })
 }
 
-/// What it means that no node answered this transaction: nothing, unless the endpoint's door said why.
+/// What it means that no node answered this transaction: nothing. What was said then was said of the batch and not of one of its members,
+/// even where the words or an HTTP status would fit one.
 fn of_no_answer(error: &RpcError) -> SendAnswer {
-    match (error.class(), error.cause()) {
-        (ErrorClass::RateLimited { .. }, _) => SendAnswer::RateLimited,
-        (_, Cause::Http { status: PAYLOAD_TOO_LARGE, .. }) => SendAnswer::TooLarge,
+    match error.class() {
+        ErrorClass::RateLimited { .. } => SendAnswer::RateLimited,
         _ => SendAnswer::Unknown,
     }
 }

@@ -94,7 +94,9 @@ impl WireTransaction {
             (Some(hash), Some(number), Some(index)) => {
                 Some(BlockPlace { block_number: number.0, block_hash: hash.0, tx_index: index.0 })
             }
-            (Some(_), _, _) => return Err("a transaction with a block's hash, without its number or a place"),
+            (Some(_), _, _) => {
+                return Err("a transaction with a block's hash, without its number or a place");
+            }
         };
         Ok(KnownTransaction { from: self.from.0, nonce: self.nonce.0, place })
     }

@@ -7,12 +7,13 @@ use plimsoll_chain::{
     UnsignedTransaction,
     transport::{self, Fault, Faulty},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Anvil, Store, word};
 
 async fn accounts(rpc: &Rpc) -> Vec<Address> {
-    serde_json::from_value(rpc.raw_request("eth_accounts", json!([])).await.unwrap()).unwrap()
+    let accounts = rpc.raw_request("eth_accounts", json!([])).await.expect("anvil has accounts");
+    serde_json::from_value(accounts).expect("a list of addresses")
 }
 
 /// Transfers of one wei each, signed by the node, with these nonces.
@@ -23,8 +24,8 @@ async fn signed(rpc: &Rpc, from: Address, nonces: impl IntoIterator<Item = u64>)
             "from": from, "to": Address::repeat_byte(0xaa), "value": "0x1", "gas": "0x5208", "nonce": format!("{nonce:#x}"),
             "maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x3b9aca00", "chainId": "0x7a69",
         });
-        let raw: Value = rpc.raw_request("eth_signTransaction", json!([transaction])).await.unwrap();
-        raws.push(serde_json::from_value(raw).unwrap());
+        let raw = rpc.raw_request("eth_signTransaction", json!([transaction])).await.expect("anvil signs");
+        raws.push(serde_json::from_value(raw).expect("bytes"));
     }
     raws
 }
@@ -103,6 +104,23 @@ async fn a_send_whose_answer_was_lost_is_unknown_was_sent_once_and_did_arrive() 
         let place = known.place.expect("it is in a block");
         assert_eq!((place.block_number, place.block_hash, place.tx_index), (head.number, head.hash, nonce));
     }
+}
+
+#[tokio::test]
+async fn over_a_websocket_each_is_answered_too() {
+    let anvil = Anvil::start().await;
+    let rpc = Rpc::connect(&anvil.ws()).await.unwrap();
+    let from = accounts(&rpc).await[0];
+    let mut raws = signed(&rpc, from, 0..3).await;
+    raws.insert(1, Bytes::from_static(&[0xfe]));
+    let answers = rpc.send_raw(&raws).await;
+    for (place, (answer, raw)) in answers.into_iter().zip(&raws).enumerate() {
+        match answer {
+            Err(SendError::Refused(_)) if place == 1 => {}
+            other => assert_eq!(other.unwrap(), keccak256(raw), "transaction {place}"),
+        }
+    }
+    assert_eq!(rpc.transaction_counts(from).await.unwrap().value, counts(0, 3));
 }
 
 #[tokio::test]

@@ -115,8 +115,9 @@ pub(super) const SPELLINGS: &[(&str, SendAnswer)] = &[
     ("intrinsic gas too high", ExceedsBlockGasLimit),
     ("gas limit too high", ExceedsBlockGasLimit),
     ("gas limit is too high", ExceedsBlockGasLimit),
-    ("gas limit reached", ExceedsBlockGasLimit),
     ("gaslimitexceeded", ExceedsBlockGasLimit),
+    // With "gas limit reached", by which geth means a block that is full.
+    ("gas limit of rejected tx", ExceedsBlockGasLimit),
     ("supplied gas is beyond limit", ExceedsBlockGasLimit),
     ("exceeds current gas limit", ExceedsBlockGasLimit),
     ("oversized data", TooLarge),

@@ -9,12 +9,9 @@ use plimsoll_chain::{
 };
 use proptest::prelude::*;
 
+use self::texts::texts;
 use super::{
-    SendAnswer::{
-        self, Accepted, AlreadyKnown, ExceedsBlockGasLimit, FeeAboveNodeLimit, FeeBelowBase, Forbidden,
-        InsufficientFunds, IntrinsicGasTooLow, Malformed, PoolFull, RateLimited, ReplacementUnderpriced,
-        Reverted, SenderLimit, TooLarge, Unavailable, Underpriced, Unknown, UnsupportedType, WrongChain,
-    },
+    SendAnswer::{Accepted, AlreadyKnown, RateLimited, Reverted, Unknown},
     *,
 };
 
@@ -97,7 +94,7 @@ async fn no_answer_is_neither_success_nor_failure() {
         (http(502, "nonce too low"), Unknown),
         (http(401, ""), Unknown),
         (http(429, ""), RateLimited),
-        (http(413, ""), TooLarge),
+        (http(413, "oversized data"), Unknown),
     ] {
         let reading = read(OURS, &failed(failure.clone()).await);
         assert_eq!(reading.answer, expected, "{failure:?}");

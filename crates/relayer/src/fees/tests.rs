@@ -37,7 +37,7 @@ fn plain(max_fee_per_gas: u128) -> Fees {
 #[test]
 fn what_is_offered_follows_the_chain() {
     use Pricing::{BaseFee, BaseFeeWithoutTips, GasPrice};
-    let busy = market(30 * GWEI, &[Some(GWEI), None, Some(3 * GWEI), Some(2 * GWEI)]);
+    let busy = market(30 * GWEI, &[Some(GWEI), None, None, Some(3 * GWEI), Some(2 * GWEI)]);
     let empty = market(7, &[None, None]);
     let price = FeeMarket::GasPrice(10 * GWEI);
     let of = |urgency, pricing| Terms { urgency, ..terms(pricing) };
