@@ -91,7 +91,7 @@ fn config_check_finds_what_is_wrong_with_a_key_without_opening_it() {
     let remote = |name: &str, key: &str| signer(name, other, &format!("web3signer = {key}"));
     let cases = [
         (keystore(other), vec![&*address, other, "name the keystore of that address"]),
-        (keystore(&address).replace("key.json", "none.json"), vec!["none.json cannot be read", ":9:12: "]),
+        (keystore(&address).replace("key.json", "none.json"), vec!["none.json cannot be read", ":10:12: "]),
         (keystore(&address).replace("key.json", "password"), vec!["password is no keystore"]),
         (remote("a", "\"ftp://signer.example\""), vec!["`web3signer`: it is no `http://` or `https://` URL"]),
         (
