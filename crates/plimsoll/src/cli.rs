@@ -3,6 +3,7 @@
 mod admin;
 mod backfill;
 mod probe;
+mod signers;
 mod verify;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 pub(crate) use admin::*;
 pub(crate) use backfill::{Backfill, Backfills, NewBackfill, StateChoice};
 pub(crate) use probe::{BlockChoice, Probe};
+pub(crate) use signers::{NewSigner, Signers};
 pub(crate) use verify::*;
 
 const STYLES: Styles = Styles::styled()
@@ -106,6 +108,10 @@ Examples:
     /// Administer tenants, their users, keys and roles; read the audit log
     #[command(subcommand)]
     Admin(Admin),
+
+    /// Make keys that sign transactions, or see whether those that are configured do
+    #[command(subcommand)]
+    Signers(Signers),
 
     /// Check, show or start a configuration
     #[command(subcommand)]

@@ -14,6 +14,7 @@ mod config;
 mod database;
 mod failure;
 mod first_key;
+mod keys;
 mod logging;
 mod repo;
 mod roles;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::{Chain, Cli, Command, Config as ConfigCommand, Fence, Fold, Replay, Verify};
+use crate::cli::{Chain, Cli, Command, Config as ConfigCommand, Fence, Fold, Replay, Signers, Verify};
 use crate::commands::configured;
 use crate::config::{Environment, Loaded, LogFormat, Logging};
 use crate::database::{Database, Purpose};
@@ -73,6 +74,12 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
             let (spans, sender) = telemetry::open(&config.telemetry)?.unzip();
             logging::install(&config.logging, spans)?;
             block_on(commands::run::run(&loaded, config, &asked.roles, sender))
+        }
+        Command::Signers(Signers::New(asked)) => commands::signers::new(&asked),
+        Command::Signers(Signers::Check) => {
+            log_quietly()?;
+            let loaded = load();
+            block_on(commands::signers::check(&loaded, configured(&loaded)?))
         }
         Command::Migrate => {
             log_quietly()?;

@@ -10,7 +10,7 @@ use super::{configured, print};
 use crate::config::{Chain, Config, Endpoint, Loaded, Problems};
 use crate::database::{named, reachable};
 use crate::failure::{Failure, chain_of};
-use crate::wiring;
+use crate::{keys, wiring};
 
 pub(crate) async fn check(loaded: &mut Loaded, online: bool) -> Result<(), Failure> {
     if let Some(config) = loaded.config.take() {
@@ -56,6 +56,11 @@ fn check_files(loaded: &Loaded, config: &Config, problems: &mut Problems) {
     {
         let remedy = "write a line for each operator, `login:tenant:user:$argon2id$…`, into a file that this user alone may read";
         problems.add(origin.clone(), format!("`identity.password_file`: {}", chain_of(&error)), remedy);
+    }
+    for signer in &config.signers {
+        if let Err(unusable) = keys::check(signer) {
+            problems.add(unusable.origin, unusable.what, unusable.remedy);
+        }
     }
     let directory = &config.identity.keys_dir;
     if directory.exists()

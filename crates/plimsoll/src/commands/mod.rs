@@ -14,6 +14,7 @@ pub(crate) mod probe;
 mod progress;
 pub(crate) mod replay;
 pub(crate) mod run;
+pub(crate) mod signers;
 pub(crate) mod verify;
 
 use std::io::Write as _;

@@ -13,6 +13,7 @@ use crate::cli::Role;
 use crate::config::{Config, Loaded};
 use crate::database::{Database, Purpose, named};
 use crate::failure::Failure;
+use crate::keys::keep_out_of_dumps;
 use crate::roles::{self, Shared};
 use crate::supervisor::{ROLES_LIMIT, SHUTDOWN_LIMIT, Supervisor};
 use crate::telemetry::{Sender, Sending};
@@ -51,6 +52,9 @@ pub(crate) async fn run(
     roles: &[Role],
     spans: Option<Sender>,
 ) -> Result<(), Failure> {
+    if !config.signers.is_empty() {
+        keep_out_of_dumps()?;
+    }
     let mut signals = Signals::listen()?;
     let spans = spans.map(|sender| sender.start(&holder()));
     for note in &loaded.notes {

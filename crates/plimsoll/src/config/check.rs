@@ -5,6 +5,7 @@ mod chain;
 mod database;
 mod idempotency;
 mod identity;
+mod signers;
 mod telemetry;
 
 use std::collections::HashMap;
@@ -16,11 +17,12 @@ use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
 pub(super) use self::database::DATABASE_URL;
+pub(super) use self::signers::UNLIMITED;
 use super::load::Environment;
 use super::problem::Problems;
 use super::read::Group;
 use super::source::{Origin, shorten};
-use super::{Config, LogFormat, Logging, Tenant};
+use super::{Config, LogFormat, Logging, Relayer, Tenant};
 
 struct Check<'a> {
     base: &'a Path,
@@ -55,6 +57,7 @@ pub(crate) fn check(
             "add a `[[chain]]`; `plimsoll config example > plimsoll.toml` writes a commented file to start from",
         );
     }
+    let signers = check.signers(root.groups("signers"), root.groups("chain"), &tenants);
     let api = root.group("api").and_then(|group| check.api(group));
     let public_url = api.as_ref().map(|api| &*api.public_url);
     let identity = root.group("identity").and_then(|group| check.identity(group, &tenants, public_url));
@@ -66,6 +69,7 @@ pub(crate) fn check(
     let telemetry = root.group("telemetry").and_then(|group| check.telemetry(group));
     let verify_rows_per_second = root.group("verify").and_then(|g| narrow(g.integer("rows_per_second")));
     let audit_retention_days = root.group("audit").and_then(|g| narrow(g.integer("retention_days")));
+    let relayer = root.group("relayer").and_then(relayer);
     let lease_term = root.group("leases").and_then(|g| duration(g, "term_ms"));
     let notes = check.notes;
     let config = (|| {
@@ -73,6 +77,8 @@ pub(crate) fn check(
             database: database?,
             tenants,
             chains,
+            signers,
+            relayer: relayer?,
             api: api?,
             identity: identity?,
             idempotency: idempotency?,
@@ -88,6 +94,14 @@ pub(crate) fn check(
 
 fn narrow<T: TryFrom<u64>>(number: Option<u64>) -> Option<T> {
     number.and_then(|number| T::try_from(number).ok())
+}
+
+fn relayer(group: &Group) -> Option<Relayer> {
+    Some(Relayer {
+        policy_interval: duration(group, "policy_interval_ms")?,
+        resend_after_blocks: group.integer("resend_after_blocks")?,
+        bump_after_blocks: group.integer("bump_after_blocks")?,
+    })
 }
 
 fn duration(group: &Group, key: &str) -> Option<Duration> {

@@ -31,6 +31,7 @@ use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
 use plimsoll_ingest::Finality;
+use plimsoll_relayer::grant::SignerPolicy;
 use plimsoll_store::idempotency::KeyOptions;
 use plimsoll_types::Completeness;
 use reqwest::header::HeaderMap;
@@ -55,6 +56,9 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) chains: Vec<Chain>,
+    pub(crate) signers: Vec<Signer>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by the role that sends"))]
+    pub(crate) relayer: Relayer,
     pub(crate) api: Api,
     pub(crate) identity: Identity,
     pub(crate) idempotency: KeyOptions,
@@ -136,6 +140,48 @@ pub(crate) struct Contract {
     pub(crate) tenant_id: Uuid,
     /// Where the address stands.
     pub(crate) origin: Origin,
+}
+
+/// Who signs, and what it may be used for.
+#[derive(Debug)]
+pub(crate) struct Signer {
+    pub(crate) policy: SignerPolicy,
+    pub(crate) key: SignerKey,
+    /// Where it begins.
+    pub(crate) origin: Origin,
+}
+
+/// Where a signer's key is.
+#[derive(Debug)]
+pub(crate) enum SignerKey {
+    /// In this file, under this password.
+    Keystore { path: PathBuf, password: Secret, origin: Origin },
+    /// With a remote signer.
+    Remote(Box<RemoteSigner>),
+}
+
+/// A remote signer, its files not yet read.
+#[derive(Debug)]
+pub(crate) struct RemoteSigner {
+    pub(crate) url: Secret,
+    pub(crate) identifier: Option<String>,
+    pub(crate) token: Option<Secret>,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Our certificate, and its private key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) max_concurrent_requests: usize,
+    /// Where the URL stands.
+    pub(crate) origin: Origin,
+}
+
+/// How the relayer drives transactions home.
+#[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "read by the role that sends"))]
+pub(crate) struct Relayer {
+    pub(crate) policy_interval: Duration,
+    pub(crate) resend_after_blocks: u64,
+    pub(crate) bump_after_blocks: u64,
 }
 
 #[derive(Debug)]

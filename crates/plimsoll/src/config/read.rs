@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::U256;
+
+use super::check::UNLIMITED;
 use super::problem::Problems;
 use super::schema::{Absent, Key, Kind, Section, did_you_mean};
 use super::settings::ROOT;
@@ -255,6 +258,15 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
                 },
             );
             None
+        }
+        (Kind::Wei { unlimited }, Value::Text(text) | Value::Integer(text)) => {
+            let digits = text.replace('_', "");
+            let is_wei =
+                digits.bytes().all(|c| c.is_ascii_digit()) && U256::from_str_radix(&digits, 10).is_ok();
+            if is_wei || (unlimited && text == UNLIMITED) {
+                return Some(Checked::Text(digits));
+            }
+            wrong(problems, item.value.describe())
         }
         (Kind::Choice(words), Value::Text(text)) if !words.contains(&text.as_str()) => {
             let remedy = match did_you_mean(text, words.iter().copied()) {

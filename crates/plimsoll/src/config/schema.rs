@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     SecretPath,
     /// A whole number in a range, ends included.
     Integer { min: u64, max: u64 },
+    /// A number of wei, which TOML's own numbers are too small for, or (`unlimited`) no limit.
+    Wei { unlimited: bool },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A list of texts.
@@ -69,6 +71,8 @@ impl Kind {
             Self::Path | Self::SecretPath => "a path".into(),
             Self::Integer { min, max: u64::MAX } => format!("a whole number, {min} or more"),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Wei { unlimited: false } => "a number of wei in quotes".into(),
+            Self::Wei { unlimited: true } => "a number of wei in quotes or `\"unlimited\"`".into(),
             Self::Choice(words) => {
                 let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
                 match &words[..] {
@@ -88,6 +92,7 @@ impl Key {
             (Absent::Default(text), _) => format!("\"{text}\""),
             (Absent::DefaultInteger(number), _) => number.to_string(),
             (_, Kind::Text | Kind::Secret | Kind::Url) => "\"…\"".into(),
+            (_, Kind::Wei { .. }) => "\"50000000000000000\"".into(),
             (_, Kind::Path | Kind::SecretPath) => "\"./path/to/file\"".into(),
             (_, Kind::Integer { min, max }) => 10.clamp(min, max).to_string(),
             (_, Kind::Choice(words)) => format!("\"{}\"", words[0]),
@@ -171,6 +176,6 @@ mod tests {
         let names = || ROOT.sections.iter().map(|s| s.name);
         assert_eq!(did_you_mean("databse", names()), Some("database".into()));
         assert_eq!(did_you_mean("Logging", names()), Some("logging".into()));
-        assert_eq!(did_you_mean("relayer", names()), None);
+        assert_eq!(did_you_mean("ledger", names()), None);
     }
 }

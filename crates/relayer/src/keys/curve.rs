@@ -7,6 +7,8 @@ use alloy_primitives::{Address, B256, Signature};
 use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{All, Message, PublicKey, Secp256k1, SecretKey};
 
+use zeroize::Zeroizing;
+
 use super::KeyError;
 
 /// The tables, blinded once by random bytes against whoever measures power or time.
@@ -24,6 +26,18 @@ impl Secret {
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Option<Self> {
         SecretKey::from_byte_array(*bytes).ok().map(|key| Self(Box::new(key)))
+    }
+
+    /// A new one, from the system's random bytes.
+    #[must_use]
+    pub fn random() -> Self {
+        // All but one in 2^127 are keys.
+        loop {
+            let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
+            if let Some(secret) = Self::new(&bytes) {
+                return secret;
+            }
+        }
     }
 
     /// Whom it signs for.

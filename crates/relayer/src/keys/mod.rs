@@ -18,7 +18,7 @@
 //! it cannot sign a transaction. A key that is kept in Vault is loaded by web3signer from Vault's key-value engine, or
 //! signed with by a plugin of Vault that speaks web3signer's API through a proxy.
 
-pub mod curve;
+mod curve;
 mod error;
 pub mod keystore;
 mod local;
@@ -29,7 +29,9 @@ use std::fmt::Debug;
 use alloy_primitives::{Address, Signature, keccak256};
 use futures::future::BoxFuture;
 
+pub use self::curve::Secret;
 pub use self::error::KeyError;
+pub use self::keystore::KeystoreError;
 pub use self::local::LocalKey;
 pub use self::web3signer::{Misconfigured, Web3Signer, Web3SignerConfig};
 

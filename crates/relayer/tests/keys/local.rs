@@ -1,8 +1,7 @@
 //! A key in memory.
 
 use alloy_primitives::{Address, U256, address, uint};
-use plimsoll_relayer::keys::curve::Secret;
-use plimsoll_relayer::keys::{Key as _, KeyError, LocalKey, keystore, verified};
+use plimsoll_relayer::keys::{Key as _, KeyError, LocalKey, Secret, keystore, verified};
 use secrecy::SecretString;
 
 use crate::suite::{EIP_155, SECRET, conforms, eip_1559, tells_no_secret};
@@ -36,6 +35,11 @@ async fn eip_155s_example_is_signed_as_it_stands_there() {
 fn zero_and_what_is_not_below_the_order_are_no_keys() {
     assert!(Secret::new(&[0; 32]).is_none());
     assert!(Secret::new(&[0xff; 32]).is_none());
+}
+
+#[test]
+fn a_new_key_is_another_each_time() {
+    assert_ne!(Secret::random().address(), Secret::random().address());
 }
 
 #[tokio::test]

@@ -186,7 +186,7 @@ impl Check<'_> {
     }
 
     /// An address in lower or upper case, or with its EIP-55 checksum.
-    fn address(&mut self, text: &str, origin: &Origin, path: &str) -> Option<Address> {
+    pub(super) fn address(&mut self, text: &str, origin: &Origin, path: &str) -> Option<Address> {
         let Ok(address) = parse_address(text) else {
             let digits = text.strip_prefix("0x").unwrap_or(text);
             let what = if !text.starts_with("0x") {

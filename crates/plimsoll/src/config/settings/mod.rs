@@ -6,6 +6,7 @@
 mod data;
 mod gateway;
 mod identity;
+mod signers;
 mod telemetry;
 mod upkeep;
 
@@ -24,6 +25,8 @@ pub(crate) const ROOT: Section = Section {
         data::DATABASE,
         data::TENANT,
         data::CHAIN,
+        signers::SIGNERS,
+        signers::RELAYER,
         gateway::API,
         identity::IDENTITY,
         upkeep::IDEMPOTENCY,

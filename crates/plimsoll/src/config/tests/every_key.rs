@@ -31,6 +31,21 @@ tenant = "acme"
 issuer = "https://login.example.com"
 client_id = "plimsoll"
 client_secret = "hunter2"
+
+[[signers]]
+name = "retrier"
+chain = "one"
+address = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"
+
+[signers.key]
+keystore = "key.json"
+password = "hunter2"
+
+[[signers.grants]]
+tenant = "acme"
+targets = ["*"]
+methods = ["*"]
+max_gas_wei_per_day = "1"
 "#;
 
 /// [`WHOLE`] with this key set in its (first) table, and the line on which it stands.
@@ -72,6 +87,20 @@ fn wrong(kind: Kind) -> Vec<String> {
             wrong.push((u128::from(max) + 1).to_string());
             wrong
         }
+        Kind::Wei { .. } => texts(&[
+            "\"many\"",
+            "\"-1\"",
+            "\"1e18\"",
+            "\"0x10\"",
+            "\"1.5\"",
+            "1.5",
+            "-1",
+            "true",
+            "\"\"",
+            "[1]",
+            "{}",
+            "\"115792089237316195423570985008687907853269984665640564039457584007913129639936\"",
+        ]),
         Kind::Choice(_) => texts(&["7", "true", "\"neither\"", "\"\"", "[]"]),
         Kind::Texts => texts(&["7", "\"one\"", "[7]", "[\"\"]", "{}"]),
         Kind::Text | Kind::Secret | Kind::Url | Kind::Path | Kind::SecretPath => {
@@ -150,11 +179,32 @@ const MEANINGS: &[(&str, Result<&str, &str>)] = &[
     ("identity.provider[].second_factor_acr", Err("the provider's own affair")),
     ("identity.provider[].provisioning", Err("a choice")),
     ("identity.provider[].role", Err("the database knows which there are")),
+    ("signers[].name", Err("people's own affair")),
+    ("signers[].chain", Ok("\"two\"")),
+    ("signers[].address", Ok("\"0x70997970C51812dc3A010C7d01b50e0d17dc79c8\"")),
+    ("signers[].max_fee_per_gas_wei", Err("a number")),
+    ("signers[].on_foreign_use", Err("a choice")),
+    ("signers[].key.keystore", Err("read where keys are opened, and by `config check`")),
+    ("signers[].key.password", Err("the keystore's own affair")),
+    ("signers[].key.password_file", Ok("\"secret\"")),
+    ("signers[].key.web3signer", Ok("\"https://localhost\"")),
+    ("signers[].key.identifier", Ok("\"0x04\"")),
+    ("signers[].key.token", Ok("\"hunter2\"")),
+    ("signers[].key.token_file", Ok("\"secret\"")),
+    ("signers[].key.ca_file", Ok("\"ca.pem\"")),
+    ("signers[].key.client_cert_file", Ok("\"cert.pem\"")),
+    ("signers[].key.client_key_file", Ok("\"key.pem\"")),
+    ("signers[].grants[].tenant", Ok("\"nobody\"")),
+    ("signers[].grants[].targets", Ok("[\"*\", \"0x1\"]")),
+    ("signers[].grants[].methods", Ok("[\"transfer(address,uint)\"]")),
+    ("signers[].grants[].max_value_wei", Ok("\"1\"")),
+    ("signers[].grants[].max_value_wei_per_day", Err("a number")),
+    ("signers[].grants[].max_gas_wei_per_day", Err("a number")),
 ];
 
 #[test]
 fn a_value_that_means_nothing_is_named_with_what_would() {
-    let tables = ["api.", "identity."];
+    let tables = ["api.", "identity.", "signers[].", "relayer."];
     let keys: Vec<(String, &Key)> =
         all().into_iter().filter(|(path, _)| tables.iter().any(|table| path.starts_with(table))).collect();
     let mut report = String::new();

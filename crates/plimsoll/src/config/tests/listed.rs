@@ -18,6 +18,49 @@ const PROVIDER: [(&str, &str); 5] = [
     ("PLIMSOLL_IDENTITY__PROVIDER__0__CLIENT_SECRET", "hunter2"),
 ];
 
+/// What a signer cannot be without, whose key is in a keystore.
+const SIGNER: [(&str, &str); 5] = [
+    ("PLIMSOLL_SIGNERS__0__NAME", "retrier"),
+    ("PLIMSOLL_SIGNERS__0__CHAIN", "one"),
+    ("PLIMSOLL_SIGNERS__0__ADDRESS", "0x5fbdb2315678afecb367f032d93f642f64180aa3"),
+    ("PLIMSOLL_SIGNERS__0__KEY__KEYSTORE", "key.json"),
+    ("PLIMSOLL_SIGNERS__0__KEY__PASSWORD", "hunter2"),
+];
+/// What a grant cannot be without.
+const GRANT: [(&str, &str); 4] = [
+    ("PLIMSOLL_SIGNERS__0__GRANTS__0__TENANT", "acme"),
+    ("PLIMSOLL_SIGNERS__0__GRANTS__0__TARGETS", "*"),
+    ("PLIMSOLL_SIGNERS__0__GRANTS__0__METHODS", "*"),
+    ("PLIMSOLL_SIGNERS__0__GRANTS__0__MAX_GAS_WEI_PER_DAY", "1"),
+];
+
+/// What has to be given beside this setting of a signer.
+fn beside_of_a_signer(path: &str, name: &str) -> Vec<(&'static str, &'static str)> {
+    const WEB3SIGNER: (&str, &str) = ("PLIMSOLL_SIGNERS__0__KEY__WEB3SIGNER", "https://localhost");
+    let is_of_keystore = ["keystore", "password", "password_file"].iter().any(|key| path.ends_with(key));
+    let is_remote = path.contains(".key.") && !is_of_keystore;
+    let mut beside: Vec<_> =
+        SIGNER.into_iter().filter(|(other, _)| !is_remote || !other.contains("__KEY__")).collect();
+    if is_remote {
+        beside.push(WEB3SIGNER);
+    }
+    if path.ends_with("password_file") {
+        beside.retain(|(other, _)| !other.ends_with("PASSWORD"));
+    }
+    if path.contains(".client_") {
+        beside.push(("PLIMSOLL_SIGNERS__0__KEY__CLIENT_CERT_FILE", "cert.pem"));
+        beside.push(("PLIMSOLL_SIGNERS__0__KEY__CLIENT_KEY_FILE", "key.pem"));
+    }
+    if path.contains(".grants[0].") {
+        beside.extend(GRANT);
+    }
+    if path.ends_with("max_value_wei") {
+        beside.push(("PLIMSOLL_SIGNERS__0__GRANTS__0__MAX_VALUE_WEI_PER_DAY", "unlimited"));
+    }
+    beside.retain(|(other, _)| *other != name);
+    beside
+}
+
 /// Each key of the schema, set by its variable, is read from there.
 #[test]
 fn every_setting_can_be_given_by_its_variable() {
@@ -42,6 +85,11 @@ fn every_setting_can_be_given_by_its_variable() {
             ("api.public_url", _) => "https://plimsoll.example".into(),
             ("telemetry.endpoint", _) => "http://localhost:4318".into(),
             ("logging.level", _) => "debug".into(),
+            ("signers[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
+            ("signers[0].chain", _) => "1".into(),
+            ("signers[0].grants[0].tenant", _) => "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into(),
+            ("signers[0].grants[0].methods", _) => "none,0x12345678,transfer(address)".into(),
+            (_, Kind::Wei { .. }) => "1000000000000000000000".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
             ("chain[0].finality_depth" | "chain[0].backfill_max_blocks", _) => "500".into(),
             ("api.request_timeout_ms", _) => "12000".into(),
@@ -72,6 +120,9 @@ fn every_setting_can_be_given_by_its_variable() {
         if path.starts_with("identity.provider[0]") {
             let others = PROVIDER.iter().filter(|(variable, _)| !name.starts_with(variable));
             environment.extend(others);
+        }
+        if path.starts_with("signers[0]") {
+            environment.extend(beside_of_a_signer(&path, &name));
         }
         let loaded = load_text(dir.path(), &contract(&[]), &environment);
         let given = setting_at(&loaded.root, &path);
@@ -114,14 +165,15 @@ fn setting_at<'a>(root: &'a Group, path: &str) -> &'a Setting {
 fn keys_of_example() -> BTreeSet<String> {
     let mut table = String::new();
     let mut keys = BTreeSet::new();
+    let lists = |header: &str| header.replace("chain.", "chain[].").replace("signers.", "signers[].");
     for line in EXAMPLE.lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         if let Some(header) = bare.strip_prefix("[[").and_then(|l| l.strip_suffix("]]")) {
-            table = header.replace("chain.", "chain[].") + "[]";
-        } else if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            header.clone_into(&mut table);
+            table = lists(header) + "[]";
+        } else if let Some(header) = bare.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            table = lists(header);
         } else if let Some((name, _)) = bare.split_once(" = ")
-            && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
             && !table.is_empty()
         {
             keys.insert(format!("{table}.{name}"));
@@ -161,7 +213,7 @@ fn the_documentation_has_a_line_for_every_setting_as_it_is() {
         documentation.split_once("<!-- settings -->\n").expect("the mark of the settings' beginning");
     let (_, after) = rest.split_once("<!-- end of settings -->").expect("the mark of their end");
     let mut tables = String::new();
-    documented(&ROOT, "", &mut tables);
+    documented(&ROOT, "", "", &mut tables);
     let expected = format!("{before}<!-- settings -->\n{tables}\n<!-- end of settings -->{after}");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &expected).unwrap();
@@ -172,7 +224,8 @@ fn the_documentation_has_a_line_for_every_setting_as_it_is() {
     );
 }
 
-fn documented(section: &'static Section, path: &str, out: &mut String) {
+/// `in_variables` is the path with the first entry of each list.
+fn documented(section: &'static Section, path: &str, in_variables: &str, out: &mut String) {
     for inner in section.sections {
         let header = if path.is_empty() { inner.name.to_owned() } else { format!("{path}.{}", inner.name) };
         let brackets = if inner.repeated { format!("[[{header}]]") } else { format!("[{header}]") };
@@ -190,16 +243,12 @@ fn documented(section: &'static Section, path: &str, out: &mut String) {
             )
             .unwrap();
         }
-        let in_variables = header
-            .split('.')
-            .map(|t| if inner.repeated { format!("{t}[]") } else { t.into() })
-            .collect::<Vec<_>>();
-        let example =
-            variable(&format!("{}.{}", in_variables.join("."), inner.keys[0].name)).replace("__N__", "__0__");
+        let entry = format!("{in_variables}{}{}", inner.name, if inner.repeated { "[0]" } else { "" });
+        let example = variable(&format!("{entry}.{}", inner.keys[0].name));
         writeln!(table, "\nVariables: `{example}` and so on.").unwrap();
         assert!(example.starts_with(VARIABLE_PREFIX));
         out.push_str(&table);
-        documented(inner, &header, out);
+        documented(inner, &header, &format!("{entry}."), out);
     }
 }
 

@@ -1,14 +1,17 @@
 //! What a right configuration means: where values come from, what they become, and what is never shown of them.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
+use alloy_primitives::address;
 use plimsoll_api::Clients;
+use plimsoll_relayer::grant::{Allowed, ForeignUse, Grant, Grantee, Limit, Method, SignerPolicy};
 use plimsoll_store::idempotency::KeyOptions;
 
 use super::{CHAIN, contract, directory, load_text};
 use crate::config::load::Environment;
-use crate::config::{DatabaseSource, load};
+use crate::config::{DatabaseSource, Secret, SignerKey, load};
 
 #[test]
 fn an_internal_listener_that_others_reach_demands_certificates_and_one_that_they_do_not_is_plain() {
@@ -52,6 +55,103 @@ fn a_limit_is_what_was_written_and_nothing_where_it_is_zero() {
     assert_eq!((usual.sign_in.interval, usual.sign_in.burst), (Duration::from_secs(3), 10));
     let none = limits("user_requests_per_second = 0\ntenant_burst = 7");
     assert_eq!((none.user.interval, none.tenant.burst), (Duration::ZERO, 7));
+}
+
+#[test]
+fn a_signer_is_as_it_was_written_and_what_is_not_granted_is_not() {
+    let dir = directory();
+    let text = format!(
+        r#"{}
+[relayer]
+bump_after_blocks = 9
+
+[[signers]]
+name = "retrier"
+chain = "1"
+address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+max_fee_per_gas_wei = "2_000_000_000"
+on_foreign_use = "replace"
+
+[signers.key]
+keystore = "keys/retrier.json"
+password_file = "secret"
+
+[[signers.grants]]
+tenant = "acme"
+targets = ["0x5FbDB2315678afecb367f032d93F642f64180aa3", "create"]
+methods = ["transfer(address,uint256)", "0x12345678", "none"]
+max_value_wei = 1_000_000_000_000_000_000
+max_value_wei_per_day = "unlimited"
+max_gas_wei_per_day = "50000000000000000000"
+
+[[signers.grants]]
+tenant = "*"
+targets = ["*"]
+methods = ["*"]
+max_gas_wei_per_day = "1"
+
+[[signers]]
+name = "remote"
+chain = "one"
+address = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+window = 1
+[signers.key]
+web3signer = "https://signer.example/hunter2"
+token = "hunter2"
+client_cert_file = "cert.pem"
+client_key_file = "/key.pem"
+"#,
+        contract(&[])
+    );
+    let loaded = load_text(dir.path(), &text, &[]);
+    assert_eq!(loaded.problems.to_string(), "");
+    assert!(!loaded.show().contains("hunter2"), "{}", loaded.show());
+    let note = loaded.notes.last().expect("a signer that nobody may use");
+    assert!(note.contains("`signers[1]` has no [[signers.grants]]: no tenant may use it"), "{note}");
+    let config = loaded.config.unwrap();
+    assert_eq!((config.relayer.resend_after_blocks, config.relayer.bump_after_blocks), (3, 9));
+    assert_eq!(config.relayer.policy_interval, Duration::from_secs(1));
+    let [retrier, remote] = &config.signers[..] else { panic!("{:?}", config.signers) };
+    let wei = |text: &str| Limit::Wei(text.parse().unwrap());
+    let transfer = Method::Selector([0xa9, 0x05, 0x9c, 0xbb].into());
+    let own = Grant {
+        grantee: Grantee::Tenant("0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b10".parse().unwrap()),
+        targets: Allowed::Only([address!("0x5FbDB2315678afecb367f032d93F642f64180aa3")].into()),
+        may_create: true,
+        methods: Allowed::Only(
+            [transfer, Method::Selector([0x12, 0x34, 0x56, 0x78].into()), Method::Plain].into(),
+        ),
+        max_value_wei: wei("1000000000000000000"),
+        max_value_wei_per_day: Limit::None,
+        max_gas_wei_per_day: wei("50000000000000000000"),
+    };
+    let everybodys = Grant {
+        grantee: Grantee::Everybody,
+        targets: Allowed::Any,
+        may_create: false,
+        methods: Allowed::Any,
+        max_value_wei: wei("0"),
+        max_value_wei_per_day: wei("0"),
+        max_gas_wei_per_day: wei("1"),
+    };
+    let policy = SignerPolicy {
+        name: "retrier".into(),
+        chain_id: 1,
+        address: address!("0x70997970C51812dc3A010C7d01b50e0d17dc79C8"),
+        window: NonZeroU32::new(64).unwrap(),
+        max_fee_per_gas_wei: Some(2_000_000_000),
+        on_foreign_use: ForeignUse::Replace,
+        grants: vec![own, everybodys],
+    };
+    assert_eq!(retrier.policy, policy);
+    let SignerKey::Keystore { path, password, .. } = &retrier.key else { panic!("{:?}", retrier.key) };
+    assert_eq!((path, password.expose()), (&dir.path().join("keys/retrier.json"), "hunter2"));
+    assert_eq!((remote.policy.window.get(), remote.policy.on_foreign_use), (1, ForeignUse::Requeue));
+    assert_eq!((remote.policy.max_fee_per_gas_wei, &remote.policy.grants[..]), (None, &[][..]));
+    let SignerKey::Remote(key) = &remote.key else { panic!("{:?}", remote.key) };
+    assert_eq!(key.identity, Some((dir.path().join("cert.pem"), "/key.pem".into())));
+    assert_eq!(key.token.as_ref().map(Secret::expose), Some("hunter2"));
+    assert!(!format!("{:?}", config.signers).contains("hunter2"));
 }
 
 #[test]

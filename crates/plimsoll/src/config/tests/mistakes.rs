@@ -7,6 +7,16 @@ use super::{CHAIN, TENANT, contract, directory, load_text};
 /// A title, a file, and the environment.
 type Case = (&'static str, String, Vec<(&'static str, &'static str)>);
 
+const KEY: &str = "[signers.key]\nkeystore = \"key.json\"\npassword = \"hunter2\"\n";
+const GRANT: &str = "[[signers.grants]]\ntenant = \"acme\"\ntargets = [\"0x5FbDB2315678afecb367f032d93F642f64180aa3\"]\nmethods = [\"none\"]\nmax_gas_wei_per_day = \"1\"\n";
+
+/// A tenant, a chain, and a signer with this key and these grants.
+fn with_signer(key: &str, grants: &str) -> String {
+    format!(
+        "{TENANT}{CHAIN}[[signers]]\nname = \"retrier\"\nchain = \"one\"\naddress = \"0x70997970c51812dc3a010c7d01b50e0d17dc79c8\"\n{key}\n{grants}\n"
+    )
+}
+
 /// Every mistake and its message, in one table that is read as a whole.
 #[test]
 fn every_mistake_is_answered_with_its_place_and_a_remedy() {
@@ -89,6 +99,24 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
             contract(&[]) + contract(&[]).split_once("[[chain.contract]]").map(|(_, rest)| format!("[[chain.contract]]{rest}")).unwrap().as_str(),
             vec![],
         ),
+        ("a signer without its key", with_signer("", ""), vec![]),
+        ("a signer with two keys", with_signer("[signers.key]\nkeystore = \"key.json\"\npassword = \"hunter2\"\nweb3signer = \"https://signer.example/hunter2\"", ""), vec![]),
+        ("a keystore without its password", with_signer("[signers.key]\nkeystore = \"key.json\"", ""), vec![]),
+        ("a keystore with a token", with_signer("[signers.key]\nkeystore = \"key.json\"\npassword = \"hunter2\"\ntoken = \"hunter2\"", ""), vec![]),
+        ("a remote signer with a password", with_signer("[signers.key]\nweb3signer = \"https://signer.example\"\npassword = \"hunter2\"", ""), vec![]),
+        ("a certificate for a remote signer without its key", with_signer("[signers.key]\nweb3signer = \"https://signer.example\"\nclient_cert_file = \"cert.pem\"", ""), vec![]),
+        ("a signer on a chain that is misspelt", with_signer(KEY, "").replace("chain = \"one\"", "chain = \"oen\""), vec![]),
+        ("a signer on a chain that is none", with_signer(KEY, "").replace("chain = \"one\"", "chain = \"2\""), vec![]),
+        ("one signer twice", format!("{}{}", with_signer(KEY, ""), with_signer(KEY, "").split_once("[[signers]]").map(|(_, rest)| format!("[[signers]]{}", rest.replace("retrier", "other"))).unwrap()), vec![]),
+        ("a grant without its lists", with_signer(KEY, "[[signers.grants]]\ntenant = \"acme\""), vec![]),
+        ("a grant that grants nothing", with_signer(KEY, &GRANT.replace("\"0x5FbDB2315678afecb367f032d93F642f64180aa3\"", "").replace("\"none\"", "")), vec![]),
+        ("a grant to a target that is none", with_signer(KEY, &GRANT.replace("64180aa3", "64180")), vec![]),
+        ("a grant of methods that are none", with_signer(KEY, &GRANT.replace("none", "transfer")), vec![]),
+        ("a grant of a selector that is too long", with_signer(KEY, &GRANT.replace("none", "0x1234567890")), vec![]),
+        ("a grant of a method with names in it", with_signer(KEY, &GRANT.replace("none", "transfer(address to, uint256 amount)")), vec![]),
+        ("two grants to one tenant", with_signer(KEY, &format!("{GRANT}{GRANT}")), vec![]),
+        ("a grant of more at once than in a day", with_signer(KEY, &format!("{GRANT}max_value_wei = \"2\"\nmax_value_wei_per_day = \"1\"")), vec![]),
+        ("a grant without limit at once, and none in a day", with_signer(KEY, &format!("{GRANT}max_value_wei = \"unlimited\"")), vec![]),
         ("an ABI file that is missing", contract(&[("abi", "\"abi/none.json\"")]), vec![]),
         ("an ABI file that is not JSON", contract(&[("abi", "\"broken.json\"")]), vec![]),
         ("an ABI file that is a number", contract(&[("abi", "\"number.json\"")]), vec![]),
