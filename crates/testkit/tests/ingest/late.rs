@@ -16,15 +16,15 @@ use crate::support::world::{Plan, World, contracts, user};
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 
 /// Of the contracts nothing was wanted below this block, of the senders nothing at all.
-const FIRST: u64 = 9;
+pub(crate) const FIRST: u64 = 9;
 const FINALITY: u64 = 3;
 
-fn wide() -> Settings {
+pub(crate) fn wide() -> Settings {
     Settings { watched: vec![user(0), user(2)], ..settings(FINALITY) }
 }
 
 /// A chain, and a node that has followed the later half of it.
-async fn narrow(db: &Db, leases: &Leases) -> World {
+pub(crate) async fn narrow(db: &Db, leases: &Leases) -> World {
     let mut world = World::new(1, 1);
     for _ in 0..10 {
         world.extend(vec![vec![plan(), Plan { sender: 2, ..plan() }], vec![plan()]]);
@@ -46,7 +46,7 @@ async fn gaps(node: &Follower) -> Vec<Uncovered> {
     uncovered(&filter, &certificates(&node.db, 1).await.unwrap(), head)
 }
 
-async fn until_covered(node: &Follower) {
+pub(crate) async fn until_covered(node: &Follower) {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     let covered = async {
         while !gaps(node).await.is_empty() {
