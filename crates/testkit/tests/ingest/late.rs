@@ -16,7 +16,7 @@ use crate::support::world::{Plan, World, contracts, user};
 use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 
 /// Of the contracts nothing was wanted below this block, of the senders nothing at all.
-pub(crate) const FIRST: u64 = 9;
+const FIRST: u64 = 9;
 const FINALITY: u64 = 3;
 
 pub(crate) fn wide() -> Settings {
@@ -24,12 +24,17 @@ pub(crate) fn wide() -> Settings {
 }
 
 /// A chain, and a node that has followed the later half of it.
-pub(crate) async fn narrow(db: &Db, leases: &Leases) -> World {
+async fn narrow(db: &Db, leases: &Leases) -> World {
+    narrow_from(FIRST, db, leases).await
+}
+
+/// The same from this block on.
+pub(crate) async fn narrow_from(first: u64, db: &Db, leases: &Leases) -> World {
     let mut world = World::new(1, 1);
     for _ in 0..10 {
         world.extend(vec![vec![plan(), Plan { sender: 2, ..plan() }], vec![plan()]]);
     }
-    let settings = Settings { start_block: FIRST, watched: Vec::new(), ..wide() };
+    let settings = Settings { start_block: first, watched: Vec::new(), ..wide() };
     let mut node = Follower::new(db, leases, 1, &world.chain, settings).await;
     node.start_ingest();
     node.start_fold();
