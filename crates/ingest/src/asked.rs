@@ -124,7 +124,7 @@ impl<'a> Asked<'a> {
         let (order, chain_id) = (&backfill.order, self.config.chain_id);
         tracing::info!(chain_id, request_id = %order.request_id, from = order.from, next, "backfill as asked for: goes on");
         let filter = filter_for(self.config, self.contracts, order);
-        let wanted = Wanted::only(self.config, self.contracts, &filter);
+        let wanted = Wanted::only(&self.config.proving(order.level), self.contracts, &filter);
         let intervals = self.pool.endpoints().iter().map(|_| Interval::new(self.config.range)).collect();
         let ahead = order
             .parallel_ranges

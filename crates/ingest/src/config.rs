@@ -65,4 +65,11 @@ impl IngestConfig {
         }
         config
     }
+
+    /// The same, proving past blocks at this level at least.
+    pub(crate) fn proving(&self, level: Option<Completeness>) -> Self {
+        let backfill_completeness =
+            level.map_or(self.backfill_completeness, |it| it.max(self.backfill_completeness));
+        Self { backfill_completeness, ..self.clone() }
+    }
 }

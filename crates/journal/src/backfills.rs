@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Address;
 use plimsoll_store::Db;
-use plimsoll_types::BackfillState;
+use plimsoll_types::{BackfillState, Completeness};
 use serde::Serialize;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -41,6 +41,8 @@ pub struct Order {
     pub max_events: Option<u64>,
     /// How many ranges are in flight; without it as many as the configuration says.
     pub parallel_ranges: Option<u32>,
+    /// At least at this level it is proven; without it as the chain's backfills are.
+    pub level: Option<Completeness>,
 }
 
 /// A request, and how far it is.
@@ -193,6 +195,9 @@ impl std::fmt::Display for Order {
         }
         if let Some(ranges) = self.parallel_ranges {
             write!(f, ", {ranges} ranges in flight")?;
+        }
+        if let Some(level) = self.level {
+            write!(f, ", at level {level}")?;
         }
         Ok(())
     }

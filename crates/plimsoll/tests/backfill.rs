@@ -4,57 +4,14 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-
-use alloy_primitives::keccak256;
-use common::{CHAIN_ID, Ended, Place, configuration};
-use plimsoll_store::{DatabaseUrls, testing};
-use plimsoll_testkit::anvil::{Anvil, AnvilOptions};
-use plimsoll_testkit::node::Node;
+use common::bell::{BELL, Deceived, count, deceived, house};
+use common::{CHAIN_ID, Ended, Place};
+use plimsoll_store::DatabaseUrls;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use sqlx::ConnectOptions as _;
 
-const BELL: &str = "0x00000000000000000000000000000000000000a1";
 const REQUEST: &str = "0190b0a4-0000-7000-8000-000000000042";
 const OTHER: &str = "0190b0a4-0000-7000-8000-000000000043";
-
-/// A node with a contract that says `Rung()` whenever it is called, and is called in blocks 1 to 6; block 7 is empty.
-async fn chain() -> Anvil {
-    let anvil = Anvil::start(&AnvilOptions { chain_id: CHAIN_ID, ..AnvilOptions::default() }).await.unwrap();
-    let topic = keccak256("Rung()");
-    let code = format!("0x7f{topic:x}60006000a100");
-    anvil.raw("anvil_setCode", json!([BELL, code])).await.unwrap();
-    for _ in 0..6 {
-        ring(&anvil).await;
-    }
-    anvil.mine(1).await.unwrap();
-    anvil
-}
-
-async fn ring(node: &Node) {
-    let from = node.accounts().await.unwrap()[0];
-    node.raw("eth_sendTransaction", json!([{ "from": from, "to": BELL }])).await.unwrap();
-    node.mine(1).await.unwrap();
-}
-
-/// A place whose configuration follows the contract from block 1 on, one block being enough to make the one below it final.
-fn place(node: &Node, urls: &DatabaseUrls) -> Place {
-    let place = Place::new();
-    let address = node.url().trim_start_matches("http://").parse().unwrap();
-    let database = format!("url = \"{}\"", urls.owner.to_url_lossy());
-    place.write("abi.json", r#"[{"type":"event","name":"Rung","anonymous":false,"inputs":[]}]"#);
-    let text = configuration(address, &database)
-        .replace("name = \"test\"", "name = \"test\"\nconfirmations = 0\nfinality_depth = 1");
-    place.write(
-        "plimsoll.toml",
-        &format!(
-            "{text}\n[[chain.contract]]\nname = \"Bell\"\naddress = \"{BELL}\"\nabi = \"abi.json\"\nstart_block = 1\n\
-             tenant = \"0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b10\"\n"
-        ),
-    );
-    place
-}
 
 fn backfill(place: &Place, words: &[&str]) -> Ended {
     place.run(&[&["backfill"][..], words].concat())
@@ -64,12 +21,6 @@ fn backfill(place: &Place, words: &[&str]) -> Ended {
 fn ask(place: &Place, from: &str, to: &str, more: &[&str]) -> Ended {
     let chain = CHAIN_ID.to_string();
     backfill(place, &[&["--chain", &chain, "--from", from, "--to", to][..], more].concat())
-}
-
-async fn count(urls: &DatabaseUrls, what: &str) -> i64 {
-    let mut owner = urls.owner.connect().await.unwrap();
-    let statement = format!("SELECT count(*) FROM plimsoll.{what}");
-    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut owner).await.unwrap()
 }
 
 /// The audit entries of backfills: request, action, target, reason, the state before and after.
@@ -84,113 +35,9 @@ async fn entries(urls: &DatabaseUrls) -> Vec<String> {
     .unwrap()
 }
 
-/// The journal reaches block 7, and block 6 is final in it.
-fn is_followed(place: &Place) -> bool {
-    let status = place.run(&["chain", "status", "--json"]);
-    let chains: Value = serde_json::from_str(&status.out).unwrap_or_default();
-    chains[0]["head_number"] == 7 && chains[0]["final_number"] == 6
-}
-
-/// A node, a database with a journal of its chain, and nobody who follows it any more.
-async fn house() -> (Anvil, DatabaseUrls, Place) {
-    let (anvil, urls) = (chain().await, testing::database().await);
-    let place = place(&anvil, &urls);
-    follow(&place);
-    (anvil, urls, place)
-}
-
-/// Follows the chain to its end.
-fn follow(place: &Place) {
-    let running = place.start("ingest runs");
-    while !is_followed(place) {}
-    running.signal("TERM");
-    let (code, log) = running.end();
-    assert_eq!(code, Some(0), "{log}");
-}
-
-/// A node before this one that tells of no log in even blocks. Each connection asks one question at a time.
-fn hiding(node: &Node) -> SocketAddr {
-    let (listener, url) = (TcpListener::bind("127.0.0.1:0").unwrap(), node.url().to_owned());
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let url = url.clone();
-            std::thread::spawn(move || hide(stream.unwrap(), &url));
-        }
-    });
-    address
-}
-
-fn hide(stream: TcpStream, url: &str) -> Option<()> {
-    let server = TcpStream::connect(url.trim_start_matches("http://")).ok()?;
-    let (mut asked, mut answered) = (BufReader::new(stream), BufReader::new(server));
-    loop {
-        let question = message(&mut asked)?;
-        let head = format!(
-            "POST / HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            question.len()
-        );
-        answered.get_mut().write_all(&[head.as_bytes(), &question].concat()).ok()?;
-        let mut answer: Value = serde_json::from_slice(&message(&mut answered)?).ok()?;
-        let all = match &mut answer {
-            Value::Array(all) => all.iter_mut().collect(),
-            one => vec![one],
-        };
-        for one in all {
-            if let Some(logs) = one["result"].as_array_mut() {
-                logs.retain(|log| {
-                    !log["logIndex"].is_string()
-                        || log["blockNumber"]
-                            .as_str()
-                            .is_none_or(|number| "13579bdf".contains(&number[number.len() - 1..]))
-                });
-            }
-        }
-        let answer = answer.to_string();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            answer.len()
-        );
-        asked.get_mut().write_all(format!("{head}{answer}").as_bytes()).ok()?;
-    }
-}
-
-/// The body of an HTTP message that says how long it is.
-fn message(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        let line = line.trim().to_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(body)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_hid_is_found_by_the_process_that_follows_the_chain_and_then_all_agrees() {
-    let (anvil, urls) = (chain().await, testing::database().await);
-    let place = place(&anvil, &urls);
-    let honest = std::fs::read_to_string(place.path("plimsoll.toml")).unwrap();
-    let (node, liar) = (anvil.url().trim_start_matches("http://"), hiding(&anvil).to_string());
-    let trusting = honest.replace(node, &liar).replace(
-        "confirmations = 0",
-        "confirmations = 0\nhead_completeness = \"trusted\"\nbackfill_completeness = \"trusted\"",
-    );
-    assert!(trusting.contains(&liar) && trusting.contains("trusted"));
-    place.write("plimsoll.toml", &trusting);
-    follow(&place);
-    assert_eq!(count(&urls, "chain_live").await, 3);
-
+    let Deceived { anvil: _anvil, urls, place, honest, .. } = deceived().await;
     place.write("plimsoll.toml", &honest);
     place.run(&["verify", "completeness"]).fails(1, &["differ in 3 events"]);
     let preview = ask(&place, "1", "6", &["--dry-run"]);
@@ -226,6 +73,89 @@ async fn what_a_node_hid_is_found_by_the_process_that_follows_the_chain_and_then
     assert_eq!(verified.code, 0, "{verified:#?}");
     let replayed = place.run(&["replay", "views"]);
     assert_eq!(replayed.code, 0, "{replayed:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_second_look_finds_missing_it_has_repaired_and_a_third_is_clean() {
+    let Deceived { anvil, urls, place, trusting, .. } = deceived().await;
+    // The node that hides stays, and nothing is proven unless it is asked for; beside it there is an honest one now.
+    let honest =
+        format!("[[chain.endpoint]]\nname = \"honest\"\nrpc = \"{}\"\n\n[[chain.contract]]", anvil.url());
+    place.write("plimsoll.toml", &trusting.replace("[[chain.contract]]", &honest));
+    let look =
+        |more: &[&str]| place.run(&[&["verify", "completeness", "--level", "receipts"][..], more].concat());
+
+    look(&[]).fails(1, &["differ in 3 events", "`--repair`"]);
+    let dry = look(&["--repair", "--dry-run"]);
+    dry.fails(1, &["differ in 3 events"]);
+    let told = "would ask for blocks 2 to 6 of chain 31337, at level receipts\nnothing was put on record (dry run)\n";
+    assert!(dry.out.ends_with(told), "{dry:#?}");
+    assert_eq!((count(&urls, "backfills").await, entries(&urls).await.len()), (0, 0));
+
+    let asked = look(&["--repair", "--reason", "ticket 42", "--json"]);
+    asked.fails(1, &["plimsoll backfill show ID --wait"]);
+    let asked: Value = serde_json::from_str(&asked.out).unwrap();
+    assert_eq!(asked[0]["holes"], json!([{ "from": 2, "to": 6 }]), "{asked:#}");
+    let repair = &asked[0]["repair"];
+    let request = repair["backfills"][0]["request_id"].as_str().unwrap();
+    assert_eq!(
+        (&repair["backfills"][0]["level"], repair["backfills"].as_array().unwrap().len()),
+        (&json!("receipts"), 1)
+    );
+    assert!(repair["waits"].as_str().is_some_and(|why| why.contains("no process follows")), "{repair:#}");
+    assert_eq!(entries(&urls).await, [format!("{request} backfill.request {request} ticket 42 queued")]);
+    // Once is enough.
+    let again = look(&["--repair"]);
+    let told =
+        format!("repair: blocks 2 to 6 of chain 31337, at level receipts (queued), request {request}\n");
+    assert!(again.code == 1 && again.out.contains(&told), "{again:#?}");
+    assert_eq!((count(&urls, "backfills").await, entries(&urls).await.len()), (1, 1));
+
+    let running = place.start("ingest runs");
+    let done = backfill(&place, &["show", request, "--wait", "--json"]);
+    assert_eq!(done.code, 0, "{done:#?}");
+    let done: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&done["state"], &done["found"]), (&json!("done"), &json!(3)), "{done:#}");
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+
+    let clean = look(&["--repair"]);
+    assert!(clean.code == 0 && clean.out.ends_with("nothing to repair\n"), "{clean:#?}");
+    assert_eq!((count(&urls, "backfills").await, count(&urls, "chain_live").await), (1, 6));
+    let replayed = place.run(&["replay", "views"]);
+    assert_eq!(replayed.code, 0, "{replayed:#?}");
+    look(&["--dry-run"]).fails(2, &["--repair"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_chain_that_has_halted_a_request_says_why_it_waits_and_nobody_waits_with_it() {
+    let (_anvil, urls, place) = house().await;
+    assert_eq!(ask(&place, "2", "6", &["--request-id", REQUEST]).code, 0);
+    let told = |words: &[&str], what: &str| {
+        let shown = backfill(&place, words);
+        assert!(shown.code == 0 && shown.out.contains(what), "{shown:#?}");
+    };
+    told(&["show", REQUEST], "no process follows this chain just now");
+    let mut owner = urls.owner.connect().await.unwrap();
+    sqlx::raw_sql("UPDATE plimsoll.chains SET state = 'halted', halt = '{\"kind\": \"deep_reorg\"}'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    let what = "chain 31337 has halted";
+    told(&["show", REQUEST], what);
+    told(&["list"], what);
+    for words in [&["show", REQUEST, "--json"][..], &["list", "--json"]] {
+        told(words, &format!("\"waits\": \"{what}"));
+        told(words, "plimsoll chain resume --chain 31337");
+    }
+    let asked = ask(&place, "2", "6", &[]);
+    assert!(asked.code == 0 && asked.out.contains(what), "{asked:#?}");
+    backfill(&place, &["show", REQUEST, "--wait"]).fails(3, &[what, "plimsoll chain resume --chain 31337"]);
+    // What is over does not wait.
+    assert_eq!(backfill(&place, &["cancel", REQUEST]).code, 0);
+    let shown = backfill(&place, &["show", REQUEST]);
+    assert!(shown.code == 0 && !shown.out.contains("halted"), "{shown:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

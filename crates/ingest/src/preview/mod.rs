@@ -53,7 +53,7 @@ pub async fn preview(
     let on = standing.final_block.ok_or(BackfillError::NothingFinal { chain_id })?;
     let config = &config.watching(&added_senders(db, chain_id).await?);
     let filter = content::filter_for(config, contracts, order);
-    let level = config.backfill_completeness;
+    let level = config.proving(order.level).backfill_completeness;
     let coverage = {
         let all = certificates(db, chain_id).await?;
         let proven: Vec<_> = all.iter().filter(|it| it.level >= level).cloned().collect();

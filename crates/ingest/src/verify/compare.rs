@@ -33,6 +33,11 @@ impl DifferenceKind {
             Self::NotLive => "completeness_not_live",
         }
     }
+
+    /// Whether asking for the block again mends it: what is not in the journal is appended to it late, and nothing is ever taken out or changed.
+    pub(super) fn can_be_repaired(self) -> bool {
+        matches!(self, Self::Missing | Self::NotLive)
+    }
 }
 
 /// A log, or a transaction of a watched sender, in which journal and chain differ.

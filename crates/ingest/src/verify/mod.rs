@@ -6,6 +6,7 @@
 //! not cover what a log says, the range is proven by its receipts first, so that an endpoint's lie is not taken for a hole in the journal.
 
 mod compare;
+mod repair;
 mod report;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use plimsoll_types::Completeness;
 use serde_json::json;
 
 pub use self::compare::{Difference, DifferenceKind};
-pub use self::report::{CompletenessReport, Contradicting, MAX_LISTED, NeverAskedFor, Unproven};
+pub use self::repair::{MAX_REPAIRS, Repair};
+pub use self::report::{Blocks, CompletenessReport, Contradicting, MAX_LISTED, NeverAskedFor, Unproven};
 use crate::added_senders;
 use crate::config::IngestConfig;
 use crate::content::{self, Wanted};
@@ -152,6 +154,7 @@ pub async fn verify(
         contradictions: Vec::new(),
         unproven: Vec::new(),
         uncovered: Vec::new(),
+        holes: Vec::new(),
     };
     let certifier = Certifier::new(db, chain_id, &filter).await?;
     let on = (final_block.number, final_block.hash);
@@ -276,6 +279,7 @@ impl Look<'_> {
             self.certifier.certify(&range).await?;
             return Ok(());
         }
+        let mut hole: Option<(u64, u64)> = None;
         for difference in differences {
             let (whose, number) = (difference.address, difference.block_number);
             let is_known = difference.kind == DifferenceKind::Missing
@@ -288,10 +292,15 @@ impl Look<'_> {
             let detail = json!({ "difference": &difference, "level": evidence.level, "endpoint": &*evidence.endpoint });
             note_finding(self.db, chain_id, difference.kind.anomaly(), &detail).await?;
             report.different += 1;
+            if difference.kind.can_be_repaired() {
+                let (low, high) = hole.unwrap_or((number, number));
+                hole = Some((low.min(number), high.max(number)));
+            }
             if report.differences.len() < MAX_LISTED {
                 report.differences.push(difference);
             }
         }
+        report.holes.extend(hole.map(|(from, to)| Blocks { from, to }));
         Ok(())
     }
 

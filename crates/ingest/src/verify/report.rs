@@ -41,6 +41,15 @@ pub struct NeverAskedFor {
     pub missing: u64,
 }
 
+/// Blocks, from the one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Blocks {
+    /// The first block.
+    pub from: u64,
+    /// The last block.
+    pub to: u64,
+}
+
 /// What a second look found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CompletenessReport {
@@ -68,6 +77,8 @@ pub struct CompletenessReport {
     pub unproven: Vec<Unproven>,
     /// Blocks of which nobody has been asked for what is wanted now, up to the journal's head.
     pub uncovered: Vec<NeverAskedFor>,
+    /// Where something is missing from the journal that the chain has: of each range that was looked at, from the first such block to the last.
+    pub holes: Vec<Blocks>,
 }
 
 impl CompletenessReport {

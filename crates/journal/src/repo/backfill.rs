@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plimsoll_types::{BackfillState, address_text};
+use plimsoll_types::{BackfillState, Completeness, address_text};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ struct Row {
     contracts: Option<Vec<String>>,
     max_events: Option<i64>,
     parallel_ranges: Option<i32>,
+    level: Option<Completeness>,
     state: BackfillState,
     next_number: i64,
     found: i64,
@@ -48,6 +49,7 @@ impl TryFrom<Row> for Backfill {
             contracts: row.contracts.map(addresses).transpose()?,
             max_events: row.max_events.map(to_u64),
             parallel_ranges: row.parallel_ranges.map(i32::cast_unsigned),
+            level: row.level,
         };
         Ok(Self {
             next: (row.next_number >= row.from_number).then(|| to_u64(row.next_number)),
@@ -76,8 +78,8 @@ pub(crate) async fn insert(
     let contracts: Option<Vec<String>> =
         order.contracts.as_ref().map(|all| all.iter().map(address_text).collect());
     let done = sqlx::query!(
-        "INSERT INTO backfills (request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, next_number, actor, reason)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $4, $8, $9) ON CONFLICT (request_id) DO NOTHING",
+        "INSERT INTO backfills (request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, next_number, actor, reason, level)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $4, $8, $9, $10) ON CONFLICT (request_id) DO NOTHING",
         order.request_id,
         to_i64(order.chain_id),
         to_i64(order.from),
@@ -86,7 +88,8 @@ pub(crate) async fn insert(
         order.max_events.map(to_i64),
         order.parallel_ranges.map(u32::cast_signed),
         actor,
-        reason
+        reason,
+        order.level as Option<Completeness>
     )
     .execute(conn)
     .await?;
@@ -96,7 +99,7 @@ pub(crate) async fn insert(
 pub(crate) async fn find(conn: &mut PgConnection, request_id: Uuid) -> Result<Option<Backfill>, FoldError> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, state AS "state: BackfillState",
+        r#"SELECT request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, level AS "level: Completeness", state AS "state: BackfillState",
                   next_number, found, found_before, trouble, actor, reason, created_at, started_at, ended_at
            FROM backfills WHERE request_id = $1"#,
         request_id
@@ -126,7 +129,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Backfill>, FoldError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, state AS "state: BackfillState",
+        r#"SELECT request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, level AS "level: Completeness", state AS "state: BackfillState",
                   next_number, found, found_before, trouble, actor, reason, created_at, started_at, ended_at
            FROM backfills WHERE ($1::bigint IS NULL OR chain_id = $1) AND ($2::backfill_state IS NULL OR state = $2)
            ORDER BY ordinal DESC LIMIT $3"#,
@@ -143,7 +146,7 @@ pub(crate) async fn list(
 pub(crate) async fn next(conn: &mut PgConnection, chain_id: u64) -> Result<Option<Backfill>, FoldError> {
     let row = sqlx::query_as!(
         Row,
-        r#"SELECT request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, state AS "state: BackfillState",
+        r#"SELECT request_id, chain_id, from_number, to_number, contracts, max_events, parallel_ranges, level AS "level: Completeness", state AS "state: BackfillState",
                   next_number, found, found_before, trouble, actor, reason, created_at, started_at, ended_at
            FROM backfills WHERE chain_id = $1 AND state IN ('queued', 'running')
            ORDER BY state = 'running' DESC, ordinal LIMIT 1"#,

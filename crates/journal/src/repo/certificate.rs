@@ -218,11 +218,20 @@ pub(crate) async fn shorten(
 
 /// All of a chain, by their blocks.
 pub(crate) async fn all(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<Certificate>, FoldError> {
+    // Before the filters, of which none is ever taken away: so each certificate's is among them, whatever is certified meanwhile.
+    let certified = sqlx::query!(
+        r#"SELECT filter_digest, from_number, to_number, to_hash, blocks_root, level AS "level: Completeness", endpoints,
+                  source AS "source: Source", certified_at
+           FROM completeness_certificates WHERE chain_id = $1 ORDER BY from_number, certificate_id"#,
+        to_i64(chain_id)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
     let rows = sqlx::query!(
         "SELECT filter_digest, contracts, senders FROM completeness_filters WHERE chain_id = $1",
         to_i64(chain_id)
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
     let malformed = |what: String| FoldError::Malformed { chain_id, what };
     let mut filters = HashMap::new();
@@ -233,15 +242,8 @@ pub(crate) async fn all(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<Ce
             .map_err(|error| malformed(format!("a filter's senders: {error}")))?;
         filters.insert(row.filter_digest, Arc::new(Filter { contracts, senders }));
     }
-    let rows = sqlx::query!(
-        r#"SELECT filter_digest, from_number, to_number, to_hash, blocks_root, level AS "level: Completeness", endpoints,
-                  source AS "source: Source", certified_at
-           FROM completeness_certificates WHERE chain_id = $1 ORDER BY from_number, certificate_id"#,
-        to_i64(chain_id)
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter()
+    certified
+        .into_iter()
         .map(|row| {
             let filter = filters.get(&row.filter_digest);
             Ok(Certificate {

@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use uuid::Uuid;
 
-use super::Change;
+use super::{Change, Level};
 
 pub(super) const AFTER_HELP: &str = "\
-The blocks are fetched again, the newest first, and proven at `backfill_completeness`; what is followed and is not in the \
+The blocks are fetched again, the newest first, and proven at `backfill_completeness`, or at --level where that shows more; what is followed and is not in the \
 journal is appended to it late. Only final blocks can be asked for: what is above is followed as it comes.
 
 The command puts a request on record, with an entry in the audit log. The process that follows the chain (`plimsoll run` \
@@ -56,6 +56,9 @@ pub(crate) struct NewBackfill {
     /// So many ranges in flight [default: `backfill_in_flight`]
     #[arg(long, value_name = "RANGES", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) parallel: Option<u32>,
+    /// Prove at least so much of them [default: `backfill_completeness`]
+    #[arg(long, value_enum)]
+    pub(crate) level: Option<Level>,
     /// Show how it goes until it ends
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) wait: bool,

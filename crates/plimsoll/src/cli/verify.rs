@@ -1,6 +1,8 @@
 //! `plimsoll verify …` as it is typed.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
+use plimsoll_types::Completeness;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verify {
@@ -21,14 +23,22 @@ Examples:
     #[command(after_help = "\
 The final blocks are fetched again, linked to one another, and proven at the level that is asked for; every log and transaction \
 that is followed is compared with what is stored. What is equal gets a certificate. What differs is kept as an anomaly with \
-both sides. What is followed now and was never asked for in older blocks is listed: its history is not in the journal.
+both sides. What is followed now and was never asked for in older blocks is listed: its history is not in the journal yet, \
+and whoever follows the chain brings it in by itself.
 
-Exit codes: 0 every block is proven, and stored as it is; 1 something differs; 3 nothing differs, but some blocks could not be \
-proven, or were never asked for what is followed now.
+--repair has the blocks fetched again in which something is missing, and those that could not be proven: it puts backfills on \
+record, each with an entry in the audit log, and prints their ids. The process that follows the chain works them off \
+(`plimsoll backfill show ID --wait`); look again then. What is missing is asked for by its receipts, and appended late. \
+Nothing is ever changed or taken out: what is altered or foreign stays, as evidence. What is being repaired already is not asked for twice.
+
+Exit codes, of what was found, repaired or not: 0 every block is proven, and stored as it is; 1 something differs; 3 nothing \
+differs, but some blocks could not be proven, or were never asked for what is followed now.
 
 Examples:
   plimsoll verify completeness
   plimsoll verify completeness --chain 42161 --from 300000000 --to 300100000
+  plimsoll verify completeness --repair --dry-run
+  plimsoll verify completeness --repair --reason 'ticket 42'
   plimsoll verify completeness --level bloom --json")]
     Completeness(VerifyCompleteness),
     /// Each row of the audit log with its digest, and with the hash of the row before it
@@ -84,9 +94,25 @@ pub(crate) struct VerifyCompleteness {
     /// What is to be proven: every log by the block's receipts, or only what the header's bloom shows, which asks the node for less
     #[arg(long, value_enum, default_value_t = Level::Receipts)]
     pub(crate) level: Level,
+    #[command(flatten)]
+    pub(crate) repair: Repair,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Whether what was found is repaired.
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// Have what is missing, and what could not be proven, fetched again: puts backfills on record
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Say what would be put on record, and put nothing
+    #[arg(long, requires = "repair")]
+    pub(crate) dry_run: bool,
+    /// Why: kept in the audit log
+    #[arg(long, value_name = "TEXT", requires = "repair", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) reason: Option<String>,
 }
 
 /// What can be proven of a block's logs.
@@ -96,4 +122,13 @@ pub(crate) enum Level {
     Bloom,
     /// All of them, by the root of the receipts
     Receipts,
+}
+
+impl From<Level> for Completeness {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Bloom => Self::Bloom,
+            Level::Receipts => Self::Receipts,
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! `plimsoll backfill`: requests to the process that follows a chain.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
 use plimsoll_bus::audit::{self, Entry};
@@ -9,25 +8,19 @@ use plimsoll_bus::{Context, Keys};
 use plimsoll_ingest::preview;
 use plimsoll_journal::backfills::{self, Backfill, BackfillError, Order};
 use plimsoll_store::Db;
-use plimsoll_types::{BackfillState, address_text, parse_address};
+use plimsoll_types::{BackfillState, Completeness, address_text, parse_address};
 use uuid::Uuid;
 
 use super::admin::Admin;
 use super::admin::change::{As, Done};
 use super::admin::operator::actor;
 use super::admin::sheet::{Sheet, list, show};
-use super::progress::Progress;
+use super::waiting::{Shown, wait, waits};
 use super::{chosen, of_chain, print, print_json};
 use crate::cli::{self, Backfills, Change, NewBackfill, StateChoice};
 use crate::config::{Chain, Config, Loaded, did_you_mean};
-use crate::failure::{FAILED, Failure, UNVERIFIED};
-use crate::{repo, wiring};
-
-/// A chain that was followed may be taken over by another process meanwhile.
-const TAKEOVER_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two looks at one that is waited for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+use crate::failure::Failure;
+use crate::wiring;
 
 const COLUMNS: &[&str] =
     &["request_id", "chain", "from", "to", "state", "next", "blocks_done", "found", "created_at"];
@@ -45,6 +38,7 @@ impl From<&Backfill> for Sheet {
             .with("contracts", contracts)
             .with("limit", order.max_events)
             .with("parallel", order.parallel_ranges)
+            .with("level", order.level.map(Completeness::as_str))
             .with("state", backfill.state.as_str())
             .with("next", backfill.next)
             .with("blocks_done", backfill.blocks_done)
@@ -99,6 +93,7 @@ async fn request(loaded: &Loaded, config: &Config, db: &Db, new: &NewBackfill) -
         contracts: contracts(chain, &new.contract)?,
         max_events: new.limit,
         parallel_ranges: new.parallel,
+        level: new.level.map(Completeness::from),
     };
     are_of_interest(chain, &order)?;
     if how.dry_run {
@@ -111,10 +106,31 @@ async fn request(loaded: &Loaded, config: &Config, db: &Db, new: &NewBackfill) -
             false => print(&format!("{found}nothing was put on record (dry run)\n")),
         };
     }
-    let reason = new.change.reason.as_deref();
-    let actor = actor();
+    let (backfill, is_new) = put(db, &order, new.change.reason.as_deref()).await?;
+    if new.wait {
+        return wait(db, request_id, how.json).await;
+    }
+    if how.json {
+        return print_json(&backfill);
+    }
+    let mut out = match is_new {
+        true => format!("done: asked for {order}\n"),
+        false => format!("asked for before: {order}; it is {}\n", backfill.state),
+    };
+    if backfill.state.is_open()
+        && let Some(why) = waits(db, order.chain_id).await?
+    {
+        out.push_str(&format!("{why}\n"));
+    }
+    out.push_str(&format!("request {request_id}\n"));
+    print(&out)
+}
+
+/// Puts a request on record, with its entry in the audit log; whether it was not there before.
+pub(super) async fn put(db: &Db, order: &Order, reason: Option<&str>) -> Result<(Backfill, bool), Failure> {
+    let (request_id, actor) = (order.request_id, actor());
     let mut tx = db.begin_worker().await?;
-    let (backfill, is_new) = backfills::request(&mut tx, &order, &actor, reason).await.map_err(refused)?;
+    let (backfill, is_new) = backfills::request(&mut tx, order, &actor, reason).await.map_err(refused)?;
     if is_new {
         let entry = Entry::new("backfill.request", "backfill", request_id.to_string())
             .with_change(None, Some(Sheet::from(&backfill).json()))
@@ -128,29 +144,11 @@ async fn request(loaded: &Loaded, config: &Config, db: &Db, new: &NewBackfill) -
     }
     tx.commit().await.map_err(|error| {
         Failure::new(format!(
-            "whether it is on record is not known: the database did not answer the commit: {error}"
+            "whether {order} is asked for is not known: the database did not answer the commit: {error}"
         ))
-        .remedy(format!(
-            "run the same again with `--request-id {request_id}`: the same request is put on record once"
-        ))
+        .remedy(format!("`plimsoll backfill show {request_id}` has it if and only if it is on record"))
     })?;
-    if new.wait {
-        return wait(db, request_id, how.json).await;
-    }
-    if how.json {
-        return print_json(&backfill);
-    }
-    let mut out = match is_new {
-        true => format!("done: asked for {order}\n"),
-        false => format!("asked for before: {order}; it is {}\n", backfill.state),
-    };
-    if backfill.state.is_open()
-        && !repo::is_held(db.worker(), &plimsoll_ingest::lease_name(order.chain_id)).await?
-    {
-        out.push_str("no process follows this chain just now: it begins when one does (`plimsoll run`)\n");
-    }
-    out.push_str(&format!("request {request_id}\n"));
-    print(&out)
+    Ok((backfill, is_new))
 }
 
 /// The blocks are of interest: below the first one nothing is followed, so that nothing could be found.
@@ -195,17 +193,24 @@ async fn of_requests(config: &Config, db: &Db, about: &Backfills) -> Result<(), 
     match about {
         Backfills::List { chain, state, limit, json } => {
             let found = backfills::list(db, *chain, state.map(BackfillState::from), *limit).await?;
-            let sheets: Vec<Sheet> = found.iter().map(Sheet::from).collect();
+            let shown = Shown::all(db, &found).await?;
             if *json {
-                print_json(&found)
-            } else {
-                list(&sheets, COLUMNS, "no backfill was asked for", false)
+                return print_json(&shown);
             }
+            let sheets: Vec<Sheet> = found.iter().map(Sheet::from).collect();
+            list(&sheets, COLUMNS, "no backfill was asked for", false)?;
+            let reasons: BTreeSet<_> = shown.iter().filter_map(|one| one.waits.as_deref()).collect();
+            reasons.into_iter().try_for_each(|why| print(&format!("{why}\n")))
         }
         Backfills::Show { request, wait: true, json } => wait(db, *request, *json).await,
         Backfills::Show { request, wait: false, json } => {
             let found = backfills::find(db, *request).await.map_err(refused)?;
-            if *json { print_json(&found) } else { show(&Sheet::from(&found), false) }
+            let shown = Shown::of(db, &found).await?;
+            if *json {
+                print_json(&shown)
+            } else {
+                show(&Sheet::from(&found).with("waits", shown.waits), false)
+            }
         }
         Backfills::Cancel { request, change } => {
             turn(config, db, *request, change, ("backfill.cancel", "cancel"), async |conn| {
@@ -249,66 +254,8 @@ async fn turn(
         .await
 }
 
-/// Until it ends, with its progress on a terminal.
-async fn wait(db: &Db, request_id: Uuid, json: bool) -> Result<(), Failure> {
-    let mut line = Progress::new();
-    let mut followed: Option<Instant> = None;
-    // Ends with the request, when nobody works it off, or with the patience of whoever waits.
-    let ended = loop {
-        let found = backfills::find(db, request_id).await.map_err(refused)?;
-        if !found.state.is_open() {
-            break found;
-        }
-        let lease = plimsoll_ingest::lease_name(found.order.chain_id);
-        if repo::is_held(db.worker(), &lease).await? {
-            followed = Some(Instant::now());
-        }
-        if followed.is_none_or(|at| at.elapsed() > TAKEOVER_PATIENCE) {
-            drop(line);
-            let what =
-                format!("no process follows chain {}: the request waits for one", found.order.chain_id);
-            return Err(Failure::found(what, UNVERIFIED).remedy(format!(
-                "`plimsoll run` works it off; `plimsoll backfill show {request_id} --wait` then shows how it goes"
-            )));
-        }
-        line.line(|| told(&found));
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    };
-    drop(line);
-    if json {
-        print_json(&ended)?;
-    } else {
-        show(&Sheet::from(&ended), false)?;
-    }
-    let at = |what: &str| {
-        format!("the backfill {what}, with {} of {} blocks looked at", ended.blocks_done, ended.blocks())
-    };
-    let resume = format!("`plimsoll backfill resume {request_id}` goes on where it is");
-    match ended.state {
-        BackfillState::Limited => Err(Failure::found(at("stopped at its limit"), UNVERIFIED).remedy(resume)),
-        BackfillState::Cancelled => Err(Failure::found(at("was cancelled"), FAILED).remedy(resume)),
-        BackfillState::Failed => {
-            let why = ended.trouble.as_deref().unwrap_or("no reason was kept");
-            Err(Failure::found(at(&format!("failed ({why})")), FAILED).remedy(format!("mend that; {resume}")))
-        }
-        BackfillState::Done | BackfillState::Queued | BackfillState::Running => Ok(()),
-    }
-}
-
-/// How it goes, in a line.
-fn told(backfill: &Backfill) -> String {
-    let chain_id = backfill.order.chain_id;
-    let trouble = backfill.trouble.as_deref().map(|why| format!("; {why}")).unwrap_or_default();
-    format!(
-        "chain {chain_id}: {} of {} blocks, {} found{trouble}",
-        backfill.blocks_done,
-        backfill.blocks(),
-        backfill.found
-    )
-}
-
 /// Why it is refused, and what to do.
-fn refused(error: BackfillError) -> Failure {
+pub(super) fn refused(error: BackfillError) -> Failure {
     match &error {
         BackfillError::Reversed { .. } => {
             Failure::usage(error.to_string()).remedy("exchange `--from` and `--to`")

@@ -3,12 +3,13 @@
 use plimsoll_bus::audit;
 use plimsoll_ingest::verify::{self as completeness, CompletenessReport, VerifyError};
 use plimsoll_store::Db;
-use plimsoll_types::Completeness;
 use plimsoll_views::verify::{VerifyOptions, VerifyReport, verify};
+use serde::Serialize;
 
 use super::progress::Progress;
+use super::repair::{self, Asked};
 use super::{chosen, of_chain, or_dash, print, print_json, table};
-use crate::cli::{Level, VerifyAudit, VerifyCompleteness, VerifyViews};
+use crate::cli::{VerifyAudit, VerifyCompleteness, VerifyViews};
 use crate::config::{Config, Loaded};
 use crate::failure::{FAILED, Failure, UNVERIFIED};
 use crate::wiring;
@@ -71,12 +72,8 @@ pub(crate) async fn completeness(
     db: &Db,
     asked: &VerifyCompleteness,
 ) -> Result<(), Failure> {
-    let level = match asked.level {
-        Level::Bloom => Completeness::Bloom,
-        Level::Receipts => Completeness::Receipts,
-    };
-    let options = completeness::VerifyOptions { from: asked.from, to: asked.to, level };
-    let mut reports: Vec<CompletenessReport> = Vec::new();
+    let options = completeness::VerifyOptions { from: asked.from, to: asked.to, level: asked.level.into() };
+    let mut reports: Vec<Looked> = Vec::new();
     for chain in chosen(config, asked.chain)? {
         let pool = wiring::pool(loaded, chain)?;
         of_chain(loaded, chain, &pool).await?;
@@ -102,29 +99,67 @@ pub(crate) async fn completeness(
         if !asked.json {
             print(&report.to_string())?;
         }
-        reports.push(report);
+        let repair = match asked.repair.repair {
+            true => Some(repair::ask(db, &report, &asked.repair).await?),
+            false => None,
+        };
+        if let Some(repair) = repair.as_ref().filter(|_| !asked.json) {
+            print(&repair.to_string())?;
+        }
+        reports.push(Looked { report, repair });
     }
     if asked.json {
         print_json(&reports)?;
     }
-    let total = |of: fn(&CompletenessReport) -> u64| reports.iter().map(of).sum::<u64>();
+    verdict(&reports)
+}
+
+/// A chain that was looked at, and what is done about it.
+#[derive(Serialize)]
+struct Looked {
+    #[serde(flatten)]
+    report: CompletenessReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<Asked>,
+}
+
+/// What was found, as the exit code tells it. That it is to be repaired makes it no better: another look does.
+fn verdict(looked: &[Looked]) -> Result<(), Failure> {
+    let reports = || looked.iter().map(|chain| &chain.report);
+    let total = |of: fn(&CompletenessReport) -> u64| reports().map(of).sum::<u64>();
+    let is_asked_for = looked.iter().any(|chain| chain.repair.as_ref().is_some_and(Asked::is_on_record));
+    let once_repaired =
+        "look again when the backfills are done: `plimsoll backfill show ID --wait` waits for one";
     let different = total(|report| report.different);
     if different > 0 {
-        return Err(Failure::found(format!("journal and chain differ in {different} events or transactions"), FAILED).remedy(
-            "each is kept as an anomaly with both sides. Keep the database as the evidence, and follow the chain into a new one to have a journal that is whole",
-        ));
+        let failure =
+            Failure::found(format!("journal and chain differ in {different} events or transactions"), FAILED);
+        return Err(failure.remedy(match (is_asked_for, reports().any(|report| !report.holes.is_empty())) {
+            (true, _) => format!("each is kept as an anomaly with both sides; {once_repaired}"),
+            (false, true) => {
+                "each is kept as an anomaly with both sides; `--repair` has what is missing fetched again, proven, and appended late".to_owned()
+            }
+            (false, false) => {
+                "each is kept as an anomaly with both sides. Keep the database as the evidence, and follow the chain into a new one to have a journal that is whole"
+                    .to_owned()
+            }
+        }));
     }
     let unproven = total(CompletenessReport::unproven_blocks);
     if unproven > 0 {
         return Err(Failure::found(format!("{unproven} blocks could not be proven; nothing else differs"), UNVERIFIED)
-            .remedy("the report says why; another endpoint may give what proves them, or `--level bloom` what there is to show"));
+            .remedy(match is_asked_for {
+                true => once_repaired,
+                false => "the report says why; another endpoint may give what proves them, or `--level bloom` what there is to show",
+            }));
     }
-    let gaps: Vec<_> = reports.iter().flat_map(|report| &report.uncovered).collect();
+    let gaps: Vec<_> = reports().flat_map(|report| &report.uncovered).collect();
     if !gaps.is_empty() {
         let missing: u64 = gaps.iter().map(|gap| gap.missing).sum();
         let what = "not all blocks were ever asked for what is followed now";
         return Err(Failure::found(format!("{what}; {missing} of its events or transactions were found in them"), UNVERIFIED).remedy(
-            "where nothing is missing, the blocks are covered by having been proven: look at all of them, without `--from` and `--to`. To have the history, follow              the chain into a new database",
+            "whoever follows the chain (`plimsoll run`) brings it in by itself, and `ingest_uncovered_blocks` says how much is left. Where nothing is missing, the \
+             blocks are covered by having been proven: look at all of them, without `--from` and `--to`",
         ));
     }
     Ok(())

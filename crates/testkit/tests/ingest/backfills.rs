@@ -20,12 +20,12 @@ use crate::support::laws;
 use crate::support::world::{Plan, World, address_of, contracts, user};
 use crate::{HANGS_AFTER, integers, place, plan, settings};
 
-const LATE: &str =
+pub(crate) const LATE: &str =
     "SELECT count(*) FROM journal WHERE chain_id = $1 AND kind IN ('late_append', 'late_included')";
 const LIVE: &str = "SELECT count(*) FROM chain_live WHERE chain_id = $1";
 
 /// A node that hides the first log of every block it tells of.
-fn hiding(world: &World) -> BoxTransport {
+pub(crate) fn hiding(world: &World) -> BoxTransport {
     let (liar, faults) = Faulty::new(world.chain.clone().boxed());
     let hide = |mut answer: Value| {
         if let Some(logs) =
@@ -41,7 +41,7 @@ fn hiding(world: &World) -> BoxTransport {
 
 /// A chain of 24 blocks, all but the last final; a journal that was followed from a node that hides, at a level that does not show it; and a node
 /// that would follow it now, with an honest endpoint.
-async fn deceived(db: &Db, leases: &Leases) -> (World, Follower, u64) {
+pub(crate) async fn deceived(db: &Db, leases: &Leases) -> (World, Follower, u64) {
     let mut world = World::new(1, 1);
     world.extend(vec![vec![plan(), Plan { sender: 2, ..plan() }]; 24]);
     let settings = Settings { watched: vec![user(0)], ..settings(1) };
@@ -60,7 +60,7 @@ async fn deceived(db: &Db, leases: &Leases) -> (World, Follower, u64) {
     (world, honest, hidden)
 }
 
-fn order(number: u128, world: &World) -> Order {
+pub(crate) fn order(number: u128, world: &World) -> Order {
     Order {
         request_id: Uuid::from_u128(number),
         chain_id: 1,
@@ -69,10 +69,11 @@ fn order(number: u128, world: &World) -> Order {
         contracts: None,
         max_events: None,
         parallel_ranges: None,
+        level: None,
     }
 }
 
-async fn ask(db: &Db, order: &Order) {
+pub(crate) async fn ask(db: &Db, order: &Order) {
     let mut tx = db.begin_worker().await.unwrap();
     assert!(backfills::request(&mut tx, order, "cli:ada", None).await.unwrap().1);
     tx.commit().await.unwrap();
@@ -85,7 +86,7 @@ async fn resume(db: &Db, order: &Order) {
 }
 
 /// Until the request is as it should be: the ingest tells nobody when one ends, so it is looked at.
-async fn until(db: &Db, order: &Order, is_there: impl Fn(&Backfill) -> bool) -> Backfill {
+pub(crate) async fn until(db: &Db, order: &Order, is_there: impl Fn(&Backfill) -> bool) -> Backfill {
     let seen = async {
         loop {
             let seen = backfills::find(db, order.request_id).await.unwrap();
@@ -101,7 +102,7 @@ async fn until(db: &Db, order: &Order, is_there: impl Fn(&Backfill) -> bool) -> 
     }
 }
 
-async fn until_it_ends(db: &Db, order: &Order) -> Backfill {
+pub(crate) async fn until_it_ends(db: &Db, order: &Order) -> Backfill {
     until(db, order, |seen| !seen.state.is_open()).await
 }
 

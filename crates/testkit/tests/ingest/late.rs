@@ -19,17 +19,22 @@ use crate::{HANGS_AFTER, agrees, integers, place, plan, settings};
 const FIRST: u64 = 9;
 const FINALITY: u64 = 3;
 
-fn wide() -> Settings {
+pub(crate) fn wide() -> Settings {
     Settings { watched: vec![user(0), user(2)], ..settings(FINALITY) }
 }
 
 /// A chain, and a node that has followed the later half of it.
 async fn narrow(db: &Db, leases: &Leases) -> World {
+    narrow_from(FIRST, db, leases).await
+}
+
+/// The same from this block on.
+pub(crate) async fn narrow_from(first: u64, db: &Db, leases: &Leases) -> World {
     let mut world = World::new(1, 1);
     for _ in 0..10 {
         world.extend(vec![vec![plan(), Plan { sender: 2, ..plan() }], vec![plan()]]);
     }
-    let settings = Settings { start_block: FIRST, watched: Vec::new(), ..wide() };
+    let settings = Settings { start_block: first, watched: Vec::new(), ..wide() };
     let mut node = Follower::new(db, leases, 1, &world.chain, settings).await;
     node.start_ingest();
     node.start_fold();
@@ -46,7 +51,7 @@ async fn gaps(node: &Follower) -> Vec<Uncovered> {
     uncovered(&filter, &certificates(&node.db, 1).await.unwrap(), head)
 }
 
-async fn until_covered(node: &Follower) {
+pub(crate) async fn until_covered(node: &Follower) {
     let mut looks = tokio::time::interval(Duration::from_millis(20));
     let covered = async {
         while !gaps(node).await.is_empty() {

@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use plimsoll_journal::backfills::{self, Backfill, BackfillError, Order, Progress};
 use plimsoll_journal::{Content, Filter};
 use plimsoll_proof::BlocksRoot;
-use plimsoll_types::BackfillState;
+use plimsoll_types::{BackfillState, Completeness};
 use uuid::Uuid;
 
 use crate::range;
@@ -29,6 +29,7 @@ fn order(number: u128, from: u64, to: u64) -> Order {
         contracts: None,
         max_events: None,
         parallel_ranges: None,
+        level: None,
     }
 }
 
@@ -65,6 +66,7 @@ async fn the_same_request_is_put_on_record_once_and_another_under_its_id_is_a_co
         contracts: Some(contracts),
         max_events: Some(10),
         parallel_ranges: Some(3),
+        level: Some(Completeness::Receipts),
         ..order(1, 2, 5)
     };
     let (kept, is_new) = ask(&desk, &first).await.unwrap();
@@ -83,6 +85,7 @@ async fn the_same_request_is_put_on_record_once_and_another_under_its_id_is_a_co
         Order { contracts: None, ..first.clone() },
         Order { max_events: Some(11), ..first.clone() },
         Order { parallel_ranges: None, ..first.clone() },
+        Order { level: None, ..first.clone() },
     ] {
         let error = ask(&desk, &other).await.unwrap_err();
         assert!(matches!(error, BackfillError::Conflict { .. }), "{other:?}: {error}");
