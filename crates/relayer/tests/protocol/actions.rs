@@ -11,25 +11,24 @@ pub(crate) enum Action {
     Accept { request: u8 },
     /// Somebody asks for a request's end.
     AskCancel { request: u8 },
-    /// The term ends by the database's clock, or the holder's session is seen to be gone.
+    /// The term ends by the database's clock: the holder is gone, or it stopped where it stands (SIGSTOP, a long pause, a partition from
+    /// the database). It wakes with its next step, which may come at any time and finds its memory as it was.
     Expire,
     /// A node writes the next token and reads what the signer has in flight.
     Take { node: usize },
     /// The holder is late, and nobody took its lease.
     Renew { node: usize },
-    /// The process stops where it stands (SIGSTOP, a long pause, a partition from the database).
-    Freeze { node: usize },
-    /// It goes on as if nothing had been.
-    Wake { node: usize },
     /// Its memory is lost.
     Crash { node: usize },
     /// Nonces are predicted and the batch is signed, in memory.
     Prepare { node: usize, batch: u8 },
     /// As `Prepare`, on the word of an endpoint whose `pending` is one too high.
     PrepareOnLie { node: usize, batch: u8 },
-    /// The transaction that takes the nonces.
+    /// The transaction that takes the nonces begins: it reads the lease's row.
+    Begin { node: usize },
+    /// It compares, writes and commits.
     Commit { node: usize },
-    /// The same transaction, rolled back by the database.
+    /// It is rolled back: by the database, or because a taker that waits for it ends its session.
     Abort { node: usize },
     /// Another attempt with a higher fee.
     Bump { node: usize, request: u8 },
@@ -59,7 +58,7 @@ impl Protocol {
     /// Every step that someone may take.
     pub(crate) fn possible(&self, state: &State, out: &mut Vec<Action>) {
         self.of_clients(state, out);
-        of_the_lease(state, out);
+        self.of_the_lease(state, out);
         for node in 0..state.nodes.len() {
             self.of_a_node(state, node, out);
         }
@@ -85,17 +84,36 @@ impl Protocol {
         }
     }
 
+    fn of_the_lease(&self, state: &State, out: &mut Vec<Action>) {
+        let holder = state.holder();
+        if !state.lease.expired && (holder.is_none() || state.left.freezes > 0) {
+            out.push(Action::Expire);
+        }
+        for (node, it) in state.nodes.iter().enumerate() {
+            if state.lease.expired {
+                if holder == Some(node) {
+                    out.push(Action::Renew { node });
+                } else if !self.locked(state) {
+                    out.push(Action::Take { node });
+                }
+            }
+            if state.left.crashes > 0 && *it != Node::default() {
+                out.push(Action::Crash { node });
+            }
+        }
+    }
+
     fn of_a_node(&self, state: &State, node: usize, out: &mut Vec<Action>) {
         let it = &state.nodes[node];
-        if it.frozen {
-            return;
+        if it.prepared.is_some_and(|prepared| prepared.begun) {
+            out.push(Action::Abort { node });
         }
         out.extend(it.outbox.iter().map(|tx| Action::Send { node, tx }));
         if it.token == 0 {
             return;
         }
-        if it.prepared.is_some() {
-            out.extend([Action::Commit { node }, Action::Abort { node }]);
+        if let Some(prepared) = it.prepared {
+            out.push(if prepared.begun { Action::Commit { node } } else { Action::Begin { node } });
             if self.is(Variant::BroadcastBeforeCommit) {
                 out.push(Action::SendPrepared { node });
             }
@@ -146,27 +164,6 @@ impl Protocol {
 /// The `pending` of an endpoint that counts a transaction too many.
 pub(crate) fn lie(state: &State) -> u8 {
     state.chain.latest.max(state.next_nonce) + 1
-}
-
-fn of_the_lease(state: &State, out: &mut Vec<Action>) {
-    let holder = state.holder();
-    if !state.lease.expired && holder.is_none_or(|holder| state.nodes[holder].frozen) {
-        out.push(Action::Expire);
-    }
-    for (node, it) in state.nodes.iter().enumerate() {
-        if it.frozen {
-            out.push(Action::Wake { node });
-            continue;
-        }
-        if state.lease.expired {
-            out.push(if holder == Some(node) { Action::Renew { node } } else { Action::Take { node } });
-        } else if holder == Some(node) && state.left.freezes > 0 {
-            out.push(Action::Freeze { node });
-        }
-        if state.left.crashes > 0 && *it != Node::default() {
-            out.push(Action::Crash { node });
-        }
-    }
 }
 
 fn of_the_chain(state: &State, out: &mut Vec<Action>) {

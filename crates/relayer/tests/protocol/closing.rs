@@ -22,7 +22,7 @@ const MOST_STEPS: usize = 200;
 
 impl Protocol {
     pub(crate) fn ends(&self, state: &State) -> bool {
-        let holder = state.holder().filter(|holder| !state.nodes[*holder].frozen && !state.lease.expired);
+        let holder = state.holder().filter(|_| !state.lease.expired);
         let stays = holder.is_none_or(|holder| {
             let it = state.nodes[holder];
             let known = it.outbox.or(state.airborne.and(state.committed));
@@ -63,8 +63,8 @@ impl Protocol {
             return Some(if state.lease.expired { Action::Take { node } } else { Action::Expire });
         }
         let it = &state.nodes[node];
-        if it.prepared.is_some() {
-            return Some(Action::Commit { node });
+        if let Some(prepared) = it.prepared {
+            return Some(if prepared.begun { Action::Commit { node } } else { Action::Begin { node } });
         }
         if let Some(tx) = it.outbox.iter().next() {
             return Some(Action::Send { node, tx });

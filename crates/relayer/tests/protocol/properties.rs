@@ -8,6 +8,7 @@ use crate::transactions::{NONCES, Payload, REQUESTS};
 
 pub(crate) const ONE_EFFECT: &str = "a request has at most one effect";
 pub(crate) const ONE_REQUEST: &str = "a nonce has one request at a time";
+pub(crate) const TABLE: &str = "rows keep their table's checks";
 pub(crate) const COMMITTED_FIRST: &str = "only committed bytes are sent";
 pub(crate) const EVIDENCE: &str = "no verdict without evidence";
 pub(crate) const NO_LATE_EFFECT: &str = "an ended or waiting request can have no effect behind its back";
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
     vec![
         Property::always(ONE_EFFECT, |_, state| one_effect(state)),
         Property::always(ONE_REQUEST, |_, state| one_request(state)),
+        Property::always(TABLE, |_, state| table(state)),
         Property::always(COMMITTED_FIRST, |_, state| committed_first(state)),
         Property::always(EVIDENCE, |_, state| evidence(state)),
         Property::always(NO_LATE_EFFECT, |_, state| no_late_effect(state)),
@@ -41,6 +43,15 @@ fn one_request(state: &State) -> bool {
         owners.all(|owner| Some(owner) == first)
     };
     (0..NONCES).all(|nonce| held(nonce) <= 1 && signed_for(nonce))
+}
+
+/// `migrations/0015_relayer.sql`: what waits has no nonce, what is on its way has one.
+fn table(state: &State) -> bool {
+    state.rows.iter().all(|row| match row.state {
+        RowState::Absent | RowState::Pending => row.nonce.is_none(),
+        RowState::Tracking | RowState::Mined | RowState::Confirmed | RowState::Failed => row.nonce.is_some(),
+        RowState::Cancelled => true,
+    })
 }
 
 fn committed_first(state: &State) -> bool {

@@ -24,6 +24,8 @@ pub(crate) struct Bounds {
 pub(crate) enum Variant {
     /// The transactions do not look at the lease.
     NoFencing,
+    /// They read it as it is, and do not lock it.
+    NoLock,
     /// The term is judged by the holder's own clock, before the commit.
     HolderClock,
     /// Bytes are sent as soon as they are signed.
@@ -98,14 +100,12 @@ impl Protocol {
         match action {
             Action::Accept { request } => state.row_mut(request).state = RowState::Pending,
             Action::AskCancel { request } => ask_cancel(state, request),
-            Action::Expire => state.lease.expired = true,
+            Action::Expire => {
+                state.left.freezes -= u8::from(state.holder().is_some());
+                state.lease.expired = true;
+            }
             Action::Take { node } => self.take(state, node),
             Action::Renew { .. } => state.lease.expired = false,
-            Action::Freeze { node } => {
-                state.left.freezes -= 1;
-                state.nodes[node].frozen = true;
-            }
-            Action::Wake { node } => state.nodes[node].frozen = false,
             Action::Crash { node } => {
                 state.left.crashes -= 1;
                 state.nodes[node] = Node::default();
@@ -118,6 +118,7 @@ impl Protocol {
                 let pending = lie(state);
                 self.prepare(state, node, batch, pending);
             }
+            Action::Begin { node } => self.begin(state, node),
             Action::Commit { node } => self.commit(state, node),
             Action::Abort { node } => state.nodes[node].prepared = None,
             Action::Bump { node, request } => {
@@ -134,6 +135,9 @@ impl Protocol {
                 signed.iter().flat_map(|it| it.transactions()).for_each(|tx| state.airborne.insert(tx));
             }
             Action::Include { tx, succeeds } => {
+                if tx.payload == Payload::Fill {
+                    self.witness(state, Witness::Filled);
+                }
                 state.left.reverts -= u8::from(!succeeds);
                 state.chain.include(tx.payload, succeeds);
             }

@@ -98,7 +98,7 @@ pub(crate) struct Lease {
 }
 
 /// Bytes that were signed and are not committed: memory, not more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Prepared {
     /// The requests of the batch, a bit each; they get consecutive nonces in order.
     pub(crate) batch: u8,
@@ -108,6 +108,8 @@ pub(crate) struct Prepared {
     pub(crate) latest: u8,
     /// The holder looked at its own clock and found the lease in its term (only where a variant believes that clock).
     pub(crate) in_term: bool,
+    /// Its transaction has begun and read the lease's row.
+    pub(crate) begun: bool,
 }
 
 impl Prepared {
@@ -133,7 +135,6 @@ impl Prepared {
 pub(crate) struct Node {
     /// The token that it believes to hold, 0 for none.
     pub(crate) token: u8,
-    pub(crate) frozen: bool,
     /// The next nonce, as far as it knows.
     pub(crate) cache: u8,
     pub(crate) prepared: Option<Prepared>,
@@ -145,6 +146,7 @@ pub(crate) struct Node {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Mishaps {
     pub(crate) crashes: u8,
+    /// How often a holder misses its term.
     pub(crate) freezes: u8,
     pub(crate) reorgs: u8,
     pub(crate) foreign: u8,
@@ -154,7 +156,7 @@ pub(crate) struct Mishaps {
 }
 
 /// Everything.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) chain: Chain,
     pub(crate) lease: Lease,

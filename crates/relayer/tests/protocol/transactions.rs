@@ -53,7 +53,8 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
-    fn index(self) -> u8 {
+    /// A number of its own, in the order of the nonces.
+    pub(crate) fn index(self) -> u8 {
         let kind = match self.payload {
             Payload::Send(request) => request * 3,
             Payload::Bump(request) => request * 3 + 1,
@@ -90,6 +91,10 @@ impl Txs {
 
     pub(crate) fn contains(self, tx: Tx) -> bool {
         self.0 & (1 << tx.index()) != 0
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
     }
 
     pub(crate) fn is_empty(self) -> bool {

@@ -35,6 +35,11 @@ fn a_commit_that_does_not_look_at_the_lease() {
 }
 
 #[test]
+fn a_lease_that_is_read_and_not_locked() {
+    is_caught(Variant::NoLock, 1, Mishaps { freezes: 1, ..NONE }, &[COUNTED_ON, ENDS]);
+}
+
+#[test]
 fn a_term_judged_by_the_holders_clock() {
     is_caught(Variant::HolderClock, 1, Mishaps { freezes: 1, ..NONE }, &[COUNTED_ON, ENDS]);
 }

@@ -1,16 +1,22 @@
 //! The holder's part: the lease, the window, and what leaves the building.
 
 use crate::protocol::{Protocol, Variant};
-use crate::state::{Prepared, RowState, State};
+use crate::state::{Node, Prepared, RowState, State};
 use crate::transactions::{Payload, Tx, Txs};
 use crate::witnesses::Witness;
 
 impl Protocol {
-    /// `FOR KEY SHARE` on the lease's row, inside the transaction that writes: its token is in force by the database's clock. Taking waits
-    /// for that lock, so the look and the write are one step.
+    /// What a transaction that writes asks the lease's row for: its token is in force, by the database's clock.
     pub(crate) fn guarded(&self, state: &State, node: usize) -> bool {
         let in_force = state.nodes[node].token == state.lease.token && !state.lease.expired;
         in_force || self.is(Variant::NoFencing)
+    }
+
+    /// Whether a transaction that has begun keeps takers waiting (`FOR KEY SHARE`). It ends by `Commit`, by `Abort` or with its process.
+    pub(crate) fn locked(&self, state: &State) -> bool {
+        let unlocked = [Variant::NoFencing, Variant::NoLock, Variant::HolderClock];
+        let begun = |node: &Node| node.prepared.is_some_and(|prepared| prepared.begun);
+        !self.variant.is_some_and(|variant| unlocked.contains(&variant)) && state.nodes.iter().any(begun)
     }
 
     /// The next token; then the window, as the database has it.
@@ -38,22 +44,32 @@ impl Protocol {
     pub(crate) fn prepare(&self, state: &mut State, node: usize, batch: u8, latest: u8) {
         let in_term = self.is(Variant::HolderClock) && self.guarded(state, node);
         let it = &mut state.nodes[node];
-        let prepared = Prepared { batch, first: it.cache.max(latest), latest, in_term };
+        let prepared = Prepared { batch, first: it.cache.max(latest), latest, in_term, begun: false };
         if self.is(Variant::CacheBeforeCommit) {
             it.cache = prepared.end();
         }
         it.prepared = Some(prepared);
     }
 
-    /// One transaction: the lease, the signer's row, the prediction, the attempts. The memory follows it.
+    /// The first statement of the transaction. Whoever is fenced forgets what was signed, and its lease.
+    pub(crate) fn begin(&self, state: &mut State, node: usize) {
+        let Some(mut prepared) = state.nodes[node].prepared else { return };
+        prepared.begun =
+            if self.is(Variant::HolderClock) { prepared.in_term } else { self.guarded(state, node) };
+        let it = &mut state.nodes[node];
+        it.prepared = prepared.begun.then_some(prepared);
+        if !prepared.begun {
+            it.token = 0;
+            self.witness(state, Witness::Fenced);
+        }
+    }
+
+    /// The rest of it: the prediction, the attempts, the rows. The memory follows the commit. A commit that is not answered is one of the
+    /// two, `Commit` or `Abort`, and the node reads the window again, as a taker does.
     pub(crate) fn commit(&self, state: &mut State, node: usize) {
         let Some(prepared) = state.nodes[node].prepared.take() else { return };
-        let guarded =
-            if self.is(Variant::HolderClock) { prepared.in_term } else { self.guarded(state, node) };
-        if !guarded {
-            state.nodes[node].token = 0;
-            self.witness(state, Witness::Fenced);
-            return;
+        if state.lease.expired {
+            self.witness(state, Witness::CommittedLate);
         }
         let expected = prepared.latest.max(state.next_nonce);
         let wanted = |request: u8| {
