@@ -7,8 +7,6 @@ use crate::transactions::{NONCES, Payload, REQUESTS, Tx};
 /// One step. `node` is an index into [`State::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// A request becomes a row.
-    Accept { request: u8 },
     /// Somebody asks for a request's end.
     AskCancel { request: u8 },
     /// The term ends by the database's clock: the holder is gone, or it stopped where it stands (SIGSTOP, a long pause, a partition from
@@ -70,10 +68,7 @@ impl Protocol {
         }
     }
 
-    /// Requests are alike, so it loses nothing that they come in order.
     fn of_clients(&self, state: &State, out: &mut Vec<Action>) {
-        let absent = |request: &u8| state.row(*request).state == RowState::Absent;
-        out.extend((0..self.bounds.requests).find(absent).map(|request| Action::Accept { request }));
         if state.left.cancels > 0 {
             for request in 0..self.bounds.requests {
                 let row = state.row(request);

@@ -96,7 +96,10 @@ impl Protocol {
     fn competes(&self, state: &State, node: usize) -> Option<Action> {
         let wished = |request: &u8| {
             let row = state.row(*request);
-            let unsigned = |nonce| !state.committed.contains(Tx { nonce, payload: Payload::Noop(*request) });
+            let unsigned = |nonce| {
+                let noop = Tx { nonce, payload: Payload::Noop(*request) };
+                nonce >= state.chain.latest && !state.committed.contains(noop)
+            };
             row.cancel && row.state == RowState::Tracking && row.nonce.is_some_and(unsigned)
         };
         (0..self.bounds.requests).find(wished).map(|request| Action::Compete { node, request })
@@ -112,7 +115,7 @@ fn lonely(state: &State, node: Node) -> State {
     let mut state = state.clone();
     state.left = Mishaps::default();
     state.airborne = Txs::default();
-    state.chain.highest = 0;
+    state.chain.highest = state.chain.latest;
     state.chain.foreign = None;
     // Which token it is makes no difference from here, but that it is not the first.
     let stays = node.token != 0;

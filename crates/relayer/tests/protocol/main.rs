@@ -44,6 +44,7 @@ fn sizes() {
     explore("2 crash+freeze", n(2, 1, 1, 0, 0, 0, 0, 0));
     explore("1 all", n(1, 1, 1, 1, 1, 1, 1, 1));
     explore("2 chain freeze crash", n(2, 1, 1, 1, 1, 0, 0, 0));
+    explore("2 chain freeze crash bump", n(2, 1, 1, 1, 1, 0, 1, 0));
     explore("2 chain freeze crash cancel", n(2, 1, 1, 1, 1, 0, 0, 1));
 }
 

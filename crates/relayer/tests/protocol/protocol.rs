@@ -98,7 +98,6 @@ impl Protocol {
 
     fn take_step(&self, state: &mut State, action: Action) {
         match action {
-            Action::Accept { request } => state.row_mut(request).state = RowState::Pending,
             Action::AskCancel { request } => ask_cancel(state, request),
             Action::Expire => {
                 state.left.freezes -= u8::from(state.holder().is_some());
@@ -224,7 +223,7 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new(self.bounds.mishaps)]
+        vec![State::new(self.bounds.requests, self.bounds.mishaps)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {

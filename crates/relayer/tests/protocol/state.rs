@@ -70,7 +70,7 @@ impl Chain {
 /// `transaction_state`. `expired` takes the way of `cancelled` and `replaced` is its other name: see the crate's head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum RowState {
-    /// Not accepted yet.
+    /// There is no such request in this run.
     #[default]
     Absent,
     Pending,
@@ -177,12 +177,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(left: Mishaps) -> Self {
+    /// A request that is accepted later is one that nobody has picked yet.
+    pub(crate) fn new(requests: u8, left: Mishaps) -> Self {
+        let mut rows = [Row::default(); REQUESTS as usize];
+        rows[..usize::from(requests)].fill(Row { state: RowState::Pending, ..Row::default() });
         Self {
             chain: Chain::default(),
             lease: Lease { token: 0, expired: true },
             next_nonce: 0,
-            rows: Default::default(),
+            rows,
             committed: Txs::default(),
             airborne: Txs::default(),
             nodes: Default::default(),
@@ -205,14 +208,22 @@ impl State {
         &mut self.rows[usize::from(request)]
     }
 
-    /// Makes equal what no later step can tell apart: the nodes' order, a second send of the same bytes, and attempts at nonces
-    /// that are consumed for good.
+    /// Makes equal what no later step can tell apart: the nodes' order, a second send of the same bytes, attempts at nonces that are
+    /// consumed for good, and what a node remembers of a window that it must read again.
     pub(crate) fn normalize(&mut self) {
-        let open = self.chain.finalized;
+        let chain = &mut self.chain;
+        let open = if self.left.reorgs == 0 { chain.latest } else { chain.finalized };
         self.airborne = self.airborne.from(open);
         self.committed = self.committed.from(open);
+        let held = |nonce| !self.committed.at(nonce).is_empty();
+        if (chain.latest..chain.highest.min(self.next_nonce)).all(held) && chain.highest <= self.next_nonce {
+            chain.highest = chain.latest;
+        }
         for node in &mut self.nodes {
             node.outbox = node.outbox.from(open).without(self.airborne);
+            if node.token == 0 {
+                node.cache = 0;
+            }
         }
         self.nodes.sort_unstable();
     }
