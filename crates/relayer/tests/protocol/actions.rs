@@ -58,7 +58,8 @@ impl Protocol {
         self.of_clients(state, out);
         self.of_the_lease(state, out);
         for node in 0..state.nodes.len() {
-            self.of_a_node(state, node, out);
+            self.of_the_window(state, node, out);
+            self.of_attempts(state, node, out);
         }
         of_the_chain(state, out);
         for request in 0..self.bounds.requests {
@@ -69,7 +70,7 @@ impl Protocol {
     }
 
     fn of_clients(&self, state: &State, out: &mut Vec<Action>) {
-        if state.left.cancels > 0 {
+        if state.left.second_thoughts > 0 {
             for request in 0..self.bounds.requests {
                 let row = state.row(request);
                 if !row.cancel && matches!(row.state, RowState::Pending | RowState::Tracking) {
@@ -98,17 +99,17 @@ impl Protocol {
         }
     }
 
-    fn of_a_node(&self, state: &State, node: usize, out: &mut Vec<Action>) {
+    fn of_the_window(&self, state: &State, node: usize, out: &mut Vec<Action>) {
         let it = &state.nodes[node];
-        if it.prepared.is_some_and(|prepared| prepared.begun) {
-            out.push(Action::Abort { node });
-        }
-        out.extend(it.outbox.iter().map(|tx| Action::Send { node, tx }));
         if it.token == 0 {
             return;
         }
         if let Some(prepared) = it.prepared {
-            out.push(if prepared.begun { Action::Commit { node } } else { Action::Begin { node } });
+            if prepared.begun {
+                out.extend([Action::Commit { node }, Action::Abort { node }]);
+            } else {
+                out.push(Action::Begin { node });
+            }
             if self.is(Variant::BroadcastBeforeCommit) {
                 out.push(Action::SendPrepared { node });
             }
@@ -123,14 +124,19 @@ impl Protocol {
                 }
             }
         }
-        if !self.guarded(state, node) {
+    }
+
+    fn of_attempts(&self, state: &State, node: usize, out: &mut Vec<Action>) {
+        let it = &state.nodes[node];
+        out.extend(it.outbox.iter().map(|tx| Action::Send { node, tx }));
+        if it.token == 0 || !self.guarded(state, node) {
             return;
         }
         for request in 0..self.bounds.requests {
             let row = state.row(request);
             if let (RowState::Tracking, Some(nonce)) = (row.state, row.nonce) {
                 let unsigned = |payload| !state.committed.contains(Tx { nonce, payload });
-                if state.left.bumps > 0 && unsigned(Payload::Bump(request)) {
+                if state.left.second_thoughts > 0 && unsigned(Payload::Bump(request)) {
                     out.push(Action::Bump { node, request });
                 }
                 if row.cancel && unsigned(Payload::Noop(request)) {

@@ -78,8 +78,9 @@ impl Protocol {
             .or_else(|| self.competes(state, node))
             .or_else(|| (next < NONCES).then(|| state.airborne.at(next).dearest()).flatten().map(included))
             .or_else(|| {
-                let hole =
-                    next < state.next_nonce && state.committed.at(next).is_empty() && !self.is(Variant::NoFill);
+                let hole = next < state.next_nonce
+                    && state.committed.at(next).is_empty()
+                    && !self.is(Variant::NoFill);
                 hole.then_some(Action::Fill { node, nonce: next })
             })
             .or_else(|| {

@@ -47,7 +47,8 @@ impl Hash for State {
         shared.push(self.next_nonce, 3);
         shared.push(u8::from(self.misjudged), 1);
         let left = &self.left;
-        let rare = [left.crashes, left.freezes, left.reorgs, left.foreign, left.reverts, left.bumps, left.cancels];
+        let rare =
+            [left.crashes, left.freezes, left.reorgs, left.foreign, left.reverts, left.second_thoughts];
         for value in rare {
             shared.push(value, 2);
         }
@@ -62,7 +63,8 @@ impl Hash for State {
             memory(node, &mut rest);
         }
         let sets = [self.committed, self.airborne, self.nodes[0].outbox, self.nodes[1].outbox];
-        for word in [shared.bits, rest.bits, u64::from(self.witnessed)].into_iter().chain(sets.map(Txs::bits)) {
+        for word in [shared.bits, rest.bits, u64::from(self.witnessed)].into_iter().chain(sets.map(Txs::bits))
+        {
             into.write_u64(word);
         }
     }

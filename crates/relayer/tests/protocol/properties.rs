@@ -83,8 +83,10 @@ fn evidence(state: &State) -> bool {
 /// Whoever is told that a request failed, was cancelled or waits again may rely on it: no attempt is left that a block could contain.
 fn no_late_effect(state: &State) -> bool {
     (0..).zip(&state.rows).all(|(request, row)| {
-        let settled =
-            matches!(row.state, RowState::Pending | RowState::Failed | RowState::Cancelled | RowState::Absent);
+        let settled = matches!(
+            row.state,
+            RowState::Pending | RowState::Failed | RowState::Cancelled | RowState::Absent
+        );
         let open = state.committed.or(state.airborne).from(state.chain.finalized);
         !settled || (open.effects_of(request).is_empty() && state.chain.effects_of(request) == 0)
     })

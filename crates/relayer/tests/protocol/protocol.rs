@@ -121,7 +121,7 @@ impl Protocol {
             Action::Commit { node } => self.commit(state, node),
             Action::Abort { node } => state.nodes[node].prepared = None,
             Action::Bump { node, request } => {
-                state.left.bumps -= 1;
+                state.left.second_thoughts -= 1;
                 attempt(state, node, state.row(request).nonce, Payload::Bump(request));
             }
             Action::Compete { node, request } => {
@@ -159,7 +159,8 @@ impl Protocol {
     /// What the journal makes of a row. The fold is a compare-and-set, so that it does nothing where this is the row.
     pub(crate) fn folded(&self, state: &State, request: u8) -> Row {
         let row = *state.row(request);
-        let (RowState::Tracking | RowState::Mined | RowState::Confirmed, Some(nonce)) = (row.state, row.nonce)
+        let (RowState::Tracking | RowState::Mined | RowState::Confirmed, Some(nonce)) =
+            (row.state, row.nonce)
         else {
             return row;
         };
@@ -189,9 +190,7 @@ impl Protocol {
     fn fold(&self, state: &mut State, request: u8) {
         let (before, after) = (*state.row(request), self.folded(state, request));
         let shown = before.nonce.and_then(|nonce| state.chain.at(nonce)).is_some_and(|(inclusion, depth)| {
-            depth >= Depth::Confirmed
-                && inclusion.succeeded
-                && inclusion.payload.effect_of() == Some(request)
+            depth >= Depth::Confirmed && inclusion.succeeded && inclusion.payload.effect_of() == Some(request)
         });
         state.misjudged |= after.state == RowState::Confirmed && !shown;
         *state.row_mut(request) = after;
@@ -201,7 +200,7 @@ impl Protocol {
 
 /// Before any attempt it is the end at once; after one it is a wish.
 fn ask_cancel(state: &mut State, request: u8) {
-    state.left.cancels -= 1;
+    state.left.second_thoughts -= 1;
     let row = state.row_mut(request);
     row.cancel = true;
     if row.state == RowState::Pending {

@@ -45,9 +45,8 @@ impl Chain {
 
     /// How often the canonical chain executed a request.
     pub(crate) fn effects_of(&self, request: u8) -> usize {
-        let executed = |inclusion: &&Inclusion| {
-            inclusion.succeeded && inclusion.payload.effect_of() == Some(request)
-        };
+        let executed =
+            |inclusion: &&Inclusion| inclusion.succeeded && inclusion.payload.effect_of() == Some(request);
         self.inclusions.iter().flatten().filter(executed).count()
     }
 
@@ -151,8 +150,8 @@ pub(crate) struct Mishaps {
     pub(crate) reorgs: u8,
     pub(crate) foreign: u8,
     pub(crate) reverts: u8,
-    pub(crate) bumps: u8,
-    pub(crate) cancels: u8,
+    /// Bumps and wishes to cancel.
+    pub(crate) second_thoughts: u8,
 }
 
 /// Everything.

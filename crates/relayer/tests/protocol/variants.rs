@@ -56,7 +56,7 @@ fn a_cache_that_moves_before_the_commit() {
 
 #[test]
 fn a_cache_that_a_refusal_does_not_lower() {
-    let mishaps = Mishaps { foreign: 1, reorgs: 1, cancels: 1, ..NONE };
+    let mishaps = Mishaps { foreign: 1, reorgs: 1, second_thoughts: 1, ..NONE };
     is_caught(Variant::CacheNeverFalls, 2, mishaps, &[ENDS]);
 }
 
@@ -99,7 +99,12 @@ fn a_failure_declared_at_the_confirmation_depth() {
 
 #[test]
 fn a_cancellation_declared_when_its_no_op_is_sent() {
-    is_caught(Variant::CancelledWhenSent, 1, Mishaps { cancels: 1, ..NONE }, &[EVIDENCE, NO_LATE_EFFECT]);
+    is_caught(
+        Variant::CancelledWhenSent,
+        1,
+        Mishaps { second_thoughts: 1, ..NONE },
+        &[EVIDENCE, NO_LATE_EFFECT],
+    );
 }
 
 #[test]

@@ -3,11 +3,29 @@
 //! A state does not know what happened on the way to it, so a watched run carries that along. It is another, larger space, which is
 //! searched only until everything was seen.
 
-use stateright::Property;
+use std::collections::BTreeSet;
 
-use crate::protocol::Protocol;
-use crate::state::{Row, RowState, State};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use crate::NONE;
+use crate::protocol::{Bounds, Protocol};
+use crate::state::{Mishaps, Row, RowState, State};
 use crate::transactions::Payload;
+
+const TAKEN_IN_FLIGHT: &str = "a node takes over with attempts in flight";
+const SENT_LATE: &str = "a holder that was frozen sends after another has taken over";
+const FENCED: &str = "a transaction is fenced";
+const COMMITTED_LATE: &str = "a term ends inside a transaction that then commits";
+const DISCARDED: &str = "signed bytes are discarded";
+const TAKEN_BACK: &str = "a reorg takes back what was mined";
+const REVISED: &str = "a success is revised";
+const REQUEUED: &str = "a displaced request waits again";
+const REQUEUED_EXECUTED: &str = "a displaced request is executed at another nonce";
+const CANCEL_WON: &str = "a no-op wins";
+const CANCEL_LOST: &str = "a no-op loses";
+const BUMP_WON: &str = "a bump wins";
+const REVERTED: &str = "a request fails for good";
+const FILLED: &str = "a gap is filled";
 
 /// Something that was seen to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +57,20 @@ impl Witness {
 
     pub(crate) fn properties() -> Vec<Property<Protocol>> {
         vec![
-            Property::sometimes("a node takes over with attempts in flight", |_, s| Self::TakenInFlight.seen(s)),
-            Property::sometimes("a holder that was frozen sends late", |_, s| Self::SentLate.seen(s)),
-            Property::sometimes("a commit is fenced", |_, s| Self::Fenced.seen(s)),
-            Property::sometimes("a term ends inside a transaction", |_, s| Self::CommittedLate.seen(s)),
-            Property::sometimes("a prediction is discarded", |_, s| Self::Discarded.seen(s)),
-            Property::sometimes("a reorg takes back what was mined", |_, s| Self::TakenBack.seen(s)),
-            Property::sometimes("a success is revised", |_, s| Self::Revised.seen(s)),
-            Property::sometimes("a displaced request waits again", |_, s| Self::Requeued.seen(s)),
-            Property::sometimes("and is executed", |_, s| Self::RequeuedExecuted.seen(s)),
-            Property::sometimes("a no-op wins", |_, s| Self::CancelWon.seen(s)),
-            Property::sometimes("a no-op loses", |_, s| Self::CancelLost.seen(s)),
-            Property::sometimes("a bump wins", |_, s| Self::BumpWon.seen(s)),
-            Property::sometimes("a request reverts for good", |_, s| Self::Reverted.seen(s)),
-            Property::sometimes("a gap is filled", |_, s| Self::Filled.seen(s)),
+            Property::sometimes(TAKEN_IN_FLIGHT, |_, state| Self::TakenInFlight.seen(state)),
+            Property::sometimes(SENT_LATE, |_, state| Self::SentLate.seen(state)),
+            Property::sometimes(FENCED, |_, state| Self::Fenced.seen(state)),
+            Property::sometimes(COMMITTED_LATE, |_, state| Self::CommittedLate.seen(state)),
+            Property::sometimes(DISCARDED, |_, state| Self::Discarded.seen(state)),
+            Property::sometimes(TAKEN_BACK, |_, state| Self::TakenBack.seen(state)),
+            Property::sometimes(REVISED, |_, state| Self::Revised.seen(state)),
+            Property::sometimes(REQUEUED, |_, state| Self::Requeued.seen(state)),
+            Property::sometimes(REQUEUED_EXECUTED, |_, state| Self::RequeuedExecuted.seen(state)),
+            Property::sometimes(CANCEL_WON, |_, state| Self::CancelWon.seen(state)),
+            Property::sometimes(CANCEL_LOST, |_, state| Self::CancelLost.seen(state)),
+            Property::sometimes(BUMP_WON, |_, state| Self::BumpWon.seen(state)),
+            Property::sometimes(REVERTED, |_, state| Self::Reverted.seen(state)),
+            Property::sometimes(FILLED, |_, state| Self::Filled.seen(state)),
         ]
     }
 }
@@ -74,4 +92,32 @@ impl Protocol {
         };
         self.witness(state, happened);
     }
+}
+
+fn happens(requests: u8, mishaps: Mishaps, what: &[&'static str]) {
+    let checker = Protocol::watched(Bounds { requests, mishaps })
+        .checker()
+        .finish_when(HasDiscoveries::AllOf(BTreeSet::from_iter(what.iter().copied())))
+        .spawn_bfs()
+        .join();
+    for property in what {
+        let path = checker.discovery(property).unwrap_or_else(|| panic!("it never happens that {property}"));
+        println!("{property}: {:?}", path.into_actions());
+    }
+}
+
+#[test]
+fn holders_change_with_work_in_hand() {
+    happens(1, Mishaps { freezes: 1, ..NONE }, &[TAKEN_IN_FLIGHT, SENT_LATE, FENCED, COMMITTED_LATE]);
+}
+
+#[test]
+fn the_chain_changes_its_mind() {
+    let all = [TAKEN_BACK, REVISED, REQUEUED, REQUEUED_EXECUTED, REVERTED, FILLED];
+    happens(1, Mishaps { reorgs: 1, foreign: 1, reverts: 1, ..NONE }, &all);
+}
+
+#[test]
+fn attempts_compete_for_a_nonce() {
+    happens(2, Mishaps { second_thoughts: 1, ..NONE }, &[CANCEL_WON, CANCEL_LOST, BUMP_WON, DISCARDED]);
 }
