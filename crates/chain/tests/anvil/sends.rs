@@ -1,5 +1,7 @@
 //! Sending signed transactions to a real node, and what it says of their sender before and after.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_transport::BoxTransport;
 use plimsoll_chain::{
@@ -104,6 +106,15 @@ async fn a_send_whose_answer_was_lost_is_unknown_was_sent_once_and_did_arrive() 
         let place = known.place.expect("it is in a block");
         assert_eq!((place.block_number, place.block_hash, place.tx_index), (head.number, head.hash, nonce));
     }
+
+    let another = hashes[1];
+    let lie = move |mut transaction: serde_json::Value| {
+        transaction["hash"] = json!(another);
+        transaction
+    };
+    faults.next("eth_getTransactionByHash", 1, Fault::Rewrite(Arc::new(lie)));
+    let error = rpc.transaction_by_hash(hashes[0]).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Protocol, "another's transaction is no answer: {error}");
 }
 
 #[tokio::test]
