@@ -192,41 +192,28 @@ impl Fold for VerdictFold {
     }
 
     async fn undo(&mut self, conn: &mut PgConnection, undone: Vec<Undone>) -> Result<(), FoldError> {
-        for run in undone.chunk_by(|one, next| one.record.kind == next.record.kind) {
-            match run[0].record.kind {
-                JournalKind::Confirm => {
-                    let lowest =
-                        run.iter().map(|undone| undone.record.block_number).min().unwrap_or_default();
-                    let revised = repo::revise(conn, self.chain_id, lowest).await?;
-                    for transaction in &revised {
-                        tracing::error!(
-                            chain_id = self.chain_id,
-                            transaction_id = %transaction.id,
-                            "a transaction that was told to be confirmed is not: the chain went back further than its confirmations"
-                        );
-                    }
-                    metrics::counter!("relayer_revised_total", "chain" => self.chain_id.to_string())
-                        .increment(revised.len() as u64);
-                    self.tell(
-                        conn,
-                        TransactionState::Confirmed,
-                        "a reorganisation deeper than the confirmations",
-                        &revised,
-                    )
-                    .await?;
-                }
-                JournalKind::Included => {
-                    let records: Vec<_> = run.iter().map(|undone| &undone.record).collect();
-                    let seen = self.seen(records);
-                    if !seen.is_empty() {
-                        let back = repo::take_back(conn, self.chain_id, &seen).await?;
-                        self.tell(conn, TransactionState::Mined, "its block left the chain", &back).await?;
-                    }
-                }
-                _ => {}
-            }
+        // A mark is taken back only together with its own block, and so with every inclusion that it was told of: those say all that there is to do.
+        let seen = self.seen(undone.iter().map(|undone| &undone.record));
+        if seen.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let revised = repo::revise(conn, self.chain_id, &seen).await?;
+        for transaction in &revised {
+            tracing::error!(
+                chain_id = self.chain_id,
+                transaction_id = %transaction.id,
+                "a transaction that was told to be confirmed is not: the chain went back further than its confirmations"
+            );
+        }
+        metrics::counter!("relayer_revised_total", "chain" => self.chain_id.to_string())
+            .increment(revised.len() as u64);
+        let because = "a reorganisation deeper than the confirmations";
+        self.tell(conn, TransactionState::Confirmed, because, &revised).await?;
+        for from in [TransactionState::Mined, TransactionState::Tracking] {
+            let back = repo::take_back(conn, self.chain_id, from, &seen).await?;
+            self.tell(conn, from, "its block left the chain", &back).await?;
+        }
+        Ok(repo::free(conn, self.chain_id, &seen).await?)
     }
 
     async fn skip(&mut self, _: &mut PgConnection, record: &Record, reason: &str) -> Result<(), FoldError> {

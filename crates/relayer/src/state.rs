@@ -208,11 +208,11 @@ pub struct AtDepth {
     pub confirmed_number: u64,
 }
 
-/// A reorganisation deeper than the confirmations took its block's mark away. Loud: somebody was told otherwise.
+/// A reorganisation deeper than the confirmations takes its block away. Loud: somebody was told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revised {
-    /// The block that lost its mark.
-    pub confirmed_number: u64,
+    /// The block that leaves.
+    pub block_hash: B256,
 }
 
 /// What was included is in a final block, and it is not what was asked for.

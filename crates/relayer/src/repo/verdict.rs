@@ -116,21 +116,22 @@ pub(crate) async fn consume(
     Ok(())
 }
 
-/// Mined → Tracking, and no stranger any more: what left the chain, with its block.
+/// Out of this state, which is Mined, or Tracking where a stranger had the nonce: what left the chain, with its block.
 pub(crate) async fn take_back(
     conn: &mut PgConnection,
     chain_id: u64,
+    from: TransactionState,
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
     let columns = Columns::of(seen);
-    let changed = sqlx::query_as!(
+    sqlx::query_as!(
         Changed,
         r#"UPDATE managed_transactions t
            SET state = 'tracking', version = version + 1, block_number = NULL, block_hash = NULL, tx_hash = NULL, attempt = NULL, purpose = NULL,
                succeeded = NULL, gas_used = NULL, gas_paid_wei = NULL, updated_at = clock_timestamp()
            FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[]) AS seen(sender, nonce, tx_hash, block_hash)
            WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.tx_hash = seen.tx_hash AND t.block_hash = seen.block_hash
-             AND t.state IN ('mined', 'tracking')
+             AND t.state = $6
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
                      t.state AS "state: TransactionState", t.end_why"#,
         to_i64(chain_id),
@@ -138,9 +139,15 @@ pub(crate) async fn take_back(
         &columns.nonces,
         &columns.tx_hashes,
         &columns.block_hashes,
+        from as TransactionState,
     )
-    .fetch_all(&mut *conn)
-    .await?;
+    .fetch_all(conn)
+    .await
+}
+
+/// Moves the signers among the senders back: these nonces are free again.
+pub(crate) async fn free(conn: &mut PgConnection, chain_id: u64, seen: &[Seen]) -> Result<(), sqlx::Error> {
+    let columns = Columns::of(seen);
     sqlx::query!(
         "UPDATE signer_progress p SET consumed_next = seen.nonce, consumed_block = NULL
          FROM (SELECT sender, min(nonce) AS nonce FROM unnest($2::text[], $3::bigint[]) AS seen(sender, nonce) GROUP BY sender) AS seen
@@ -151,7 +158,7 @@ pub(crate) async fn take_back(
     )
     .execute(conn)
     .await?;
-    Ok(changed)
+    Ok(())
 }
 
 /// Mined → Confirmed: what succeeded in blocks up to this one, which reached the confirmation depth.
@@ -173,20 +180,24 @@ pub(crate) async fn confirm(
     .await
 }
 
-/// Confirmed → Mined: what stood in blocks from this one on, which lost its mark.
+/// Confirmed → Mined: what is about to be taken back, and was told to be there for good.
 pub(crate) async fn revise(
     conn: &mut PgConnection,
     chain_id: u64,
-    confirmed_number: u64,
+    seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
+    let columns = Columns::of(seen);
     sqlx::query_as!(
         Changed,
         r#"UPDATE managed_transactions t SET state = 'mined', version = version + 1, updated_at = clock_timestamp()
-           WHERE t.chain_id = $1 AND t.block_number >= $2 AND t.state = 'confirmed' AND NOT t.is_final
+           FROM unnest($2::text[], $3::bigint[], $4::bytea[]) AS seen(sender, nonce, block_hash)
+           WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.block_hash = seen.block_hash AND t.state = 'confirmed'
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
                      t.state AS "state: TransactionState", t.end_why"#,
         to_i64(chain_id),
-        to_i64(confirmed_number),
+        &columns.senders,
+        &columns.nonces,
+        &columns.block_hashes,
     )
     .fetch_all(conn)
     .await

@@ -45,7 +45,7 @@ fn one_request(state: &State) -> bool {
     (0..NONCES).all(|nonce| held(nonce) <= 1 && signed_for(nonce))
 }
 
-/// `migrations/0015_relayer.sql`: what waits has no nonce, what is on its way has one.
+/// `migrations/0016_relayer.sql`: what waits has no nonce, what is on its way has one.
 fn table(state: &State) -> bool {
     state.rows.iter().all(|row| match row.state {
         RowState::Absent | RowState::Pending => row.nonce.is_none(),

@@ -14,7 +14,7 @@ use plimsoll_relayer::book::PgBook;
 use plimsoll_relayer::desk::{Desk, DeskOptions, Market};
 use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
-use plimsoll_relayer::keys::curve::Secret;
+use plimsoll_relayer::keys::Secret;
 use plimsoll_relayer::keys::{Key, LocalKey};
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
 use plimsoll_relayer::{Acceptor, Bell, signers};
