@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_refused_by_its_field() {
-        let cases: &[(fn(&mut Request), &str)] = &[
+        type Change = fn(&mut Request);
+        let cases: &[(Change, &str)] = &[
             (|r| r.operation_type = String::new(), "operation_type"),
             (|r| r.operation_type = "a b".into(), "operation_type"),
             (|r| r.operation_type = "x".repeat(65), "operation_type"),

@@ -23,11 +23,14 @@ pub(crate) struct Prices {
     pub(crate) block_gas_limit: u64,
 }
 
+/// When it was asked, and what was told.
+type Answer = (Instant, Arc<Prices>);
+
 /// The fees of one chain. Clones share what was asked last.
 #[derive(Clone)]
 pub struct Market {
     pool: Pool,
-    last: Arc<Mutex<Option<(Instant, Arc<Prices>)>>>,
+    last: Arc<Mutex<Option<Answer>>>,
 }
 
 impl std::fmt::Debug for Market {

@@ -35,7 +35,7 @@ use uuid::Uuid;
 use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 use self::market::Prices;
-use self::nonces::{Pause, Readings, Ruling};
+use self::nonces::{Readings, Ruling};
 use self::policy::{Live, Next, View};
 use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
@@ -341,17 +341,7 @@ impl<'a, B: Book> Shift<'a, B> {
             }
             Ruling::Pause(why) => {
                 self.floor = None;
-                match why {
-                    Pause::Unheard => {
-                        tracing::warn!(signer = %self.desk.signer, "too few endpoints tell the signer's nonce: none is given")
-                    }
-                    Pause::Ahead { latest } => {
-                        tracing::warn!(signer = %self.desk.signer, ours = self.next, latest, "the chain is ahead of us: asking once more")
-                    }
-                    Pause::Stranger { pending } => {
-                        tracing::error!(signer = %self.desk.signer, ours = self.next, pending, "a transaction that is none of ours waits: no nonce is given until it is in a block, or gone")
-                    }
-                }
+                tracing::warn!(signer = %self.desk.signer, next = self.next, latest, pending, "no nonce is given: {why}");
             }
         }
         Ok(())

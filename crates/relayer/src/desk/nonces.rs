@@ -62,6 +62,26 @@ pub(crate) fn reached_by_most(values: impl Iterator<Item = u64>, endpoints: usiz
     values.get(endpoints / 2).copied()
 }
 
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unheard => write!(f, "too few endpoints tell what it is"),
+            Self::Ahead { latest } => {
+                write!(
+                    f,
+                    "the only endpoint says that {latest} are used up, more than were sent from here; it is asked once more"
+                )
+            }
+            Self::Stranger { pending } => {
+                write!(
+                    f,
+                    "a transaction that is none of ours waits, up to nonce {pending}: until it is in a block, or gone"
+                )
+            }
+        }
+    }
+}
+
 /// Whether nonces may be given, `next` being our own next one.
 pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
     let Readings { counts, endpoints, ahead_for, stranger_for } = readings;
