@@ -3,6 +3,7 @@
 //! Health says where a request goes and nothing more: an endpoint that is benched is still asked when there is no other, and
 //! is looked at all the while, so that it comes back by itself. What it says is judged elsewhere.
 
+mod limit;
 mod pace;
 
 use std::{

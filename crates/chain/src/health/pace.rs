@@ -1,20 +1,13 @@
 //! How often an endpoint may be asked: as the configuration has it, or as the endpoint's refusals teach.
 //!
-//! One's own node has no limit, and none is imposed. The first 429 teaches one: less than what was asked in the second before it. From then
-//! on it grows again, slowly, and is forgotten when it is far beyond what was refused. A `Retry-After` is obeyed to the letter.
+//! One's own node has no limit, and none is imposed. The first 429 teaches one ([`limit`]). From then on it grows again, and is forgotten when it is far
+//! beyond what was refused. A `Retry-After` is obeyed to the letter.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is left of the rate at which the endpoint refused.
-const DECREASE: f64 = 0.7;
-/// By how much a learned rate grows each second without a refusal.
-const INCREASE_PER_SECOND: f64 = 0.02;
-/// A learned rate that has grown this much beyond the refused one says nothing any more.
-const FORGET: f64 = 4.0;
-/// Never slower than this.
-const MIN_RATE: f64 = 1.0;
+use super::limit;
 
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -33,7 +26,6 @@ pub(super) struct Pace {
 #[derive(Debug, Clone, Copy)]
 struct Learned {
     rate: f64,
-    refused_at: f64,
     since: Instant,
 }
 
@@ -83,21 +75,17 @@ impl Pace {
         if let Some(retry_after) = retry_after {
             self.resting_until = self.resting_until.max(Some(now + retry_after));
         }
-        let asked = f64::from(self.current.max(self.previous)).max(MIN_RATE);
+        let asked = f64::from(self.current.max(self.previous));
         // Those that were on their way already teach nothing new.
         if self.learned.is_some_and(|learned| now - learned.since < Duration::from_secs(1)) {
             return;
         }
-        let refused_at = self.rate(now).map_or(asked, |rate| rate.min(asked));
-        self.learned = Some(Learned { rate: (refused_at * DECREASE).max(MIN_RATE), refused_at, since: now });
+        self.learned = Some(Learned { rate: limit::after_refusal(asked, self.rate(now)), since: now });
     }
 
     /// Requests per second now.
     fn rate(&mut self, now: Instant) -> Option<f64> {
-        let learned = self.learned.and_then(|learned| {
-            let grown = learned.rate * (1.0 + INCREASE_PER_SECOND * (now - learned.since).as_secs_f64());
-            (grown < learned.refused_at * FORGET).then_some(grown)
-        });
+        let learned = self.learned.and_then(|learned| limit::after_quiet(learned.rate, now - learned.since));
         if learned.is_none() {
             self.learned = None;
         }
@@ -169,6 +157,17 @@ mod tests {
             pace.refused(now, None);
         }
         assert!(requests(&mut pace, &mut now, 5) > 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refusal_at_low_traffic_keeps_nobody_from_following_a_chain() {
+        let (mut pace, mut now) = (Pace::new(None), Instant::now());
+        pace.take(now);
+        pace.refused(now, None);
+        let slow = requests(&mut pace, &mut now, 10);
+        assert!(slow >= 50, "{slow} in 10 s");
+        requests(&mut pace, &mut now, 30);
+        assert_eq!(requests(&mut pace, &mut now, 2), 200, "forgotten");
     }
 
     #[tokio::test(start_paused = true)]

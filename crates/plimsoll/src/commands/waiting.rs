@@ -1,6 +1,7 @@
 //! Why a backfill that was asked for does not come on, and waiting for one.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use plimsoll_journal::backfills::{self, Backfill};
@@ -45,8 +46,8 @@ impl<'a> Shown<'a> {
         let mut known: BTreeMap<u64, Option<String>> = BTreeMap::new();
         for backfill in backfills.iter().filter(|backfill| backfill.state.is_open()) {
             let chain_id = backfill.order.chain_id;
-            if !known.contains_key(&chain_id) {
-                known.insert(chain_id, waits(db, chain_id).await?);
+            if let Entry::Vacant(unknown) = known.entry(chain_id) {
+                unknown.insert(waits(db, chain_id).await?);
             }
         }
         let of = |backfill: &'a Backfill| {

@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::last;
-use crate::support::follower::Told;
 use crate::support::hand::{CHAIN_ID, Desk, Probe, branch, genesis};
 use crate::support::laws;
+use crate::support::task::Told;
 
 /// A fold that runs until it is dropped, and a way to wait for it.
 struct Runs {

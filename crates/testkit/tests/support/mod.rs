@@ -6,4 +6,5 @@ pub mod endpoints;
 pub mod follower;
 pub mod hand;
 pub mod laws;
+pub mod task;
 pub mod world;

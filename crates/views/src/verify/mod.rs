@@ -6,7 +6,8 @@
 //! know the block (a reorg is under way, or it is behind), a fresh page is read, a bounded number of times.
 //!
 //! A difference counts when the node gives the same answers again, a moment later: some nodes answer from the state of the next block
-//! while they make it, whatever block they were asked for.
+//! while they make it, whatever block they were asked for. As long as the block is the node's last, the next one may be in the making, so it is asked
+//! again and again, until there is another block on top, whose making no longer concerns it, or for so long that no block takes.
 //!
 //! **What is never done**: to call a row equal that was not compared. A node that has pruned the state, a getter that reverts, a contract
 //! that is not followed any more: the row is unverified, with the reason.
@@ -34,6 +35,8 @@ use crate::repo::read::{self, MirroredRow, Page, Place, Watermark};
 const MAX_PAGE_ATTEMPTS: u32 = 8;
 /// How long the fold and the node get to come together before the next attempt.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(250);
+/// How often it is asked once more while the block is its last: for 2 s, longer than a node is at making a block of transactions that it has.
+const MAX_CONFIRMATIONS: u32 = 8;
 /// Pages in a row without any answer from the node: then it is not the rows that have a problem.
 const MAX_UNANSWERED_PAGES: u32 = 3;
 
@@ -212,7 +215,7 @@ impl Walk {
             })
             .collect();
         let answers = match self.ask(watermark, &calls, last_attempt).await? {
-            Answered::All(answers) => answers,
+            Answered::All { answers, .. } => answers,
             Answered::Again => return Ok(Compared::Again),
             Answered::Never(reason) => {
                 page.rows.iter().for_each(|row| report.add_unverified(unverified(row, &reason)));
@@ -222,12 +225,11 @@ impl Walk {
         let mut compared: Vec<_> =
             page.rows.iter().zip(&asked).map(|(row, asked)| differences(row, asked, &answers)).collect();
         if compared.iter().flatten().any(|differences| !differences.is_empty()) {
-            tokio::time::sleep(ATTEMPT_PAUSE).await;
-            match self.ask(watermark, &calls, last_attempt).await? {
-                Answered::All(again) if again == answers => {}
-                Answered::Never(reason) => compared.iter_mut().for_each(|row| *row = Err(reason.clone())),
-                Answered::All(_) | Answered::Again if !last_attempt => return Ok(Compared::Again),
-                Answered::All(_) | Answered::Again => {
+            match self.confirm(watermark, &calls, &answers, last_attempt).await? {
+                Confirmed::Yes => {}
+                Confirmed::Never(reason) => compared.iter_mut().for_each(|row| *row = Err(reason.clone())),
+                Confirmed::No if !last_attempt => return Ok(Compared::Again),
+                Confirmed::No => {
                     let reason = "the node has given two answers for one block".to_owned();
                     compared.iter_mut().for_each(|row| *row = Err(reason.clone()));
                 }
@@ -244,6 +246,27 @@ impl Walk {
         Ok(Compared::Done)
     }
 
+    /// Whether the node stands by its answers.
+    async fn confirm(
+        &mut self,
+        watermark: Watermark,
+        calls: &[(Address, Bytes)],
+        answers: &[Result<Bytes, CallError>],
+        last_attempt: bool,
+    ) -> Result<Confirmed, VerifyError> {
+        for _ in 0..MAX_CONFIRMATIONS {
+            tokio::time::sleep(ATTEMPT_PAUSE).await;
+            match self.ask(watermark, calls, last_attempt).await? {
+                Answered::All { answers: again, .. } if again != answers => return Ok(Confirmed::No),
+                Answered::All { head, .. } if head > watermark.block_number => return Ok(Confirmed::Yes),
+                Answered::All { .. } => {}
+                Answered::Again => return Ok(Confirmed::No),
+                Answered::Never(reason) => return Ok(Confirmed::Never(reason)),
+            }
+        }
+        Ok(Confirmed::Yes)
+    }
+
     /// Asks the state after the watermark's block.
     async fn ask(
         &mut self,
@@ -252,12 +275,14 @@ impl Walk {
         last_attempt: bool,
     ) -> Result<Answered, VerifyError> {
         let Watermark { block_number, block_hash, .. } = watermark;
-        let asked =
-            self.pool.ask(Some(block_number), |rpc| async move { rpc.call_many_at(block_hash, calls).await });
+        let asked = self.pool.ask(Some(block_number), |rpc| async move {
+            let head = rpc.head().await?.number;
+            Ok((head, rpc.call_many_at(block_hash, calls).await?))
+        });
         match asked.await {
-            Ok(answers) => {
+            Ok((head, answers)) => {
                 self.unanswered_pages = 0;
-                Ok(Answered::All(answers))
+                Ok(Answered::All { head, answers })
             }
             Err(error) if error.class() == ErrorClass::BlockUnknown && !last_attempt => Ok(Answered::Again),
             Err(error) => {
@@ -298,8 +323,20 @@ enum Compared {
     Again,
 }
 
+enum Confirmed {
+    Yes,
+    /// It says something else now.
+    No,
+    /// It does not answer any more, and why.
+    Never(String),
+}
+
 enum Answered {
-    All(Vec<Result<Bytes, CallError>>),
+    All {
+        /// The node's last block before it was asked.
+        head: u64,
+        answers: Vec<Result<Bytes, CallError>>,
+    },
     Again,
     /// Why not.
     Never(String),

@@ -2,15 +2,16 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod by_hand;
+#[path = "../common/mod.rs"]
 mod common;
-
-use std::sync::Arc;
+mod undo;
 
 use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{B256, hex, keccak256};
 use common::{Log, Scene, address_of, asset, cached, failed, int, log, pushed, replayed, uint, user, word};
-use plimsoll_journal::{Body, Fold, FoldError, Record, StepOptions, step};
-use plimsoll_types::{JournalKind, address_text};
+use plimsoll_journal::{StepOptions, step};
+use plimsoll_types::address_text;
 
 fn row(
     event: &str,
@@ -351,126 +352,4 @@ async fn every_other_view_event_is_mirrored_trailed_or_on_record_as_ignored() {
     assert_eq!(trailed[1].2, serde_json::json!({ "dataType": "fees", "timestamp": "1" }));
     assert_eq!(trailed[3].1, format!("{who}/{what}"));
     assert_eq!(trailed[3].2["extraData"], "0x0102");
-}
-
-#[tokio::test]
-async fn a_reorg_restores_what_stood_before_and_is_on_record_event_by_event() {
-    let mut scene = Scene::new().await;
-    scene
-        .extend(&[vec![pushed(0, 1, 1, 10, 0, 0x11, 1), cached(0, 1, 1, 10, 0, 1)], one_of_each_view()])
-        .await;
-    scene.fold().await;
-    let before = scene.mirrors().await;
-    let mut lost = vec![pushed(0, 1, 1, 20, 0, 0x22, 2), cached(0, 1, 1, 20, 0, 2), cached(1, 2, 1, 5, 0, 1)];
-    lost.extend(one_of_each_view());
-    scene.extend(&[lost.clone(), vec![cached(0, 1, 1, 30, 0, 3)]]).await;
-    scene.fold().await;
-    assert_ne!(scene.mirrors().await, before);
-
-    scene.switch(2, &[vec![]], 9, None).await;
-    scene.fold().await;
-    assert_eq!(scene.mirrors().await, before);
-    let log = scene.apply_log().await;
-    let rollbacks = log.iter().filter(|row| row.3.as_deref() == Some("reorg_rollback")).count();
-    assert_eq!(rollbacks, lost.len() + 1);
-    let newest_first: Vec<serde_json::Value> = sqlx::query_scalar(
-        "SELECT reject_detail -> 'retracted_seq' FROM view_apply_log WHERE reject_code = 'reorg_rollback' ORDER BY journal_seq",
-    )
-    .fetch_all(scene.db.worker())
-    .await
-    .unwrap();
-    assert!(newest_first.windows(2).all(|pair| pair[0].as_i64() > pair[1].as_i64()), "{newest_first:?}");
-}
-
-#[tokio::test]
-async fn a_contract_that_is_not_followed_any_more_is_taken_back_all_the_same() {
-    let mut scene = Scene::new().await;
-    scene.extend(&[vec![cached(0, 1, 1, 10, 0, 1)]]).await;
-    scene.fold().await;
-    let before = scene.mirrors().await;
-    scene.extend(&[vec![cached(0, 1, 1, 20, 0, 2), cached(0, 2, 1, 20, 0, 1)]]).await;
-    scene.fold().await;
-    scene.fold = plimsoll_views::ViewFold::new(scene.chain_id, &plimsoll_chain::abi::Contracts::default());
-    scene.switch(1, &[vec![]], 9, None).await;
-    scene.fold().await;
-    assert_eq!(scene.mirrors().await, before);
-}
-
-#[tokio::test]
-async fn nothing_final_leaves_an_undo_behind() {
-    let mut scene = Scene::new().await;
-    scene
-        .switch(
-            0,
-            &[vec![cached(0, 1, 1, 10, 0, 1)], one_of_each_view(), vec![cached(0, 1, 1, 20, 0, 2)]],
-            0,
-            Some(1),
-        )
-        .await;
-    scene.fold().await;
-    let undone: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT block_number FROM fold_undo")
-        .fetch_all(scene.db.worker())
-        .await
-        .unwrap();
-    assert_eq!(undone, [2]);
-}
-
-/// The apply log's row of an event that the raw store does not have: its name is not known there.
-fn unstored<T, U, V>(row: (Option<String>, T, U, V)) -> (Option<String>, T, U, V) {
-    (None, row.1, row.2, row.3)
-}
-
-/// A record made by hand: what no journal that is in order would hold.
-fn record(seq: i64, block_number: u64, log: &Log) -> Record {
-    let event = plimsoll_journal::Event {
-        id: seq,
-        block_number,
-        block_hash: B256::with_last_byte(1),
-        tx_hash: B256::with_last_byte(2),
-        tx_index: 0,
-        log_index: 0,
-        contract: log.contract,
-        topics: plimsoll_chain::Topics::new(&log.topics).unwrap(),
-        data: log.data.clone().into(),
-    };
-    Record { seq, kind: JournalKind::Append, block_number, body: Body::Event(Arc::new(event)) }
-}
-
-#[tokio::test]
-async fn an_event_from_before_the_mirrors_row_is_a_conflict_and_changes_nothing() {
-    let mut scene = Scene::new().await;
-    let mut tx = scene.db.begin_worker().await.unwrap();
-    scene.fold.apply(&mut tx, None, &[record(1, 7, &cached(0, 1, 1, 10, 0, 1))]).await.unwrap();
-    let undos = scene.fold.apply(&mut tx, None, &[record(2, 6, &cached(0, 1, 1, 20, 0, 2))]).await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(undos, [None]);
-    assert_eq!(
-        scene.apply_log().await[1],
-        unstored(row("UserPositionCachedV2", "position", "rejected", Some("reorg_conflict")))
-    );
-    assert_eq!(scene.position(1, 1).await.unwrap().1, "1");
-    assert_eq!(scene.anomalies().await, ["reorg_conflict"]);
-}
-
-#[tokio::test]
-async fn a_record_that_does_not_decode_is_poison_until_an_operator_passes_over_it() {
-    let mut scene = Scene::new().await;
-    let mut tx = scene.db.begin_worker().await.unwrap();
-    let mut torn = cached(0, 1, 1, 10, 0, 1);
-    torn.data.truncate(40);
-    let torn = record(5, 7, &torn);
-    let error = scene.fold.apply(&mut tx, None, std::slice::from_ref(&torn)).await.unwrap_err();
-    assert!(
-        matches!(&error, FoldError::Poisoned { seq: 5, reason, .. } if reason.contains("`debt`")),
-        "{error}"
-    );
-    assert!(scene.apply_log().await.is_empty());
-
-    scene.fold.skip(&mut tx, &torn, "someone: known to be torn").await.unwrap();
-    tx.commit().await.unwrap();
-    assert_eq!(
-        scene.apply_log().await,
-        [unstored(row("UserPositionCachedV2", "position", "error", Some("skipped")))]
-    );
-    assert_eq!(scene.position(1, 1).await, None);
 }
