@@ -6,7 +6,9 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use common::Place;
+use common::{CHAIN_ID, Place, configuration, node_of_chain};
+use plimsoll_store::testing;
+use sqlx::ConnectOptions as _;
 
 const CHAIN: &str = "[[chain]]\nchain_id = 1\nname = \"one\"\nrpc = \"http://127.0.0.1:1\"\n";
 const NEW: &[&str] = &["signers", "new", "--keystore", "key.json", "--password-file", "password"];
@@ -126,4 +128,22 @@ fn config_check_finds_what_is_wrong_with_a_key_without_opening_it() {
     assert!(right.err.contains("has no [[signers.grants]]: no tenant may use it"), "{right:#?}");
     let shown = place.run(&["config", "show"]);
     assert!(shown.out.contains("keystore = \"key.json\"") && !shown.out.contains("hunter2"), "{shown:#?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_signers_writes_no_core_file_and_cannot_allow_itself_one() {
+    let urls = testing::database().await;
+    let (place, address) = with_key();
+    let node = configuration(node_of_chain(CHAIN_ID), &format!("url = \"{}\"", urls.owner.to_url_lossy()));
+    let signer = keystore(&address).replace("\"one\"", "\"test\"");
+    place.write("plimsoll.toml", &format!("{node}{signer}"));
+    let running = place.start("the API listens");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.pid())).unwrap();
+    let of_core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(of_core.split_whitespace().collect::<Vec<_>>()[4..], ["0", "0", "bytes"], "soft and hard");
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
 }

@@ -121,7 +121,10 @@ fn a_day_has_a_budget_of_value_and_one_of_gas() {
         assert_eq!(grant().allows_in_day(spent, more), expected, "{title}");
     }
     let most = Spending { value_wei: U256::MAX, gas_wei: U256::MAX };
-    assert!(grant().allows_in_day(most, spending(1, 0)).is_err(), "a sum that has no number is no small one");
+    let gas_alone = Spending { gas_wei: U256::MAX, ..Spending::default() };
+    for (spent, more) in [(most, spending(1, 0)), (gas_alone, spending(0, 1))] {
+        assert!(grant().allows_in_day(spent, more).is_err(), "a sum that has no number is no small one");
+    }
     let unlimited = Grant { max_value_wei_per_day: Limit::None, max_gas_wei_per_day: Limit::None, ..grant() };
     assert_eq!(unlimited.allows_in_day(most, most), Ok(()));
 }
