@@ -87,11 +87,6 @@ fn two_requests_and_a_second_thought_through_a_crash_a_frozen_holder_and_a_reorg
 }
 
 #[test]
-fn two_requests_and_a_second_thought_through_a_crash_a_frozen_holder_and_a_stranger() {
-    explore(2, Mishaps { crashes: 1, freezes: 1, foreign: 1, second_thoughts: 1, ..NONE });
-}
-
-#[test]
 fn two_requests_and_a_second_thought_through_a_reorg_a_stranger_and_a_revert() {
     explore(2, Mishaps { reorgs: 1, foreign: 1, reverts: 1, second_thoughts: 1, ..NONE });
 }

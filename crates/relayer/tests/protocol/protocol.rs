@@ -34,6 +34,8 @@ pub(crate) enum Variant {
     CacheBeforeCommit,
     /// A refused prediction leaves the cache where it was, as `max(chain, cache, db + 1)` may be read.
     CacheNeverFalls,
+    /// A commit whose answer is lost is taken for a rollback.
+    UnansweredIsRolledBack,
     /// The transaction does not compare the predicted nonce with the rows.
     NotVerified,
     /// One endpoint's `pending` is believed.
@@ -46,6 +48,8 @@ pub(crate) enum Variant {
     NoFill,
     /// A displaced request goes back to the queue as soon as the stranger is seen.
     RequeueBeforeFinality,
+    /// It keeps its nonce there.
+    RequeuedWithNonce,
     /// A revert is a verdict at the confirmation depth.
     FailedAtDepth,
     /// A request is cancelled when its no-op is sent.
@@ -119,6 +123,11 @@ impl Protocol {
             }
             Action::Begin { node } => self.begin(state, node),
             Action::Commit { node } => self.commit(state, node),
+            Action::CommitUnanswered { node } => {
+                let before = state.nodes[node];
+                self.commit(state, node);
+                state.nodes[node] = Node { prepared: None, ..before };
+            }
             Action::Abort { node } => state.nodes[node].prepared = None,
             Action::Bump { node, request } => {
                 state.left.second_thoughts -= 1;
@@ -183,6 +192,7 @@ impl Protocol {
             }
             _ if depth < requeued_at => to(RowState::Tracking),
             _ if row.cancel => to(RowState::Cancelled),
+            _ if self.is(Variant::RequeuedWithNonce) => to(RowState::Pending),
             _ => Row { state: RowState::Pending, nonce: None, cancel: false },
         }
     }

@@ -9,11 +9,12 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::NONE;
 use crate::properties::{
     COMMITTED_FIRST, COUNTED_ON, ENDS, EVIDENCE, NO_LATE_EFFECT, NONE_PASSED_OVER, ONE_EFFECT, ONE_REQUEST,
+    TABLE,
 };
 use crate::protocol::{Bounds, Protocol, Variant};
 use crate::state::Mishaps;
 
-/// Shows the shortest way to each of the named properties' end.
+/// Shows a way to each of the named properties' end.
 fn is_caught(variant: Variant, requests: u8, mishaps: Mishaps, by: &[&'static str]) {
     let bounds = Bounds { requests, mishaps };
     Protocol::new(bounds).checker().spawn_bfs().join().assert_properties();
@@ -61,6 +62,11 @@ fn a_cache_that_a_refusal_does_not_lower() {
 }
 
 #[test]
+fn a_commit_without_an_answer_that_is_taken_for_a_rollback() {
+    is_caught(Variant::UnansweredIsRolledBack, 1, NONE, &[COUNTED_ON, ENDS]);
+}
+
+#[test]
 fn a_prediction_that_is_not_verified() {
     is_caught(Variant::NotVerified, 2, Mishaps { freezes: 1, crashes: 1, ..NONE }, &[ONE_REQUEST]);
 }
@@ -89,6 +95,11 @@ fn a_gap_that_nobody_fills() {
 fn a_displaced_request_that_waits_again_before_finality() {
     let mishaps = Mishaps { foreign: 1, reorgs: 1, ..NONE };
     is_caught(Variant::RequeueBeforeFinality, 1, mishaps, &[NO_LATE_EFFECT, ONE_EFFECT]);
+}
+
+#[test]
+fn a_displaced_request_that_keeps_its_nonce() {
+    is_caught(Variant::RequeuedWithNonce, 1, Mishaps { foreign: 1, ..NONE }, &[TABLE]);
 }
 
 #[test]
