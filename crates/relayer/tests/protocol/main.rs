@@ -34,6 +34,10 @@
 //! (the lease's module argues that), restored backups, finality that breaks. The unique keys of the tables are not used as guards: what
 //! must hold because of the order of the steps is shown without them.
 //!
+//! # How much is explored
+//! About a million states in the runs that every test does, seconds each; `--ignored --nocapture` adds the larger ones. Each run prints
+//! what it visited.
+//!
 //! # Why so little is enough
 //! Each race that we know has at most two writers, two transactions at one nonce or one request at two nonces, and a mishap or two between
 //! them. A second request shows a nonce given twice; three nonces hold two requests and a stranger, and the fourth is room for a variant
@@ -97,13 +101,13 @@ fn one_request_through_everything() {
 }
 
 #[test]
-#[ignore = "minutes: four million states"]
+#[ignore = "a minute or more: four million states"]
 fn two_requests_and_a_second_thought_through_a_crash_a_frozen_holder_a_reorg_and_a_stranger() {
     explore(2, Mishaps { crashes: 1, freezes: 1, reorgs: 1, foreign: 1, second_thoughts: 1, ..NONE });
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a minute or more: five million states"]
 fn three_requests_through_a_crash_a_frozen_holder_and_a_stranger() {
     explore(3, Mishaps { crashes: 1, freezes: 1, foreign: 1, ..NONE });
 }

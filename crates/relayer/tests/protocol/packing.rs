@@ -1,4 +1,4 @@
-//! A state as a few words: most of the time of a run goes into hashing, and code of this crate is not optimised in a test.
+//! A state's hash in a few writes: much of a run's time goes into it, and code of this crate is not optimised in a test.
 
 use std::hash::{Hash, Hasher};
 

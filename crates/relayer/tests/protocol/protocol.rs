@@ -50,6 +50,10 @@ pub(crate) enum Variant {
     RequeueBeforeFinality,
     /// It keeps its nonce there.
     RequeuedWithNonce,
+    /// A success is a verdict as soon as it is seen.
+    ConfirmedWhenSeen,
+    /// A success is never looked at again.
+    NeverRevised,
     /// A revert is a verdict at the confirmation depth.
     FailedAtDepth,
     /// A request is cancelled when its no-op is sent.
@@ -173,17 +177,21 @@ impl Protocol {
         else {
             return row;
         };
+        if row.state == RowState::Confirmed && self.is(Variant::NeverRevised) {
+            return row;
+        }
         let to = |state| Row { state, ..row };
         let Some((inclusion, depth)) = state.chain.at(nonce) else {
             let taken_back = row.state != RowState::Tracking;
             let failed = taken_back && self.is(Variant::TakenBackIsFailed);
             return to(if failed { RowState::Failed } else { RowState::Tracking });
         };
+        let succeeds_at = if self.is(Variant::ConfirmedWhenSeen) { Depth::Seen } else { Depth::Confirmed };
         let fails_at = if self.is(Variant::FailedAtDepth) { Depth::Confirmed } else { Depth::Final };
         let requeued_at = if self.is(Variant::RequeueBeforeFinality) { Depth::Seen } else { Depth::Final };
         match inclusion.payload {
             payload if payload.effect_of() == Some(request) => match inclusion.succeeded {
-                true if depth >= Depth::Confirmed => to(RowState::Confirmed),
+                true if depth >= succeeds_at => to(RowState::Confirmed),
                 false if depth >= fails_at => to(RowState::Failed),
                 _ => to(RowState::Mined),
             },

@@ -103,6 +103,16 @@ fn a_displaced_request_that_keeps_its_nonce() {
 }
 
 #[test]
+fn a_success_declared_when_it_is_seen() {
+    is_caught(Variant::ConfirmedWhenSeen, 1, NONE, &[EVIDENCE]);
+}
+
+#[test]
+fn a_success_that_is_never_revised() {
+    is_caught(Variant::NeverRevised, 1, Mishaps { reorgs: 1, reverts: 1, ..NONE }, &[ENDS]);
+}
+
+#[test]
 fn a_failure_declared_at_the_confirmation_depth() {
     let mishaps = Mishaps { reverts: 1, reorgs: 1, ..NONE };
     is_caught(Variant::FailedAtDepth, 1, mishaps, &[EVIDENCE, NO_LATE_EFFECT]);
