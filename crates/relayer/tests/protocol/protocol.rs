@@ -44,6 +44,8 @@ pub(crate) enum Variant {
     NewNonceAfterTakeover,
     /// A new holder does not send again what its predecessor committed.
     NoRebroadcast,
+    /// It leaves out what the head, which may be taken back, has consumed.
+    ForgetsConsumed,
     /// A nonce that nobody holds is left alone.
     NoFill,
     /// A displaced request goes back to the queue as soon as the stranger is seen.

@@ -87,6 +87,12 @@ fn a_new_holder_that_does_not_send_again() {
 }
 
 #[test]
+fn a_new_holder_that_forgets_what_a_reorg_may_take_back() {
+    let mishaps = Mishaps { crashes: 1, foreign: 1, reorgs: 1, ..NONE };
+    is_caught(Variant::ForgetsConsumed, 1, mishaps, &[COUNTED_ON, ENDS]);
+}
+
+#[test]
 fn a_gap_that_nobody_fills() {
     is_caught(Variant::NoFill, 1, Mishaps { foreign: 1, reorgs: 1, ..NONE }, &[ENDS]);
 }
