@@ -8,8 +8,8 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::NONE;
 use crate::properties::{
-    COMMITTED_FIRST, COUNTED_ON, ENDS, EVIDENCE, NO_LATE_EFFECT, NONE_PASSED_OVER, ONE_EFFECT, ONE_REQUEST,
-    TABLE,
+    self, COMMITTED_FIRST, COUNTED_ON, ENDS, EVIDENCE, NO_LATE_EFFECT, NONE_PASSED_OVER, ONE_EFFECT,
+    ONE_REQUEST, TABLE,
 };
 use crate::protocol::{Bounds, Protocol, Variant};
 use crate::state::Mishaps;
@@ -17,7 +17,7 @@ use crate::state::Mishaps;
 /// Shows a way to each of the named properties' end.
 fn is_caught(variant: Variant, requests: u8, mishaps: Mishaps, by: &[&'static str]) {
     let bounds = Bounds { requests, mishaps };
-    Protocol::new(bounds).checker().spawn_bfs().join().assert_properties();
+    properties::hold(Protocol::new(bounds), 1);
     let checker = Protocol::broken(bounds, variant)
         .checker()
         .finish_when(HasDiscoveries::AllOf(BTreeSet::from_iter(by.iter().copied())))
