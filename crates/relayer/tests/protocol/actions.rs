@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Begin { node: usize },
     /// It compares, writes and commits.
     Commit { node: usize },
+    /// It commits, and the node hears of an error.
+    CommitUnanswered { node: usize },
     /// It is rolled back: by the database, or because a taker that waits for it ends its session.
     Abort { node: usize },
     /// Another attempt with a higher fee.
@@ -107,6 +109,9 @@ impl Protocol {
         if let Some(prepared) = it.prepared {
             if prepared.begun {
                 out.extend([Action::Commit { node }, Action::Abort { node }]);
+                if self.is(Variant::UnansweredIsRolledBack) {
+                    out.push(Action::CommitUnanswered { node });
+                }
             } else {
                 out.push(Action::Begin { node });
             }

@@ -1,6 +1,6 @@
 //! What must hold in every state.
 
-use stateright::Property;
+use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::protocol::Protocol;
 use crate::state::{Depth, Row, RowState, State};
@@ -28,6 +28,18 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::always(NONE_PASSED_OVER, |_, state| none_passed_over(state)),
         Property::always(ENDS, Protocol::ends),
     ]
+}
+
+/// Visits every state, on that many threads, and asserts all of it in each.
+pub(crate) fn hold(model: Protocol, threads: usize) -> impl Checker<Protocol> {
+    let checker =
+        model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    if let Some((property, path)) = checker.discoveries().into_iter().next() {
+        let end = path.last_state().clone();
+        panic!("not so that {property}: {:?} ends in {end:?}", path.into_actions());
+    }
+    assert!(checker.is_done(), "states are left that were not visited");
+    checker
 }
 
 /// On the canonical chain at any depth, not only on its final part.

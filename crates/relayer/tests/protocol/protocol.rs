@@ -34,6 +34,8 @@ pub(crate) enum Variant {
     CacheBeforeCommit,
     /// A refused prediction leaves the cache where it was, as `max(chain, cache, db + 1)` may be read.
     CacheNeverFalls,
+    /// A commit whose answer is lost is taken for a rollback.
+    UnansweredIsRolledBack,
     /// The transaction does not compare the predicted nonce with the rows.
     NotVerified,
     /// One endpoint's `pending` is believed.
@@ -42,10 +44,18 @@ pub(crate) enum Variant {
     NewNonceAfterTakeover,
     /// A new holder does not send again what its predecessor committed.
     NoRebroadcast,
+    /// It leaves out what the head, which may be taken back, has consumed.
+    ForgetsConsumed,
     /// A nonce that nobody holds is left alone.
     NoFill,
     /// A displaced request goes back to the queue as soon as the stranger is seen.
     RequeueBeforeFinality,
+    /// It keeps its nonce there.
+    RequeuedWithNonce,
+    /// A success is a verdict as soon as it is seen.
+    ConfirmedWhenSeen,
+    /// A success is never looked at again.
+    NeverRevised,
     /// A revert is a verdict at the confirmation depth.
     FailedAtDepth,
     /// A request is cancelled when its no-op is sent.
@@ -119,6 +129,11 @@ impl Protocol {
             }
             Action::Begin { node } => self.begin(state, node),
             Action::Commit { node } => self.commit(state, node),
+            Action::CommitUnanswered { node } => {
+                let before = state.nodes[node];
+                self.commit(state, node);
+                state.nodes[node] = Node { prepared: None, ..before };
+            }
             Action::Abort { node } => state.nodes[node].prepared = None,
             Action::Bump { node, request } => {
                 state.left.second_thoughts -= 1;
@@ -164,17 +179,21 @@ impl Protocol {
         else {
             return row;
         };
+        if row.state == RowState::Confirmed && self.is(Variant::NeverRevised) {
+            return row;
+        }
         let to = |state| Row { state, ..row };
         let Some((inclusion, depth)) = state.chain.at(nonce) else {
             let taken_back = row.state != RowState::Tracking;
             let failed = taken_back && self.is(Variant::TakenBackIsFailed);
             return to(if failed { RowState::Failed } else { RowState::Tracking });
         };
+        let succeeds_at = if self.is(Variant::ConfirmedWhenSeen) { Depth::Seen } else { Depth::Confirmed };
         let fails_at = if self.is(Variant::FailedAtDepth) { Depth::Confirmed } else { Depth::Final };
         let requeued_at = if self.is(Variant::RequeueBeforeFinality) { Depth::Seen } else { Depth::Final };
         match inclusion.payload {
             payload if payload.effect_of() == Some(request) => match inclusion.succeeded {
-                true if depth >= Depth::Confirmed => to(RowState::Confirmed),
+                true if depth >= succeeds_at => to(RowState::Confirmed),
                 false if depth >= fails_at => to(RowState::Failed),
                 _ => to(RowState::Mined),
             },
@@ -183,6 +202,7 @@ impl Protocol {
             }
             _ if depth < requeued_at => to(RowState::Tracking),
             _ if row.cancel => to(RowState::Cancelled),
+            _ if self.is(Variant::RequeuedWithNonce) => to(RowState::Pending),
             _ => Row { state: RowState::Pending, nonce: None, cancel: false },
         }
     }

@@ -8,15 +8,16 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::NONE;
 use crate::properties::{
-    COMMITTED_FIRST, COUNTED_ON, ENDS, EVIDENCE, NO_LATE_EFFECT, NONE_PASSED_OVER, ONE_EFFECT, ONE_REQUEST,
+    self, COMMITTED_FIRST, COUNTED_ON, ENDS, EVIDENCE, NO_LATE_EFFECT, NONE_PASSED_OVER, ONE_EFFECT,
+    ONE_REQUEST, TABLE,
 };
 use crate::protocol::{Bounds, Protocol, Variant};
 use crate::state::Mishaps;
 
-/// Shows the shortest way to each of the named properties' end.
+/// Shows a way to each of the named properties' end.
 fn is_caught(variant: Variant, requests: u8, mishaps: Mishaps, by: &[&'static str]) {
     let bounds = Bounds { requests, mishaps };
-    Protocol::new(bounds).checker().spawn_bfs().join().assert_properties();
+    properties::hold(Protocol::new(bounds), 1);
     let checker = Protocol::broken(bounds, variant)
         .checker()
         .finish_when(HasDiscoveries::AllOf(BTreeSet::from_iter(by.iter().copied())))
@@ -61,6 +62,11 @@ fn a_cache_that_a_refusal_does_not_lower() {
 }
 
 #[test]
+fn a_commit_without_an_answer_that_is_taken_for_a_rollback() {
+    is_caught(Variant::UnansweredIsRolledBack, 1, NONE, &[COUNTED_ON, ENDS]);
+}
+
+#[test]
 fn a_prediction_that_is_not_verified() {
     is_caught(Variant::NotVerified, 2, Mishaps { freezes: 1, crashes: 1, ..NONE }, &[ONE_REQUEST]);
 }
@@ -81,6 +87,12 @@ fn a_new_holder_that_does_not_send_again() {
 }
 
 #[test]
+fn a_new_holder_that_forgets_what_a_reorg_may_take_back() {
+    let mishaps = Mishaps { crashes: 1, foreign: 1, reorgs: 1, ..NONE };
+    is_caught(Variant::ForgetsConsumed, 1, mishaps, &[COUNTED_ON, ENDS]);
+}
+
+#[test]
 fn a_gap_that_nobody_fills() {
     is_caught(Variant::NoFill, 1, Mishaps { foreign: 1, reorgs: 1, ..NONE }, &[ENDS]);
 }
@@ -89,6 +101,21 @@ fn a_gap_that_nobody_fills() {
 fn a_displaced_request_that_waits_again_before_finality() {
     let mishaps = Mishaps { foreign: 1, reorgs: 1, ..NONE };
     is_caught(Variant::RequeueBeforeFinality, 1, mishaps, &[NO_LATE_EFFECT, ONE_EFFECT]);
+}
+
+#[test]
+fn a_displaced_request_that_keeps_its_nonce() {
+    is_caught(Variant::RequeuedWithNonce, 1, Mishaps { foreign: 1, ..NONE }, &[TABLE]);
+}
+
+#[test]
+fn a_success_declared_when_it_is_seen() {
+    is_caught(Variant::ConfirmedWhenSeen, 1, NONE, &[EVIDENCE]);
+}
+
+#[test]
+fn a_success_that_is_never_revised() {
+    is_caught(Variant::NeverRevised, 1, Mishaps { reorgs: 1, reverts: 1, ..NONE }, &[ENDS]);
 }
 
 #[test]

@@ -30,7 +30,11 @@ impl Protocol {
         let it = &mut state.nodes[node];
         it.token = state.lease.token;
         it.cache = state.next_nonce;
-        it.outbox = if self.is(Variant::NoRebroadcast) { Txs::default() } else { state.committed };
+        it.outbox = match self.variant {
+            Some(Variant::NoRebroadcast) => Txs::default(),
+            Some(Variant::ForgetsConsumed) => in_flight,
+            _ => state.committed,
+        };
     }
 
     /// A new holder's mistake: what it did not send itself was never sent.
