@@ -169,6 +169,8 @@ pub(crate) enum Role {
     Views,
     /// Compares the mirrors with the chain
     Verify,
+    /// Sends what signers of ours were asked for, and tells what became of it
+    Relayer,
     /// Numbers events and audit entries
     Sequencer,
     /// Answers HTTP
@@ -329,8 +331,8 @@ pub(crate) enum Config {
 
 impl Role {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Ingest, Self::Views, Self::Verify, Self::Sequencer, Self::Api, Self::Retention];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Ingest, Self::Views, Self::Verify, Self::Relayer, Self::Sequencer, Self::Api, Self::Retention];
 
     /// Its name on the command line, in logs and in metrics.
     pub(crate) fn as_str(self) -> &'static str {
@@ -338,6 +340,7 @@ impl Role {
             Self::Ingest => "ingest",
             Self::Views => "views",
             Self::Verify => "verify",
+            Self::Relayer => "relayer",
             Self::Sequencer => "sequencer",
             Self::Api => "api",
             Self::Retention => "retention",

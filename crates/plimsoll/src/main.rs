@@ -18,6 +18,7 @@ mod keys;
 mod logging;
 mod repo;
 mod roles;
+mod sending;
 mod supervisor;
 mod telemetry;
 mod wallet;

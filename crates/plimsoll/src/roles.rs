@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Role;
 use crate::config::{Config, Loaded};
 use crate::failure::{Failure, chain_of};
+use crate::sending;
 use crate::supervisor::{End, Supervisor};
 use crate::wiring::{self, Addresses};
 
@@ -50,7 +51,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     let Shared { loaded, config, db, leases, holder, board, prometheus, listeners } = shared;
     let tail = Tail::default();
     let has = |role| roles.contains(&role);
-    if has(Role::Views) {
+    if has(Role::Views) || has(Role::Relayer) {
         let (db, tail) = (db.clone(), tail.clone());
         supervisor.spawn("listen", None, move |cancel| {
             let (db, tail) = (db.clone(), tail.clone());
@@ -96,6 +97,9 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
                 on_chain.clone().verify(options, cancel)
             });
         }
+    }
+    if has(Role::Relayer) {
+        sending::start(loaded, config, (&db, &leases, &tail), &holder, supervisor)?;
     }
     if has(Role::Sequencer) {
         for (role, stream) in [("sequencer:events", &EVENTS), ("sequencer:audit_log", &AUDIT_LOG)] {

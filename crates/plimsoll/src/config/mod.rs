@@ -57,7 +57,6 @@ pub(crate) struct Config {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) chains: Vec<Chain>,
     pub(crate) signers: Vec<Signer>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the role that sends"))]
     pub(crate) relayer: Relayer,
     pub(crate) api: Api,
     pub(crate) identity: Identity,
@@ -177,7 +176,6 @@ pub(crate) struct RemoteSigner {
 
 /// How the relayer drives transactions home.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the role that sends"))]
 pub(crate) struct Relayer {
     pub(crate) policy_interval: Duration,
     pub(crate) resend_after_blocks: u64,

@@ -68,6 +68,8 @@ pub struct DeskOptions {
     pub max_fee_per_gas: u128,
     /// After so many blocks, what was taken by a node and is not in a block is sent again.
     pub resend_after_blocks: u64,
+    /// After so many since it was first sent, with a better offer, where that helps.
+    pub bump_after_blocks: u64,
     /// Or after this time.
     pub resend_after: Duration,
     /// How often it is looked for work while nothing rings.
@@ -82,6 +84,7 @@ impl Default for DeskOptions {
             min_priority_fee_per_gas: 0,
             max_fee_per_gas: 500_000_000_000,
             resend_after_blocks: 3,
+            bump_after_blocks: 6,
             resend_after: Duration::from_secs(30),
             poll: Duration::from_millis(200),
         }
@@ -413,6 +416,7 @@ impl<'a, B: Book> Shift<'a, B> {
             if let Some(live) = self.live.get_mut(&attempt.nonce) {
                 live.is_in_hand = true;
                 live.sends = live.sends.saturating_add(1);
+                live.first_sent = live.first_sent.or(Some(head));
                 live.sent = Some((now, head));
             }
         }
@@ -428,6 +432,7 @@ impl<'a, B: Book> Shift<'a, B> {
             head: prices.head,
             front: self.front,
             resend_after_blocks: self.desk.options.resend_after_blocks,
+            bump_after_blocks: self.desk.options.bump_after_blocks,
             resend_after: self.desk.options.resend_after,
         };
         let mut to_send = Vec::new();

@@ -23,6 +23,8 @@ pub(crate) struct Live {
     pub(crate) is_in_hand: bool,
     /// How often its latest attempt was sent from here.
     pub(crate) sends: u32,
+    /// At which head it was sent first.
+    pub(crate) first_sent: Option<u64>,
     /// When last, and at which head.
     pub(crate) sent: Option<(Instant, u64)>,
     /// What came of it.
@@ -39,6 +41,7 @@ impl Live {
             flight,
             is_in_hand: false,
             sends: 0,
+            first_sent: None,
             sent: None,
             answer: None,
             trouble: None,
@@ -60,8 +63,10 @@ pub(crate) struct View {
     pub(crate) head: u64,
     /// The lowest nonce that no block has consumed: what waits behind it cannot be included.
     pub(crate) front: u64,
-    /// After so many blocks without it, what was taken is sent again, with a better offer where that helps.
+    /// After so many blocks without it, what was taken is sent again.
     pub(crate) resend_after_blocks: u64,
+    /// After so many since it was first sent, with a better offer where that helps.
+    pub(crate) bump_after_blocks: u64,
     /// Or after this time, where no blocks come.
     pub(crate) resend_after: Duration,
 }
@@ -100,8 +105,11 @@ pub(crate) fn next(live: &Live, view: View) -> Next {
         let waited = view.now.saturating_duration_since(at);
         let is_overdue = waited >= view.resend_after
             || view.head.saturating_sub(head) >= view.resend_after_blocks && view.resend_after_blocks > 0;
+        let since_first = view.head.saturating_sub(live.first_sent.unwrap_or(head));
+        let wants_more = since_first >= view.bump_after_blocks || waited >= view.resend_after;
         return match is_front {
-            true if is_overdue => Next::Bump,
+            true if is_overdue && wants_more => Next::Bump,
+            true if is_overdue => Next::Send,
             false if waited >= view.resend_after * BEHIND => Next::Send,
             _ => Next::Wait,
         };

@@ -1,0 +1,159 @@
+//! The role that sends: what each chain's signers need of this process.
+//!
+//! Verdicts are a fold, in one process at a time. Desks are opened in every process that has the role, and each signer's lease decides who works it: when a process dies, another
+//! that stands by takes its signers over.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use plimsoll_journal::{FoldError, FoldRunner, Tail, WatchError};
+use plimsoll_relayer::book::PgBook;
+use plimsoll_relayer::desk::{Desk, DeskOptions, Market};
+use plimsoll_relayer::fees::Pricing;
+use plimsoll_relayer::fold::VerdictFold;
+use plimsoll_relayer::grant::SignerPolicy;
+use plimsoll_relayer::keys::Key;
+use plimsoll_relayer::signers::{self, RegisterError};
+use plimsoll_relayer::{Bell, fold};
+use plimsoll_store::{Db, LeaseError, Leases, fence_status};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, DatabaseSource, Loaded};
+use crate::failure::{Failure, chain_of};
+use crate::keys;
+use crate::supervisor::{End, Supervisor};
+use crate::wiring;
+
+/// Arbitrum One, Nova and Sepolia, whose sequencer takes transactions as they come.
+const WITHOUT_TIPS: [u64; 3] = [42_161, 42_170, 421_614];
+
+/// What is sent for one chain, and by whom.
+#[derive(Clone)]
+struct Sending {
+    chain_id: u64,
+    /// Each with its key.
+    signers: Vec<(SignerPolicy, Arc<dyn Key>)>,
+    options: DeskOptions,
+    market: Market,
+    book: PgBook,
+    bell: Bell,
+    db: Db,
+    leases: Leases,
+    tail: Tail,
+    /// Where a fence would be.
+    data_dir: Option<PathBuf>,
+}
+
+/// Opens the signers' keys, and starts the role for each chain that has signers.
+pub(crate) fn start(
+    loaded: &Loaded,
+    config: &Config,
+    (db, leases, tail): (&Db, &Leases, &Tail),
+    holder: &str,
+    supervisor: &mut Supervisor,
+) -> Result<(), Failure> {
+    for chain in &config.chains {
+        let of_chain = config.signers.iter().filter(|signer| signer.policy.chain_id == chain.chain_id);
+        let opened: Result<Vec<_>, _> = of_chain
+            .map(|signer| {
+                let key = tokio::task::block_in_place(|| keys::open(signer));
+                key.map(|key| (signer.policy.clone(), key)).map_err(|unusable| unusable.into_failure(loaded))
+            })
+            .collect();
+        let opened = opened?;
+        if opened.is_empty() {
+            continue;
+        }
+        let sending = Sending {
+            chain_id: chain.chain_id,
+            signers: opened,
+            options: DeskOptions {
+                pricing: if WITHOUT_TIPS.contains(&chain.chain_id) {
+                    Pricing::BaseFeeWithoutTips
+                } else {
+                    Pricing::BaseFee
+                },
+                resend_after_blocks: config.relayer.resend_after_blocks,
+                bump_after_blocks: config.relayer.bump_after_blocks,
+                poll: config.relayer.policy_interval,
+                ..DeskOptions::default()
+            },
+            market: Market::new(wiring::pool(loaded, chain)?),
+            book: PgBook::new(db.clone(), leases.clone(), holder.to_owned()),
+            bell: Bell::default(),
+            db: db.clone(),
+            leases: leases.clone(),
+            tail: tail.clone(),
+            data_dir: match &config.database.source {
+                DatabaseSource::Private(directory) => Some(directory.clone()),
+                DatabaseSource::Url(_) => None,
+            },
+        };
+        let lease = plimsoll_journal::lease_name(fold::FOLD_NAME, chain.chain_id);
+        let folding = sending.clone();
+        supervisor.spawn_leased("relayer:verdicts", Some(chain.chain_id), lease, move |cancel| {
+            folding.clone().fold(cancel)
+        });
+        supervisor.spawn("relayer", Some(chain.chain_id), move |cancel| sending.clone().work(cancel));
+    }
+    Ok(())
+}
+
+impl Sending {
+    async fn fold(self, cancel: CancellationToken) -> Result<(), End> {
+        let addresses = self.signers.iter().map(|(policy, _)| policy.address);
+        let fold = VerdictFold::new(self.chain_id, addresses, Some(self.bell));
+        let mut runner = FoldRunner::new(fold, self.chain_id, self.db, self.leases, self.tail);
+        match runner.run(&cancel).await {
+            Err(FoldError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
+            Err(error @ FoldError::CursorPastEnd { .. }) => Err(End::Fatal(error.into())),
+            other => other.map_err(|error| End::MayPass(chain_of(&error))),
+        }
+    }
+
+    /// Makes the signers known, and works each whenever this process has the right to.
+    async fn work(self, cancel: CancellationToken) -> Result<(), End> {
+        if let Some(data_dir) = &self.data_dir
+            && let Some(fence) = fence_status(data_dir).map_err(|error| End::MayPass(chain_of(&error)))?
+        {
+            let why = format!(
+                "nothing is sent: the database was restored from a backup of {}, which does not know what was sent after it; `plimsoll fence lift` says that somebody has looked",
+                fence.backup_made_at
+            );
+            return Err(End::MayPass(why));
+        }
+        let policies: Vec<_> = self.signers.iter().map(|(policy, _)| policy.clone()).collect();
+        while let Err(error) = signers::register(&self.db, &policies).await {
+            // The chain's first process begins its journal, a moment later than this role begins.
+            if !matches!(error, RegisterError::Watch(WatchError::NotBegun { .. })) {
+                return Err(End::MayPass(chain_of(&error)));
+            }
+            if tokio::time::timeout(Duration::from_millis(200), cancel.cancelled()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        let desks: Vec<_> = self
+            .signers
+            .into_iter()
+            .map(|(policy, key)| {
+                let options = DeskOptions {
+                    window: usize::try_from(policy.window.get()).unwrap_or(usize::MAX),
+                    max_fee_per_gas: policy.max_fee_per_gas_wei.unwrap_or(self.options.max_fee_per_gas),
+                    ..self.options.clone()
+                };
+                Desk::new(
+                    self.chain_id,
+                    key,
+                    options,
+                    self.market.clone(),
+                    self.book.clone(),
+                    self.bell.clone(),
+                )
+            })
+            .collect();
+        join_all(desks.iter().map(|desk| desk.run(&cancel))).await;
+        Ok(())
+    }
+}
