@@ -83,8 +83,8 @@ impl Place {
                 None => command.env_remove(name),
             };
         }
-        let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut child = Ending(command.spawn().unwrap());
+        let mut log = BufReader::new(child.0.stderr.take().unwrap());
         let mut seen = String::new();
         while !seen.contains(text) {
             let mut line = String::new();
@@ -100,9 +100,19 @@ impl Place {
     }
 }
 
+/// Killed with the test that started it, if it has not ended before.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _has_ended = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A program that runs.
 pub(crate) struct Running {
-    child: Child,
+    child: Ending,
     seen: String,
     rest: std::thread::JoinHandle<std::io::Result<String>>,
 }
@@ -111,7 +121,7 @@ impl Running {
     /// Sends a signal, by its name.
     pub(crate) fn signal(&self, name: &str) {
         let status =
-            Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+            Command::new("kill").args([format!("-{name}"), self.child.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -121,7 +131,7 @@ impl Running {
 
     /// Its exit code, and all that it logged.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
-        let code = self.child.wait().unwrap().code();
+        let code = self.child.0.wait().unwrap().code();
         (code, self.seen + &self.rest.join().unwrap().unwrap())
     }
 }
