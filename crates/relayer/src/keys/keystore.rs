@@ -78,7 +78,7 @@ impl KeystoreError {
             Problem::Costly(_) => {
                 "write it anew with usual parameters, as scrypt with n = 262144, r = 8, p = 1; who wrote this one may have meant harm"
             }
-            Problem::Password => "correct the password; only line ends after it are passed over",
+            Problem::Password => "correct the password; only white space around it is passed over",
             Problem::OtherAddress { .. } => {
                 "name the keystore of that address, or correct the signer's `address`"
             }
