@@ -8,5 +8,6 @@ pub mod live;
 pub mod outage;
 mod pipeline;
 mod positions;
+pub mod relayer;
 mod server;
 mod usage;

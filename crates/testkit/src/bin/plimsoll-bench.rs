@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use plimsoll_testkit::bench::{api, ingest, outage};
+use plimsoll_testkit::bench::{api, ingest, outage, relayer};
 use plimsoll_testkit::demo::Span;
 
 /// What runs in this process runs as it does in the program.
@@ -72,6 +72,18 @@ enum Bench {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Requests to a signer: accepted and given nonces, and the whole way to their inclusion.
+    Relayer {
+        /// Requests of each part.
+        #[arg(long, default_value_t = 20_000)]
+        requests: usize,
+        /// Where the database goes while it runs.
+        #[arg(long, default_value = "target")]
+        directory: PathBuf,
+        /// Also write the figures to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
 }
 
 #[tokio::main]
@@ -89,6 +101,10 @@ async fn main() -> Result<()> {
         Bench::Api { seconds, rows, directory, json } => {
             let options = api::Options { duration: Duration::from_secs(seconds), rows, directory };
             report(&Box::pin(api::run(&options)).await?, json)
+        }
+        Bench::Relayer { requests, directory, json } => {
+            let options = relayer::Options { requests, directory };
+            report(&Box::pin(relayer::run(&options)).await?, json)
         }
         Bench::Outage { duration, connections, directory, json } => {
             let options = outage::Options { duration: duration.0, connections, directory };

@@ -1,0 +1,141 @@
+//! What the relayer carries: requests accepted and given nonces, and the whole way to their verdicts.
+//!
+//! The workload. One signer, calls of a contract that counts each request's id, with the gas limit given. First without a chain behind: a node that takes everything, so that
+//! accepting, signing, committing and the rest of the work in this process and Postgres is all there is; with as many callers as wait for each other anyway, and then with each
+//! request accepted in a transaction of its own. Then to Anvil, a block each second: as many transactions signed beforehand and sent raw in batches of 100 (the floor), and as
+//! requests through the relayer, with the ingest and the verdicts beside it, until the chain has included them all. Client, Postgres and Anvil share the machine.
+
+mod floor;
+mod ground;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use super::pipeline::Store;
+use super::usage::cpu_ms_of;
+use ground::Ground;
+
+/// Callers at once.
+const CALLERS: usize = 512;
+/// Requests that are accepted one after the other, for comparison.
+const ALONE: usize = 1_000;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Requests of each part.
+    pub requests: usize,
+    /// Where the database goes while it runs.
+    pub directory: PathBuf,
+}
+
+/// What came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Requests accepted, given a nonce, signed and committed a second, by one signer, through the library.
+    pub accept_per_s: f64,
+    /// Share of the requests that shared the transaction of their acceptance, percent.
+    pub batch_hit_rate: f64,
+    /// Acceptances alone a second, with callers at once.
+    pub batched_accepts_per_s: f64,
+    /// The same, one transaction each.
+    pub single_accepts_per_s: f64,
+    /// The first over the second.
+    pub batch_speedup: f64,
+    /// Signatures of such transactions a second, on all cores.
+    pub sign_per_s_floor: f64,
+    /// Requests a second from the first acceptance to the last inclusion.
+    pub end_to_end_per_s: f64,
+    /// Signed beforehand and sent raw, the same.
+    pub floor_per_s: f64,
+    /// `end_to_end_per_s` over `floor_per_s`.
+    pub ratio_to_floor: f64,
+    /// CPU of this process and Postgres for a request, end to end, ms.
+    pub cpu_ms_per_tx: f64,
+    /// Requests of each part.
+    pub requests: usize,
+}
+
+/// Runs the benchmark.
+///
+/// # Errors
+/// When a server cannot be started, or a request did not take effect exactly once.
+#[allow(clippy::cast_precision_loss)]
+pub async fn run(options: &Options) -> Result<Report> {
+    let say = |what: &str| eprintln!("bench relayer: {what}");
+    let directory = tempfile::Builder::new().prefix("bench").tempdir_in(&options.directory)?;
+    let count = options.requests;
+    let per_second = |count: usize, elapsed: Duration| count as f64 / elapsed.as_secs_f64();
+
+    say("accepting, signing, committing; a node that takes everything");
+    let store = Store::fresh(&directory.path().join("accept")).await?;
+    let ground = Ground::without_a_chain(&store).await?;
+    let desk = ground.desk(count).await?;
+    let started = Instant::now();
+    let requests = ground.requests(count);
+    let accepted: Vec<_> = stream::iter(requests)
+        .map(|request| ground.acceptor.accept(request))
+        .buffer_unordered(CALLERS)
+        .collect()
+        .await;
+    let accepting = started.elapsed();
+    ground.until_tracked(count).await?;
+    let tracked = started.elapsed();
+    desk.stop().await?;
+    let accepted: Vec<_> = accepted.into_iter().collect::<Result<_, _>>()?;
+    let shared = accepted.iter().filter(|accepted| accepted.batch > 1).count();
+
+    say("accepting one after the other");
+    let started = Instant::now();
+    for request in ground.requests(ALONE) {
+        let alone = ground.acceptor.accept(request).await?;
+        ensure!(alone.batch == 1, "a request that nobody waits beside shares no transaction");
+    }
+    let single = per_second(ALONE, started.elapsed());
+    store.stop().await?;
+
+    say("signing");
+    let sign_per_s_floor = floor::signatures(count).await?;
+    say("the floor: signed beforehand, sent raw");
+    let floor_per_s = per_second(count, floor::sent_raw(count).await?);
+
+    say("end to end");
+    let store = Store::fresh(&directory.path().join("whole")).await?;
+    let ground = Ground::on_anvil(&store).await?;
+    let desk = ground.desk(count).await?;
+    let before = cpu_ms_of(None, store.cluster.pid());
+    let started = Instant::now();
+    let accepted: Vec<_> = stream::iter(ground.requests(count))
+        .map(|request| ground.acceptor.accept(request))
+        .buffer_unordered(CALLERS)
+        .collect()
+        .await;
+    accepted.into_iter().collect::<Result<Vec<_>, _>>()?;
+    ground.until_included(count).await?;
+    let whole = started.elapsed();
+    let cpu_ms = cpu_ms_of(None, store.cluster.pid()) - before;
+    ground.until_mined(count).await?;
+    desk.stop().await?;
+    ground.stop().await?;
+    store.stop().await?;
+
+    let batched = per_second(count, accepting);
+    let end_to_end_per_s = per_second(count, whole);
+    Ok(Report {
+        accept_per_s: per_second(count, tracked),
+        batch_hit_rate: 100.0 * shared as f64 / count as f64,
+        batched_accepts_per_s: batched,
+        single_accepts_per_s: single,
+        batch_speedup: batched / single,
+        sign_per_s_floor,
+        end_to_end_per_s,
+        floor_per_s,
+        ratio_to_floor: end_to_end_per_s / floor_per_s,
+        cpu_ms_per_tx: cpu_ms as f64 / count as f64,
+        requests: count,
+    })
+}
