@@ -72,6 +72,16 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "mirror_verify_mismatch_total", Unit::Count, "Mirror rows that differ from the contract"),
     (Counter, "mirror_verify_unverified_total", Unit::Count, "Mirror rows that the node could not answer for"),
     (Counter, "anomalies_total", Unit::Count, "What should not have happened, by chain, source and kind"),
+    // The relayer.
+    (Histogram, "relayer_accept_batch_requests", Unit::Count, "Requests that were accepted in one transaction"),
+    (Histogram, "relayer_window_batch_requests", Unit::Count, "Requests that got their nonces in one transaction"),
+    (Counter, "relayer_transactions_total", Unit::Count, "Changes of a transaction's state that the journal made, by chain and new state"),
+    (Counter, "relayer_sends_total", Unit::Count, "Signed transactions that were sent, by endpoint and answer"),
+    (Counter, "relayer_answers_lost_total", Unit::Count, "Answers of endpoints that could not be kept"),
+    (Counter, "relayer_troubles_total", Unit::Count, "Times that a signer's work was begun anew, by signer"),
+    (Counter, "relayer_foreign_nonces_total", Unit::Count, "Nonces that the chain has consumed and this database does not know, by signer"),
+    (Counter, "relayer_displaced_total", Unit::Count, "Requests whose nonce a transaction that is none of ours consumed, by chain"),
+    (Counter, "relayer_revised_total", Unit::Count, "Transactions that were told to be confirmed and are not, by chain"),
     // The bus and its sequencers.
     (Counter, "sequencer_rows_total", Unit::Count, "Rows that were numbered, by stream"),
     (Gauge, "sequencer_lag_rows", Unit::Count, "Rows that wait for their number, by stream; counted up to a million"),
