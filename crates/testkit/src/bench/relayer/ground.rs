@@ -138,7 +138,7 @@ impl Ground {
     /// Over a node that takes everything. Its chain has a journal, and the signer is followed in it, by our word.
     pub(super) async fn without_a_chain(store: &Store) -> Result<Self> {
         let db = store.db.clone();
-        sqlx::query("INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality_depth) VALUES ($1, 'none', $2, 0, 1, 64)")
+        sqlx::query("INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality) VALUES ($1, 'none', $2, 0, 1, '64 blocks')")
             .bind(CHAIN_ID.cast_signed())
             .bind(B256::ZERO.to_vec())
             .execute(db.worker())
