@@ -83,8 +83,6 @@ async fn what_reverts_on_the_chain_fails_only_in_a_final_block() {
     let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
     let request = house.request();
     let accepted = house.acceptor.accept(request.clone()).await.unwrap();
-    house.until_state(accepted.id, TransactionState::Tracking, false).await;
-    house.until_state(accepted.id, TransactionState::Mined, true).await;
     house.until_state(accepted.id, TransactionState::Failed, true).await;
     assert_eq!(house.effects(request.context.request_id).await, 0);
     assert_eq!(house.history(accepted.id).await, ["pending", "tracking", "mined", "failed"]);
