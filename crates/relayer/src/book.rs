@@ -75,7 +75,7 @@ pub enum Entered {
         /// The next nonce.
         next: u64,
     },
-    /// Some of them are not pending any more: nothing was written.
+    /// Some of them may not enter any more: they are not pending, or were called off or switched off. Nothing was written.
     Overtaken,
 }
 

@@ -271,19 +271,21 @@ impl<'a, B: Book> Shift<'a, B> {
                 }
                 self.care(prices).await?;
             }
-            if !has_more {
-                self.wait().await?;
-            }
+            self.wait(has_more).await?;
         }
     }
 
-    /// Until a sending is answered, somebody rings, or it is time to look.
-    async fn wait(&mut self) -> Result<(), BookError> {
-        let mut sent = tokio::select! {
-            biased;
-            Some(sent) = self.sendings.join_next() => Some(sent),
-            _ = self.rung.changed() => self.sendings.try_join_next(),
-            () = tokio::time::sleep(self.desk.options.poll) => None,
+    /// Until a sending is answered, somebody rings, or it is time to look; which it is where there is more to do. Takes what was answered.
+    async fn wait(&mut self, has_more: bool) -> Result<(), BookError> {
+        let mut sent = if has_more {
+            self.sendings.try_join_next()
+        } else {
+            tokio::select! {
+                biased;
+                Some(sent) = self.sendings.join_next() => Some(sent),
+                _ = self.rung.changed() => self.sendings.try_join_next(),
+                () = tokio::time::sleep(self.desk.options.poll) => None,
+            }
         };
         while let Some(answers) = sent {
             // What became of its bytes is not known, nor which they were: the book has them all.
@@ -363,6 +365,10 @@ impl<'a, B: Book> Shift<'a, B> {
                 }
                 self.floor = Some(floor);
                 self.fill_gaps(floor).await?;
+                if (self.live.len() as u64) < self.next.saturating_sub(self.front) {
+                    // A block that came and went while the book was read may have hidden what it held.
+                    self.read_again().await?;
+                }
             }
             Ruling::Pause(why) => {
                 self.floor = None;

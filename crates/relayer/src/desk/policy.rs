@@ -172,3 +172,123 @@ pub(crate) fn next(live: &Live, view: View) -> Next {
         _ => Next::Send,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Address, B256, Bytes, U256};
+    use plimsoll_types::TransactionState;
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::attempt::Attempt;
+    use crate::fees::Fees;
+    use crate::request::Call;
+
+    const NONCE: u64 = 7;
+
+    fn live(purpose: AttemptPurpose) -> Live {
+        Live::new(Flight {
+            call: Call { to: Some(Address::ZERO), value: U256::ZERO, data: Bytes::new() },
+            gas_asked: None,
+            max_fee_limit: None,
+            priority: 0,
+            end_wanted: None,
+            is_fill: false,
+            committed_at: OffsetDateTime::UNIX_EPOCH,
+            latest: Attempt {
+                transaction_id: Uuid::nil(),
+                tenant_id: None,
+                nonce: NONCE,
+                number: 1,
+                purpose,
+                fees: Fees { max_fee_per_gas: 2, max_priority_fee_per_gas: Some(1) },
+                gas_limit: 21_000,
+                raw: Bytes::new(),
+                tx_hash: B256::ZERO,
+                why: String::new(),
+            },
+        })
+    }
+
+    fn view(now: Instant) -> View {
+        View {
+            now,
+            head: 100,
+            front: NONCE,
+            resend_after_blocks: 3,
+            bump_after_blocks: 6,
+            resend_after: Duration::from_secs(30),
+        }
+    }
+
+    /// What comes next, answer after answer, once each pause is over.
+    fn after(mut live: Live, answers: &[SendAnswer]) -> Next {
+        let mut now = Instant::now();
+        for answer in answers {
+            live.sends += 1;
+            live.sent = Some((now, 100));
+            live.note(*answer, None, now);
+            assert_eq!(next(&live, view(now)), Next::Wait, "{answer:?} is not paused after");
+            now += MAX_PAUSE;
+        }
+        next(&live, view(now))
+    }
+
+    #[test]
+    fn each_answer_has_its_consequence() {
+        use AttemptPurpose::{Cancel, Fill, Send};
+        use Next::{GiveUp, Replace};
+        use SendAnswer as A;
+        let too_low = A::NonceTooLow { next: None };
+        for (purpose, answers, expected) in [
+            (Send, &[][..], Next::Send),
+            (Send, &[A::Unknown], Next::Send),
+            (Send, &[too_low, too_low, too_low, too_low], Next::Send),
+            // Another chain's endpoint says nothing of this one, however often.
+            (Send, &[A::WrongChain; 20], Next::Send),
+            (Send, &[A::TooLarge; 2], Next::Send),
+            (Send, &[A::TooLarge, A::Unknown, A::TooLarge, A::Malformed], GiveUp),
+            (Send, &[A::Reverted; 3], GiveUp),
+            // What does nothing must come through.
+            (Cancel, &[A::TooLarge; 20], Next::Send),
+            (Fill, &[A::Reverted; 20], Next::Send),
+            (Send, &[A::IntrinsicGasTooLow; 2], Replace(Replacement::Gas)),
+            (Send, &[A::IntrinsicGasTooLow; 3], GiveUp),
+            (Send, &[A::Underpriced], Replace(Replacement::Outbid)),
+            (Cancel, &[A::FeeBelowBase], Replace(Replacement::Outbid)),
+            (Send, &[A::ReplacementUnderpriced; 2], Replace(Replacement::Bump)),
+            (Send, &[A::ReplacementUnderpriced; 3], Replace(Replacement::Outbid)),
+            (Send, &[A::InsufficientFunds; 20], Next::Send),
+        ] {
+            assert_eq!(after(live(purpose), answers), expected, "{purpose:?} {answers:?}");
+        }
+    }
+
+    #[test]
+    fn gas_that_was_asked_for_is_not_estimated_anew() {
+        let mut asked = live(AttemptPurpose::Send);
+        asked.flight.gas_asked = Some(21_000);
+        assert_eq!(after(asked, &[SendAnswer::IntrinsicGasTooLow]), Next::Send);
+    }
+
+    #[test]
+    fn a_yes_forgets_the_refusals_and_another_attempt_does_not() {
+        let mut once = live(AttemptPurpose::Send);
+        let now = Instant::now();
+        once.note(SendAnswer::TooLarge, None, now);
+        assert_eq!(once.succeeded_by(once.flight.clone()).refusals, 1);
+        once.note(SendAnswer::Accepted, None, now);
+        assert_eq!((once.refusals, once.not_before), (0, None));
+    }
+
+    #[test]
+    fn an_end_that_is_asked_for_is_competed_for_at_once() {
+        let mut wished = live(AttemptPurpose::Send);
+        wished.flight.end_wanted = Some((TransactionState::Cancelled, String::new()));
+        let now = Instant::now();
+        assert_eq!(next(&wished, view(now)), Next::Replace(Replacement::Cancel));
+        wished.is_in_hand = true;
+        assert_eq!(next(&wished, view(now)), Next::Wait);
+    }
+}

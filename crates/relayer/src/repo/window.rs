@@ -183,7 +183,7 @@ pub(crate) async fn insert_attempts(
     Ok(())
 }
 
-/// Gives requests their nonces. What was not pending is not among what comes back.
+/// Gives requests their nonces. What is not pending, was switched off or called off meanwhile is not among what comes back.
 pub(crate) async fn enter(
     conn: &mut PgConnection,
     node: &str,
@@ -196,7 +196,9 @@ pub(crate) async fn enter(
         Changed,
         r#"UPDATE managed_transactions t SET state = 'tracking', nonce = given.nonce, version = version + 1, worked_by = $3, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)
-           WHERE t.id = given.id AND t.state = 'pending'
+           WHERE t.id = given.id AND t.state = 'pending' AND t.end_wanted IS NULL
+             AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
+                                                           AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
                      t.state AS "state: TransactionState", t.end_why"#,
         &ids,

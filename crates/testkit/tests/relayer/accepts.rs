@@ -86,3 +86,35 @@ async fn sessions_that_are_ended_all_the_time_lose_nothing_and_send_nothing_twic
     desk.stop().await;
     house.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_at_once_and_of_several_tenants_are_each_their_tenants_own() {
+    let house = House::new(Mining::OnDemand).await;
+    let other = Uuid::new_v4();
+    sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES ($1, 'other')")
+        .bind(other)
+        .execute(house.db.worker())
+        .await
+        .unwrap();
+    let ours: Vec<_> = (0..2_000).map(|_| house.request()).collect();
+    // Under the very same keys.
+    let theirs = ours.iter().cloned().map(|mut request| {
+        request.context.tenant_id = Some(other);
+        request.priority = 1;
+        request
+    });
+    let all: Vec<_> = ours.iter().cloned().chain(theirs).collect();
+    let outcomes = join_all(all.iter().map(|request| house.acceptor.accept(request.clone()))).await;
+    let accepted: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert!(accepted.iter().all(|accepted| !accepted.is_replay));
+    assert!(accepted.iter().any(|accepted| accepted.batch > 100), "they share their transactions");
+    for tenant in [house.tenant, other] {
+        let mut tx = house.db.tenant_tx(&[tenant]).await.unwrap();
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM managed_transactions")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(seen, 2_000);
+    }
+    house.end().await;
+}

@@ -328,7 +328,7 @@ impl House {
                 "SELECT state = 'cancelled' FROM managed_transactions WHERE id = $1"
             }
             TransactionState::Expired => "SELECT state = 'expired' FROM managed_transactions WHERE id = $1",
-            TransactionState::Pending | TransactionState::Replaced => unimplemented!("nobody waits for it"),
+            TransactionState::Pending | TransactionState::Replaced => panic!("nobody waits for {state}"),
         };
         self.until(state.as_str(), mines, statement, id).await;
     }
