@@ -83,7 +83,7 @@ CREATE TABLE managed_transactions (
     UNIQUE NULLS NOT DISTINCT (tenant_id, request_id, operation_type),
     UNIQUE (chain_id, signer, nonce),                               -- a nonce has one request at a time
     FOREIGN KEY (chain_id, signer) REFERENCES signers,
-    CHECK (tenant_id IS NOT NULL OR operation_type = 'fill'),
+    CHECK ((tenant_id IS NULL) = (operation_type = 'fill')),
     CHECK (user_id IS NULL OR tenant_id IS NOT NULL),
     CHECK ((block_number IS NULL) = (block_hash IS NULL) AND (block_hash IS NULL) = (tx_hash IS NULL) AND (tx_hash IS NULL) = (succeeded IS NULL)),
     CHECK (state <> 'pending' OR nonce IS NULL),
@@ -101,6 +101,8 @@ CREATE TABLE managed_transactions (
 CREATE INDEX managed_transactions_queue ON managed_transactions (chain_id, signer, priority DESC, id) WHERE state = 'pending';
 -- What a verdict may still come for.
 CREATE INDEX managed_transactions_open ON managed_transactions (chain_id, block_number) WHERE state = 'mined' OR (state = 'confirmed' AND NOT is_final) OR (state = 'tracking' AND block_number IS NOT NULL);
+-- What is under way: neither in a block nor displaced.
+CREATE INDEX managed_transactions_flights ON managed_transactions (chain_id, signer, nonce) WHERE state = 'tracking' AND block_hash IS NULL;
 CREATE INDEX managed_transactions_wishes ON managed_transactions (chain_id, signer) WHERE state = 'tracking' AND end_wanted IS NOT NULL AND block_hash IS NULL;
 CREATE INDEX managed_transactions_tenant ON managed_transactions (tenant_id, id);
 
@@ -172,7 +174,11 @@ CREATE POLICY own_tenant ON kill_switches TO plimsoll_app
 GRANT SELECT ON kill_switches, transaction_history TO plimsoll_app;
 GRANT SELECT ON transaction_history TO plimsoll_worker;
 GRANT INSERT, DELETE ON kill_switches TO plimsoll_worker;
-GRANT INSERT ON managed_transactions TO plimsoll_app;
+-- The app asks, and may wish once for an end that has not come; it gives no state, no nonce and no verdict.
+GRANT INSERT (id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id, chain_id, signer, to_address, value_wei,
+              data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, accepted_by) ON managed_transactions TO plimsoll_app;
+CREATE POLICY one_wish ON managed_transactions AS RESTRICTIVE FOR UPDATE TO plimsoll_app
+    USING (end_wanted IS NULL AND state IN ('pending', 'tracking', 'mined')) WITH CHECK (end_wanted = 'cancelled');
 GRANT UPDATE (end_wanted, end_why, updated_at) ON managed_transactions TO plimsoll_app;
 GRANT INSERT ON signers, signer_progress, managed_transactions, transaction_attempts, transaction_broadcasts TO plimsoll_worker;
 GRANT UPDATE (name, requeues, next_nonce, fencing_token) ON signers TO plimsoll_worker;

@@ -1,7 +1,8 @@
 //! Accepting: durable, once per `(tenant_id, request_id, operation_type)`, and many at once in one transaction.
 //!
 //! Callers that come while a transaction is being committed share the next one: when nobody else is there, a batch is one request and nobody waits for it. Nobody holds a connection while
-//! waiting. What is wrong with a request is found before it is queued, so nothing in a batch can fail its neighbours; a key that is taken is an answer, not an error.
+//! waiting. What is wrong with a request is found before it is queued; what only the database finds, such as a tenant that it does not know, is isolated by halving the batch. So nothing
+//! in a batch fails its neighbours; and a key that is taken is an answer, not an error.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -129,22 +130,45 @@ async fn write(db: Db, node: String, mut waiting: mpsc::Receiver<Waiting>, woken
         let (requests, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|Waiting { request, answer }| (request, answer)).unzip();
         metrics::histogram!("relayer_accept_batch_requests").record(requests.len() as f64);
-        match commit(&db, &node, &requests).await {
-            Ok(outcomes) => {
-                woken.ring();
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // Whoever asked may be gone: the request is on record all the same.
-                    let _ = answer.send(outcome);
-                }
+        let outcomes = commit_in_parts(&db, &node, &requests).await;
+        woken.ring();
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Whoever asked may be gone: the request is on record all the same.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+/// Commits all of them together; or, where the database does not take one of them, in halves, until that one is alone. It ends: each part is smaller than the one before.
+async fn commit_in_parts(db: &Db, node: &str, requests: &[Request]) -> Vec<Result<Accepted, AcceptError>> {
+    let mut outcomes = Vec::with_capacity(requests.len());
+    let mut parts = vec![requests];
+    while let Some(part) = parts.pop() {
+        match commit(db, node, part).await {
+            Ok(of_part) => outcomes.extend(of_part),
+            Err(error) if part.len() > 1 && is_of_one(&error) => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([second, first]);
             }
             Err(error) => {
+                tracing::warn!(%error, requests = part.len(), "requests could not be accepted");
                 let error = Arc::new(error);
-                tracing::warn!(%error, requests = requests.len(), "requests could not be accepted");
-                for answer in answers {
-                    let _ = answer.send(Err(AcceptError::Database(Arc::clone(&error))));
-                }
+                outcomes.extend(part.iter().map(|_| Err(AcceptError::Database(Arc::clone(&error)))));
             }
         }
+    }
+    outcomes
+}
+
+/// Whether it may be said of one request alone: its data (class 22) or its references (class 23), or that it cannot be published.
+fn is_of_one(error: &PublishError) -> bool {
+    match error {
+        PublishError::Database(sqlx::Error::Database(refused)) => {
+            refused.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+        }
+        PublishError::Database(sqlx::Error::Encode(_)) => true,
+        PublishError::Database(_) => false,
+        _ => true,
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Attempt {
 pub struct Flight {
     /// What was asked for.
     pub call: Call,
+    /// Gas, where it was said.
+    pub gas_asked: Option<u64>,
     /// Wei for a unit of gas that must not be exceeded.
     pub max_fee_limit: Option<u128>,
     /// Its priority.

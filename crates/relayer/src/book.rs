@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::attempt::{Attempt, Flight};
 use crate::history;
 pub use crate::repo::signers::Progress;
-pub use crate::repo::window::Queued;
+pub use crate::repo::window::{Place, Queued};
 use crate::repo::{signers, window};
 use crate::request::SignerId;
 use crate::state::{CalledOff, Cancelled, Change, Committed, Expired, Failed};
@@ -39,6 +39,9 @@ pub enum BookError {
         "signer {0} is not in the database: it is made known when a process that is configured with it starts"
     )]
     Unknown(SignerId),
+    /// A task of this process ended without an answer.
+    #[error("a sending was lost: {0}")]
+    Lost(tokio::task::JoinError),
 }
 
 impl From<LeaseError> for BookError {
@@ -72,7 +75,7 @@ pub enum Entered {
         /// The next nonce.
         next: u64,
     },
-    /// Some of them are not pending any more: nothing was written.
+    /// Some of them may not enter any more: they are not pending, or were called off or switched off. Nothing was written.
     Overtaken,
 }
 
@@ -122,10 +125,11 @@ pub trait Book: Clone + Send + Sync + 'static {
     /// How far the signer is.
     fn progress(&self, signer: SignerId) -> impl Future<Output = Result<Progress, BookError>> + Send;
 
-    /// The next requests, in the order in which they enter the window.
+    /// The next requests, in the order in which they enter the window: from the first on, or from behind this place.
     fn queue(
         &self,
         signer: SignerId,
+        behind: Option<Place>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Queued>, BookError>> + Send;
 
@@ -232,9 +236,14 @@ impl Book for PgBook {
         signers::progress(&mut conn, signer).await?.ok_or(BookError::Unknown(signer))
     }
 
-    async fn queue(&self, signer: SignerId, limit: usize) -> Result<Vec<Queued>, BookError> {
+    async fn queue(
+        &self,
+        signer: SignerId,
+        behind: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, BookError> {
         let mut conn = self.db.worker().acquire().await?;
-        Ok(window::queue(&mut conn, signer, limit).await?)
+        Ok(window::queue(&mut conn, signer, behind, limit).await?)
     }
 
     async fn flights(&self, signer: SignerId, from: u64) -> Result<Vec<Flight>, BookError> {

@@ -19,7 +19,7 @@ use plimsoll_chain::{FeeHistory, FeeMarket};
 
 pub use self::{
     bump::{Bump, bump, least_replacement, replacement},
-    gas::{GasError, gas_limit, intrinsic_gas, max_cost_wei, minimum_gas},
+    gas::{GasError, gas_limit, intrinsic_gas, max_cost_wei, minimum_gas, most_gas},
 };
 
 /// Blocks whose fees are looked at.

@@ -4,6 +4,9 @@
 //! attempt is committed before its bytes leave, so whoever reads its inclusion finds it; what is found of a signer's nonce and is none of its attempts was made by a
 //! stranger with the same key, and consumes the nonce all the same.
 //!
+//! One moment lies between the two: a stranger's inclusion may be applied just before a nonce that it consumed is given. Whoever has a consumed nonce and no inclusion
+//! is looked up when blocks become final, in what the journal keeps of its senders.
+//!
 //! A missing receipt is no record, and no record changes nothing. Success is told at the chain's confirmation depth; whatever else happens to a request that had an attempt, at finality.
 
 use std::collections::HashSet;
@@ -109,27 +112,30 @@ impl VerdictFold {
         self.tell(conn, TransactionState::Tracking, "an attempt is in a block", &mined).await?;
         if mined.len() < seen.len() {
             let displaced = repo::displaced(conn, self.chain_id, &seen).await?;
-            for stranger in &displaced {
-                tracing::error!(
-                    chain_id = self.chain_id,
-                    signer = stranger.signer,
-                    nonce = stranger.nonce,
-                    transaction_id = %stranger.id,
-                    "a transaction that is none of ours consumed a nonce that a request has: somebody else signs with this key"
-                );
-            }
-            metrics::counter!("relayer_displaced_total", "chain" => self.chain_id.to_string())
-                .increment(displaced.len() as u64);
-            self.tell(
-                conn,
-                TransactionState::Tracking,
-                "a transaction that is none of ours is in a block at its nonce",
-                &displaced,
-            )
-            .await?;
+            self.tell_displaced(conn, &displaced).await?;
         }
         repo::consume(conn, self.chain_id, &seen).await?;
         Ok(())
+    }
+
+    async fn tell_displaced(
+        &mut self,
+        conn: &mut PgConnection,
+        displaced: &[Changed],
+    ) -> Result<(), FoldError> {
+        for stranger in displaced {
+            tracing::error!(
+                chain_id = self.chain_id,
+                signer = stranger.signer,
+                nonce = stranger.nonce,
+                transaction_id = %stranger.id,
+                "a transaction that is none of ours consumed a nonce that a request has: somebody else signs with this key"
+            );
+        }
+        metrics::counter!("relayer_displaced_total", "chain" => self.chain_id.to_string())
+            .increment(displaced.len() as u64);
+        let because = "a transaction that is none of ours is in a block at its nonce";
+        self.tell(conn, TransactionState::Tracking, because, displaced).await
     }
 
     async fn finalized(&mut self, conn: &mut PgConnection, number: u64) -> Result<(), FoldError> {
@@ -138,6 +144,8 @@ impl VerdictFold {
         repo::settle(conn, self.chain_id, number).await?;
         let failed = repo::fail(conn, self.chain_id, number).await?;
         self.tell(conn, TransactionState::Mined, "its block is final", &failed).await?;
+        let displaced = repo::displaced_before(conn, self.chain_id, number).await?;
+        self.tell_displaced(conn, &displaced).await?;
         let released = repo::release(conn, self.chain_id, number).await?;
         self.tell(conn, TransactionState::Tracking, "the block that took its nonce is final", &released).await
     }

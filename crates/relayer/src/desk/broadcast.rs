@@ -100,6 +100,7 @@ fn wants_another(reading: &Reading) -> bool {
             | SendAnswer::Forbidden
             | SendAnswer::PoolFull
             | SendAnswer::FeeAboveNodeLimit
+            | SendAnswer::WrongChain
     )
 }
 

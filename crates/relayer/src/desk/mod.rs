@@ -19,7 +19,7 @@ mod nonces;
 mod policy;
 mod prepare;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,10 +36,10 @@ use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 use self::market::Prices;
 use self::nonces::{Readings, Ruling};
-use self::policy::{Live, Next, View};
+use self::policy::{Live, Next, Replacement, View};
 use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
-use crate::book::{Book, BookError, Ending, Entered};
+use crate::book::{Book, BookError, Ending, Entered, Place, Queued};
 use crate::fees::Pricing;
 use crate::keys::Key;
 use crate::request::SignerId;
@@ -52,6 +52,12 @@ const SENDINGS_MAX: usize = 4;
 const NONCES_PERIOD: Duration = Duration::from_secs(10);
 /// And so often while nonces are not given.
 const DOUBT_PERIOD: Duration = Duration::from_secs(1);
+/// A round through a queue in which something cannot enter takes so long at least.
+const ROUND: Duration = Duration::from_secs(2);
+/// Nobody is waited for longer than this when it is asked for nonces and balance: everything else of the signer waits meanwhile.
+const NONCES_PATIENCE: Duration = Duration::from_secs(3);
+/// The most nonces between what the chain has consumed and the next one. More can only come of a lie: they are not filled, and no more are given.
+const SPAN_MAX: u64 = 100_000;
 /// After the database or the chain failed.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -169,6 +175,15 @@ async fn pause(time: Duration, stop: &CancellationToken) {
 /// Nothing comes of work but an error.
 enum Never {}
 
+/// A walk through the queue. What cannot enter is passed over, and comes up again in the next round: so it keeps nothing from entering, however much of it there is.
+#[derive(Default)]
+struct Round {
+    /// When something was passed over first.
+    began: Option<Instant>,
+    /// What was looked at last.
+    at: Option<Place>,
+}
+
 /// The time during which memory and book agree.
 struct Shift<'a, B: Book> {
     desk: &'a Desk<B>,
@@ -184,9 +199,9 @@ struct Shift<'a, B: Book> {
     nonces_asked: Option<Instant>,
     ahead_since: Option<Instant>,
     stranger_since: Option<Instant>,
-    balance: alloy_primitives::U256,
-    /// Requests that could not enter, and until when they are left alone.
-    held_up: HashMap<Uuid, Instant>,
+    /// None: nobody tells it, and nothing can be promised from it.
+    balance: Option<alloy_primitives::U256>,
+    round: Round,
     sendings: JoinSet<Vec<Sent>>,
     rung: watch::Receiver<()>,
 }
@@ -203,8 +218,8 @@ impl<'a, B: Book> Shift<'a, B> {
             nonces_asked: None,
             ahead_since: None,
             stranger_since: None,
-            balance: alloy_primitives::U256::ZERO,
-            held_up: HashMap::new(),
+            balance: None,
+            round: Round::default(),
             sendings: JoinSet::new(),
             rung: desk.bell.listener(),
         };
@@ -256,24 +271,33 @@ impl<'a, B: Book> Shift<'a, B> {
                 }
                 self.care(prices).await?;
             }
-            if !has_more {
-                self.wait().await;
-            }
+            self.wait(has_more).await?;
         }
     }
 
-    /// Until a sending is answered, somebody rings, or it is time to look.
-    async fn wait(&mut self) {
-        let mut sent = tokio::select! {
-            biased;
-            Some(sent) = self.sendings.join_next() => Some(sent),
-            _ = self.rung.changed() => self.sendings.try_join_next(),
-            () = tokio::time::sleep(self.desk.options.poll) => None,
+    /// Until a sending is answered, somebody rings, or it is time to look; which it is where there is more to do. Takes what was answered.
+    async fn wait(&mut self, has_more: bool) -> Result<(), BookError> {
+        let mut sent = if has_more {
+            self.sendings.try_join_next()
+        } else {
+            tokio::select! {
+                biased;
+                Some(sent) = self.sendings.join_next() => Some(sent),
+                _ = self.rung.changed() => self.sendings.try_join_next(),
+                () = tokio::time::sleep(self.desk.options.poll) => None,
+            }
         };
         while let Some(answers) = sent {
-            self.note(answers.unwrap_or_default());
+            // What became of its bytes is not known, nor which they were: the book has them all.
+            self.note(answers.map_err(BookError::Lost)?);
             sent = self.sendings.try_join_next();
         }
+        Ok(())
+    }
+
+    /// The lowest nonce under way: what waits behind it cannot be included. Of a signer that sent before it was ours the journal may not know what it consumed.
+    fn front(&self) -> u64 {
+        self.live.keys().next().copied().unwrap_or(self.front)
     }
 
     fn note(&mut self, answers: Vec<Sent>) {
@@ -283,15 +307,10 @@ impl<'a, B: Book> Shift<'a, B> {
             else {
                 continue;
             };
-            live.is_in_hand = false;
-            live.answer = Some(reading.answer);
-            let is_taken = reading.answer.is_taken();
-            live.trouble =
-                (!is_taken).then(|| reading.detail.unwrap_or_else(|| reading.answer.as_str().to_owned()));
-            live.not_before = (!is_taken).then(|| now + live.pause());
             if reading.answer.asks_the_chain() {
                 self.nonces_asked = None;
             }
+            live.note(reading.answer, reading.detail, now);
         }
     }
 
@@ -304,24 +323,29 @@ impl<'a, B: Book> Shift<'a, B> {
         self.nonces_asked = Some(Instant::now());
         let pool: &Pool = self.desk.market.pool();
         let address = self.desk.signer.address;
+        // Each for itself: who does not tell the balance may still tell the nonces.
         let asked = pool.endpoints().iter().map(|rpc| async move {
-            futures::try_join!(rpc.transaction_counts(address), rpc.balance(address))
+            let counts = tokio::time::timeout(NONCES_PATIENCE, rpc.transaction_counts(address));
+            let balance = tokio::time::timeout(NONCES_PATIENCE, rpc.balance(address));
+            let (counts, balance) = tokio::join!(counts, balance);
+            (counts.ok().and_then(Result::ok), balance.ok().and_then(Result::ok))
         });
-        let answers = futures::future::join_all(asked).await;
-        let answered: Vec<_> = answers.into_iter().filter_map(Result::ok).collect();
-        let counts: Vec<TransactionCounts> = answered.iter().map(|(counts, _)| counts.value).collect();
-        if let Some((_, balance)) = answered.iter().max_by_key(|(_, balance)| balance.block_number) {
-            self.balance = balance.value;
+        let (counts, balances): (Vec<_>, Vec<_>) = futures::future::join_all(asked).await.into_iter().unzip();
+        let counts: Vec<TransactionCounts> =
+            counts.into_iter().flatten().map(|counts| counts.value).collect();
+        match balances.into_iter().flatten().max_by_key(|balance| balance.block_number) {
+            Some(balance) => self.balance = Some(balance.value),
+            None => tracing::warn!(signer = %self.desk.signer, "nobody tells the signer's balance"),
         }
 
         let endpoints = pool.endpoints().len();
-        let most =
-            |of: fn(&TransactionCounts) -> u64| nonces::reached_by_most(counts.iter().map(of), endpoints);
-        let latest = most(|counts| counts.latest).unwrap_or_default();
-        let pending = most(|counts| counts.pending).unwrap_or_default();
-        self.ahead_since = (latest > self.next).then(|| self.ahead_since.unwrap_or_else(Instant::now));
+        // What the journal has proven to be consumed needs nobody's word.
+        let next = self.next.max(self.front);
+        let (latest, pending) =
+            nonces::heard(&counts, endpoints).map_or((0, 0), |counts| (counts.latest, counts.pending));
+        self.ahead_since = (latest > next).then(|| self.ahead_since.unwrap_or_else(Instant::now));
         self.stranger_since =
-            (pending > self.next.max(latest)).then(|| self.stranger_since.unwrap_or_else(Instant::now));
+            (pending > next.max(latest)).then(|| self.stranger_since.unwrap_or_else(Instant::now));
         let since = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| since.elapsed());
         let readings = Readings {
             counts: &counts,
@@ -329,22 +353,26 @@ impl<'a, B: Book> Shift<'a, B> {
             ahead_for: since(self.ahead_since),
             stranger_for: since(self.stranger_since),
         };
-        match nonces::rule(self.next, readings) {
+        match nonces::rule(next, readings) {
             Ruling::Give { floor } => {
-                if floor > self.next {
+                if floor > next {
                     metrics::counter!("relayer_foreign_nonces_total", "signer" => self.desk.signer.to_string())
-                        .increment(floor - self.next);
+                        .increment(floor - next);
                     tracing::error!(
-                        signer = %self.desk.signer, ours = self.next, chain = floor,
+                        signer = %self.desk.signer, ours = next, chain = floor,
                         "the chain is ahead of us: somebody else sends with this key, or the database is older than the chain"
                     );
                 }
                 self.floor = Some(floor);
                 self.fill_gaps(floor).await?;
+                if (self.live.len() as u64) < self.next.saturating_sub(self.front) {
+                    // A block that came and went while the book was read may have hidden what it held.
+                    self.read_again().await?;
+                }
             }
             Ruling::Pause(why) => {
                 self.floor = None;
-                tracing::warn!(signer = %self.desk.signer, next = self.next, latest, pending, "no nonce is given: {why}");
+                tracing::warn!(signer = %self.desk.signer, next, latest, pending, "no nonce is given: {why}");
             }
         }
         Ok(())
@@ -354,6 +382,14 @@ impl<'a, B: Book> Shift<'a, B> {
     async fn fill_gaps(&mut self, floor: u64) -> Result<(), BookError> {
         let from = floor.max(self.front);
         if from >= self.next {
+            return Ok(());
+        }
+        if self.next - from > SPAN_MAX {
+            self.floor = None;
+            tracing::error!(
+                signer = %self.desk.signer, consumed = from, next = self.next,
+                "the next nonce lies so far above what the chain has consumed that somebody lied about it: no nonce is given"
+            );
             return Ok(());
         }
         let bound = self.desk.book.bound(self.desk.signer, from, self.next).await?;
@@ -372,23 +408,30 @@ impl<'a, B: Book> Shift<'a, B> {
 
     /// Lets what waits into the window. Whether there may be more that could enter at once.
     async fn admit(&mut self, prices: &Prices) -> Result<bool, BookError> {
-        let Some(floor) = self.floor else { return Ok(false) };
+        let (Some(floor), Some(balance)) = (self.floor, self.balance) else { return Ok(false) };
+        // Somebody may have used up more since the endpoints were asked.
+        let floor = floor.max(self.front);
         let room = self.desk.options.window.saturating_sub(self.live.len()).min(BATCH_MAX);
         if room == 0 || self.sendings.len() >= SENDINGS_MAX {
             return Ok(false);
         }
-        let now = Instant::now();
-        self.held_up.retain(|_, until| *until > now);
-        let queued = self.desk.book.queue(self.desk.signer, room + self.held_up.len()).await?;
+        let queued = self.desk.book.queue(self.desk.signer, self.round.at, room).await?;
         let is_full = queued.len() >= room;
-        let prepared = self.prepare(prices, queued).await;
+        let last = queued.last().map(Queued::place);
+        let prepared = self.prepare(prices, balance, queued).await;
         if !prepared.endings.is_empty() {
             self.desk.book.end(self.authority, &prepared.endings).await?;
         }
         let first = self.next.max(floor);
-        let flights = self.sign(first, prepared.ready).await;
+        let (flights, unsigned) = self.sign(first, prepared.ready).await;
+        let looked_at = match (unsigned, prepared.has_passed || self.round.began.is_some()) {
+            (Some(unsigned), _) => Some(unsigned),
+            (None, true) => last.or(self.round.at),
+            (None, false) => None,
+        };
         if flights.is_empty() {
-            return Ok(false);
+            self.go_round(looked_at, is_full);
+            return Ok(is_full);
         }
         let attempts: Vec<_> = flights.iter().map(|flight| flight.latest.clone()).collect();
         match self.desk.book.enter(self.authority, self.desk.signer, floor, &attempts).await? {
@@ -402,11 +445,22 @@ impl<'a, B: Book> Shift<'a, B> {
                 return Ok(true);
             }
         }
+        self.go_round(looked_at, is_full);
         self.next = first + attempts.len() as u64;
         metrics::histogram!("relayer_window_batch_requests").record(attempts.len() as f64);
         self.live.extend(flights.into_iter().map(|flight| (flight.latest.nonce, Live::new(flight))));
         self.send(attempts, prices.head, Reach::Fittest);
         Ok(is_full)
+    }
+
+    /// Notes how far the queue was looked at; none: nothing of it was passed over. At its end the next round begins, though not at once.
+    fn go_round(&mut self, looked_at: Option<Place>, has_more: bool) {
+        let Some(at) = looked_at else { return };
+        let began = *self.round.began.get_or_insert_with(Instant::now);
+        self.round.at = Some(at);
+        if !has_more && began.elapsed() >= ROUND {
+            self.round = Round::default();
+        }
     }
 
     /// Sends committed bytes, in the background.
@@ -430,7 +484,7 @@ impl<'a, B: Book> Shift<'a, B> {
         let view = View {
             now: Instant::now(),
             head: prices.head,
-            front: self.front,
+            front: self.front(),
             resend_after_blocks: self.desk.options.resend_after_blocks,
             bump_after_blocks: self.desk.options.bump_after_blocks,
             resend_after: self.desk.options.resend_after,
@@ -442,8 +496,7 @@ impl<'a, B: Book> Shift<'a, B> {
             match policy::next(live, view) {
                 Next::Wait => {}
                 Next::Send => to_send.push(live.flight.latest.clone()),
-                Next::Bump => to_replace.push((live.flight.clone(), false)),
-                Next::Cancel => to_replace.push((live.flight.clone(), true)),
+                Next::Replace(how) => to_replace.push((live.flight.clone(), how)),
                 Next::GiveUp => to_end.push((live.flight.latest.transaction_id, live.trouble.clone())),
             }
             if to_send.len() >= BATCH_MAX || to_replace.len() >= BATCH_MAX {
@@ -459,8 +512,8 @@ impl<'a, B: Book> Shift<'a, B> {
             self.read_again().await?;
         }
         let mut replacements = Vec::new();
-        for (flight, is_cancel) in to_replace {
-            match self.replace(prices, &flight, is_cancel).await {
+        for (flight, how) in to_replace {
+            match self.replace(prices, &flight, how).await {
                 Ok(replacement) => replacements.push(replacement),
                 // The same bytes once more: they are still the best that can be had.
                 Err(kept) => {
@@ -476,7 +529,12 @@ impl<'a, B: Book> Shift<'a, B> {
             let attempts: Vec<_> = replacements.iter().map(|flight| flight.latest.clone()).collect();
             self.desk.book.again(self.authority, self.desk.signer, &attempts).await?;
             for flight in replacements {
-                self.live.insert(flight.latest.nonce, Live::new(flight));
+                let nonce = flight.latest.nonce;
+                let live = match self.live.remove(&nonce) {
+                    Some(live) => live.succeeded_by(flight),
+                    None => Live::new(flight),
+                };
+                self.live.insert(nonce, live);
             }
             self.send(attempts, prices.head, Reach::All);
         }
@@ -494,11 +552,11 @@ fn with_attempt(flight: &Flight, attempt: Attempt) -> Flight {
 }
 
 /// What the next attempt at a nonce is for.
-fn next_purpose(flight: &Flight, is_cancel: bool) -> AttemptPurpose {
+fn next_purpose(flight: &Flight, how: Replacement) -> AttemptPurpose {
     match flight.latest.purpose {
         AttemptPurpose::Fill => AttemptPurpose::Fill,
         AttemptPurpose::Cancel => AttemptPurpose::Cancel,
-        AttemptPurpose::Send | AttemptPurpose::Bump if is_cancel => AttemptPurpose::Cancel,
+        AttemptPurpose::Send | AttemptPurpose::Bump if how == Replacement::Cancel => AttemptPurpose::Cancel,
         AttemptPurpose::Send | AttemptPurpose::Bump => AttemptPurpose::Bump,
     }
 }

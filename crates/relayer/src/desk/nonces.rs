@@ -13,6 +13,9 @@ pub(crate) const STRANGER_PATIENCE: Duration = Duration::from_secs(60);
 /// With one endpoint alone, a `latest` above our own next nonce is believed when it has said so for so long.
 pub(crate) const ALONE_PATIENCE: Duration = Duration::from_secs(3);
 
+/// And if it is so far above at most: a lie that is believed leaves nonces that must be filled one by one.
+pub(crate) const ALONE_MOST: u64 = 10_000;
+
 /// What the endpoints said, and since when they say what is strange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readings<'a> {
@@ -48,6 +51,11 @@ pub(crate) enum Pause {
         /// Its `latest`.
         latest: u64,
     },
+    /// The chain is farther ahead of us than one endpoint is believed.
+    TooFarAhead {
+        /// Its `latest`.
+        latest: u64,
+    },
     /// A transaction that is none of ours waits at our next nonce.
     Stranger {
         /// The majority's `pending`.
@@ -62,6 +70,15 @@ pub(crate) fn reached_by_most(values: impl Iterator<Item = u64>, endpoints: usiz
     values.get(endpoints / 2).copied()
 }
 
+/// What most endpoints say; or, where too few answered to tell, the highest that any of them says.
+pub(crate) fn heard(counts: &[TransactionCounts], endpoints: usize) -> Option<TransactionCounts> {
+    let of = |of: fn(&TransactionCounts) -> u64| {
+        let values = || counts.iter().map(of);
+        reached_by_most(values(), endpoints).or(values().max())
+    };
+    Some(TransactionCounts { latest: of(|counts| counts.latest)?, pending: of(|counts| counts.pending)? })
+}
+
 impl std::fmt::Display for Pause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -70,6 +87,12 @@ impl std::fmt::Display for Pause {
                 write!(
                     f,
                     "the only endpoint says that {latest} are used up, more than were sent from here; it is asked once more"
+                )
+            }
+            Self::TooFarAhead { latest } => {
+                write!(
+                    f,
+                    "the only endpoint says that {latest} are used up, more than {ALONE_MOST} above what was sent from here: it is believed once the journal has seen them, or another endpoint says so"
                 )
             }
             Self::Stranger { pending } => {
@@ -82,15 +105,23 @@ impl std::fmt::Display for Pause {
     }
 }
 
-/// Whether nonces may be given, `next` being our own next one.
+/// Whether nonces may be given, `next` being our own next one, or what the journal has proven to be consumed.
 pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
     let Readings { counts, endpoints, ahead_for, stranger_for } = readings;
-    let most = |of: fn(&TransactionCounts) -> u64| reached_by_most(counts.iter().map(of), endpoints);
-    let (Some(latest), Some(pending)) = (most(|counts| counts.latest), most(|counts| counts.pending)) else {
+    let Some(TransactionCounts { latest, pending }) = heard(counts, endpoints) else {
         return Ruling::Pause(Pause::Unheard);
     };
-    if latest > next && endpoints == 1 && ahead_for < ALONE_PATIENCE {
-        return Ruling::Pause(Pause::Ahead { latest });
+    if latest > next {
+        // Too few of them cannot add to what we know, and they need not.
+        if counts.len() <= endpoints / 2 {
+            return Ruling::Pause(Pause::Unheard);
+        }
+        if endpoints == 1 && next > 0 && latest - next > ALONE_MOST {
+            return Ruling::Pause(Pause::TooFarAhead { latest });
+        }
+        if endpoints == 1 && ahead_for < ALONE_PATIENCE {
+            return Ruling::Pause(Pause::Ahead { latest });
+        }
     }
     if pending > next.max(latest) && stranger_for < STRANGER_PATIENCE {
         return Ruling::Pause(Pause::Stranger { pending });
@@ -126,6 +157,10 @@ mod tests {
             (5, &[(7, 7)], 3, unheard),
             (5, &[(7, 7), (7, 7)], 4, unheard),
             (5, &[(7, 7), (5, 5)], 2, give(5)),
+            // Nor need they be, where they say no more than we know.
+            (5, &[(5, 5)], 2, give(5)),
+            (5, &[(3, 5)], 3, give(3)),
+            (5, &[(7, 7)], 2, unheard),
         ] {
             assert_eq!(ruling(next, counts, endpoints), expected, "{next} {counts:?} of {endpoints}");
         }
@@ -142,6 +177,24 @@ mod tests {
             stranger_for: Duration::ZERO,
         };
         assert_eq!(rule(5, later), Ruling::Give { floor: 7 });
+    }
+
+    #[test]
+    fn one_endpoint_alone_is_never_believed_to_be_far_ahead_of_what_was_sent_from_here() {
+        let later = |next, latest| {
+            let counts = [TransactionCounts { latest, pending: latest }];
+            let readings = Readings {
+                counts: &counts,
+                endpoints: 1,
+                ahead_for: ALONE_PATIENCE,
+                stranger_for: Duration::ZERO,
+            };
+            rule(next, readings)
+        };
+        assert_eq!(later(5, 10_005), Ruling::Give { floor: 10_005 });
+        assert_eq!(later(5, 10_006), Ruling::Pause(Pause::TooFarAhead { latest: 10_006 }));
+        // A signer that is new to us may have sent any number.
+        assert_eq!(later(0, 1_000_000), Ruling::Give { floor: 1_000_000 });
     }
 
     #[test]

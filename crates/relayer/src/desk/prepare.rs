@@ -5,19 +5,17 @@ use futures::StreamExt;
 use plimsoll_chain::{CallError, UnsignedTransaction};
 use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::market::Prices;
+use super::policy::Replacement;
 use super::{Shift, next_purpose, with_attempt};
 use crate::attempt::{Attempt, Flight};
-use crate::book::{Book, Ending, Queued};
+use crate::book::{Book, Ending, Place, Queued};
 use crate::envelope::Unsigned;
 use crate::fees::{self, Bump, Fees, Terms, Urgency};
-use crate::request::Call;
+use crate::request::{Call, SignerId};
 
-/// What could not enter is left alone for so long.
-const HOLD_UP: std::time::Duration = std::time::Duration::from_secs(2);
 /// Estimates of gas that are asked for at once.
 const ESTIMATES: usize = 16;
 
@@ -33,6 +31,15 @@ pub(super) struct Ready {
 pub(super) struct Prepared {
     pub(super) ready: Vec<Ready>,
     pub(super) endings: Vec<Ending>,
+    /// Whether something can neither be signed nor ends.
+    pub(super) has_passed: bool,
+}
+
+impl Prepared {
+    fn pass(&mut self, signer: SignerId, id: Uuid, why: &str) {
+        tracing::debug!(%signer, transaction_id = %id, why, "a request cannot enter the window");
+        self.has_passed = true;
+    }
 }
 
 /// Whether a request can get a gas limit.
@@ -56,27 +63,24 @@ impl<B: Book> Shift<'_, B> {
         }
     }
 
-    /// Sorts what waits into what can be signed and what ends here; the rest is held up for a while.
-    pub(super) async fn prepare(&mut self, prices: &Prices, queued: Vec<Queued>) -> Prepared {
+    /// Sorts what waits into what can be signed and what ends here; the rest is passed over.
+    pub(super) async fn prepare(&self, prices: &Prices, balance: U256, queued: Vec<Queued>) -> Prepared {
         let mut prepared = Prepared::default();
         let mut priced = Vec::new();
         for queued in queued {
-            if self.held_up.contains_key(&queued.id) && queued.called_off.is_none() {
-                continue;
-            }
             if let Some((end, why)) = end_of(&queued, prices.head) {
                 prepared.endings.push(Ending { id: queued.id, end, why });
                 continue;
             }
             match fees::offer(&prices.market, &self.terms(queued.priority, queued.max_fee_limit)) {
                 Ok(offer) => priced.push((queued, offer)),
-                Err(above) => self.hold_up(queued.id, &above.to_string()),
+                Err(above) => prepared.pass(self.desk.signer, queued.id, &above.to_string()),
             }
         }
         let asked: Vec<_> =
             priced.iter().map(|(queued, _)| self.gas(prices, &queued.call, queued.gas_limit)).collect();
         let gas: Vec<_> = futures::stream::iter(asked).buffered(ESTIMATES).collect().await;
-        let mut budget = self.balance;
+        let mut budget = balance;
         for live in self.live.values() {
             budget = budget.saturating_sub(live.flight.max_cost_wei());
         }
@@ -85,19 +89,15 @@ impl<B: Book> Shift<'_, B> {
                 Gas::Refused(why) => {
                     prepared.endings.push(Ending { id: queued.id, end: TransactionState::Failed, why });
                 }
-                Gas::Unknown(why) => self.hold_up(queued.id, &why),
+                Gas::Unknown(why) => prepared.pass(self.desk.signer, queued.id, &why),
                 Gas::Limit(gas_limit) => {
                     let cost = fees::max_cost_wei(gas_limit, offer.fees, queued.call.value);
                     let Some(rest) = budget.checked_sub(cost) else {
-                        // Those behind it wait too: a cheaper one that overtook it would keep it waiting for ever.
-                        self.nonces_asked = None;
-                        self.hold_up(
-                            queued.id,
-                            &format!(
-                                "its signer has {budget} wei left and it may cost {cost}: fund the signer"
-                            ),
+                        let why = format!(
+                            "its signer has {budget} wei left and it may cost {cost}: fund the signer"
                         );
-                        break;
+                        prepared.pass(self.desk.signer, queued.id, &why);
+                        continue;
                     };
                     budget = rest;
                     prepared.ready.push(Ready { queued, gas_limit, offer });
@@ -105,11 +105,6 @@ impl<B: Book> Shift<'_, B> {
             }
         }
         prepared
-    }
-
-    fn hold_up(&mut self, id: Uuid, why: &str) {
-        tracing::debug!(signer = %self.desk.signer, transaction_id = %id, why, "a request cannot enter the window");
-        self.held_up.insert(id, Instant::now() + HOLD_UP);
     }
 
     async fn gas(&self, prices: &Prices, call: &Call, asked: Option<u64>) -> Gas {
@@ -122,7 +117,8 @@ impl<B: Book> Shift<'_, B> {
             },
         };
         let margin = self.desk.options.pricing.gas_margin_percent();
-        match fees::gas_limit(asked, estimate, margin, minimum, prices.block_gas_limit) {
+        let most = fees::most_gas(self.desk.signer.chain_id, prices.block_gas_limit);
+        match fees::gas_limit(asked, estimate, margin, minimum, most) {
             Ok(limit) => Gas::Limit(limit),
             Err(error) => Gas::Refused(error.to_string()),
         }
@@ -149,8 +145,8 @@ impl<B: Book> Shift<'_, B> {
         }
     }
 
-    /// Signs these from this nonce on, as many as can be signed without a gap.
-    pub(super) async fn sign(&mut self, first: u64, ready: Vec<Ready>) -> Vec<Flight> {
+    /// Signs these from this nonce on, as many as can be signed without a gap; and the place of the one that could not be.
+    pub(super) async fn sign(&self, first: u64, ready: Vec<Ready>) -> (Vec<Flight>, Option<Place>) {
         let chain_id = self.desk.signer.chain_id;
         let unsigned: Vec<_> = (first..)
             .zip(&ready)
@@ -170,14 +166,14 @@ impl<B: Book> Shift<'_, B> {
                 Ok(signature) => signature,
                 Err(error) => {
                     tracing::warn!(signer = %self.desk.signer, %error, "a transaction could not be signed");
-                    self.hold_up(ready.queued.id, &error.to_string());
-                    break;
+                    return (flights, Some(ready.queued.place()));
                 }
             };
             let signed = unsigned.signed(&signature);
-            let Queued { id, tenant_id, call, max_fee_limit, priority, .. } = ready.queued;
+            let Queued { id, tenant_id, call, gas_limit, max_fee_limit, priority, .. } = ready.queued;
             flights.push(Flight {
                 call,
+                gas_asked: gas_limit,
                 max_fee_limit,
                 priority,
                 end_wanted: None,
@@ -197,7 +193,7 @@ impl<B: Book> Shift<'_, B> {
                 },
             });
         }
-        flights
+        (flights, None)
     }
 
     /// Another attempt for the same nonce: with a better offer, or to do nothing instead. Or why there is none.
@@ -205,30 +201,37 @@ impl<B: Book> Shift<'_, B> {
         &self,
         prices: &Prices,
         flight: &Flight,
-        is_cancel: bool,
+        how: Replacement,
     ) -> Result<Flight, String> {
         let latest = &flight.latest;
-        let purpose = next_purpose(flight, is_cancel);
+        let purpose = next_purpose(flight, how);
         let does_nothing = matches!(purpose, AttemptPurpose::Cancel | AttemptPurpose::Fill);
         // To get out of the way, the signer's own limit counts, not the request's.
         let limit = if does_nothing { None } else { flight.max_fee_limit };
         let terms = self.terms(flight.priority, limit);
-        let offer = if is_cancel {
-            fees::replacement(latest.fees, &prices.market, &terms).map_err(|above| above.to_string())?
-        } else {
-            let behind = (latest.nonce > self.front).then_some(self.front);
-            match fees::bump(latest.fees, &prices.market, &terms, behind) {
-                Bump::To(offer) => offer,
-                Bump::NoUse { why } => return Err(why),
-                Bump::AtCap(above) => return Err(above.to_string()),
+        let more =
+            || fees::replacement(latest.fees, &prices.market, &terms).map_err(|above| above.to_string());
+        let offer = match how {
+            Replacement::Cancel | Replacement::Gas => more()?,
+            Replacement::Bump | Replacement::Outbid => {
+                let behind = (latest.nonce > self.front()).then_some(self.front());
+                match fees::bump(latest.fees, &prices.market, &terms, behind) {
+                    Bump::To(offer) => offer,
+                    Bump::NoUse { .. } if how == Replacement::Outbid => more()?,
+                    Bump::NoUse { why } => return Err(why),
+                    Bump::AtCap(above) => return Err(above.to_string()),
+                }
             }
         };
-        let (call, asked) =
-            if does_nothing { (self.nothing(), None) } else { (flight.call.clone(), Some(latest.gas_limit)) };
+        let call = if does_nothing { self.nothing() } else { flight.call.clone() };
+        let asked = if does_nothing || how == Replacement::Gas { None } else { Some(latest.gas_limit) };
         let gas_limit = match self.gas(prices, &call, asked).await {
             Gas::Limit(limit) => limit,
             Gas::Refused(why) | Gas::Unknown(why) => return Err(why),
         };
+        if how == Replacement::Gas && gas_limit <= latest.gas_limit {
+            return Err(format!("{gas_limit} gas is estimated, and it has {} already", latest.gas_limit));
+        }
         let made = Making {
             transaction_id: latest.transaction_id,
             tenant_id: latest.tenant_id,

@@ -17,6 +17,21 @@ const TOKENS_OF_NONZERO_BYTE: u64 = 4;
 /// The least that a token costs, whatever is executed (EIP-7623).
 const TOKEN_FLOOR: u64 = 10;
 
+/// The most that one transaction may have where EIP-7825 is in force: 2^24.
+const TRANSACTION_MAX: u64 = 16_777_216;
+/// Where it is (Fusaka): Ethereum, Holesky, Hoodi and Sepolia. Elsewhere the nodes' own word is waited for.
+const WITH_TRANSACTION_MAX: [u64; 4] = [1, 17_000, 560_048, 11_155_111];
+
+/// The most gas that a transaction may have on this chain, whose blocks have so much.
+#[must_use]
+pub fn most_gas(chain_id: u64, block_gas_limit: u64) -> u64 {
+    if WITH_TRANSACTION_MAX.contains(&chain_id) {
+        block_gas_limit.min(TRANSACTION_MAX)
+    } else {
+        block_gas_limit
+    }
+}
+
 /// Why a transaction has no gas limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GasError {
@@ -59,7 +74,7 @@ pub fn minimum_gas(creates: bool, data: &[u8]) -> u64 {
 }
 
 /// The gas limit of a transaction: what was asked for, as it is, or the node's estimate and a margin in percent of it. `minimum`:
-/// [`minimum_gas`]. `most`: the block's gas limit, or what the chain lets one transaction have, where that is less (EIP-7825).
+/// [`minimum_gas`]. `most`: [`most_gas`].
 ///
 /// # Errors
 /// What was asked for is too low, or it needs more than there may be. A margin alone never fails: it is cut.

@@ -332,3 +332,16 @@ proptest! {
         prop_assert!(minimum >= intrinsic_gas(creates, &data) && minimum >= 21_000 + 10 * data.len() as u64);
     }
 }
+
+#[test]
+fn one_transaction_may_not_fill_a_block_of_ethereum() {
+    assert_eq!(most_gas(1, 60_000_000), 16_777_216);
+    assert_eq!(most_gas(1, 10_000_000), 10_000_000);
+    assert_eq!(most_gas(42_161, 1 << 50), 1 << 50);
+    let most = most_gas(1, 60_000_000);
+    assert_eq!(gas_limit(None, 15_000_000, 20, 21_000, most), Ok(16_777_216));
+    assert_eq!(
+        gas_limit(Some(16_777_217), 0, 20, 21_000, most),
+        Err(GasError::TooMuch { needed: 16_777_217, most })
+    );
+}

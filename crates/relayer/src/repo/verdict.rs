@@ -94,6 +94,32 @@ pub(crate) async fn displaced(
     .await
 }
 
+/// The same, for those that got their nonce at the moment at which it was consumed, and whom no record was applied to for that: by blocks up to this one, which is final.
+pub(crate) async fn displaced_before(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    final_number: u64,
+) -> Result<Vec<Changed>, sqlx::Error> {
+    sqlx::query_as!(
+        Changed,
+        r#"UPDATE managed_transactions t
+           SET version = version + 1, block_number = m.block_number, block_hash = m.block_hash, tx_hash = m.tx_hash, succeeded = m.succeeded,
+               updated_at = clock_timestamp()
+           FROM signer_progress p, chain_tx_meta m, chain_blocks b
+           WHERE t.chain_id = $1 AND t.state = 'tracking' AND t.block_hash IS NULL
+             AND p.chain_id = t.chain_id AND p.address = t.signer AND t.nonce < p.consumed_next
+             AND m.chain_id = t.chain_id AND m.sender = t.signer AND m.nonce = t.nonce::numeric AND m.block_number <= $2
+             AND b.chain_id = m.chain_id AND b.number = m.block_number AND b.hash = m.block_hash AND b.state <> 'orphaned'
+             AND NOT EXISTS (SELECT FROM transaction_attempts a WHERE a.chain_id = $1 AND a.tx_hash = m.tx_hash)
+           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
+                     t.state AS "state: TransactionState", t.end_why"#,
+        to_i64(chain_id),
+        to_i64(final_number),
+    )
+    .fetch_all(conn)
+    .await
+}
+
 /// Moves the signers among the senders on: what is included consumes its nonce, whoever made it.
 pub(crate) async fn consume(
     conn: &mut PgConnection,

@@ -37,10 +37,26 @@ pub struct Queued {
     pub called_off: Option<String>,
 }
 
-/// The next requests of a signer, in the order in which they enter its window. Those that an operator's switch holds back are not among them.
+/// A place in a signer's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    priority: i16,
+    id: Uuid,
+}
+
+impl Queued {
+    /// Where it is in the queue.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place { priority: self.priority, id: self.id }
+    }
+}
+
+/// The next requests of a signer behind a place, in the order in which they enter its window. Those whose end is asked for are among them whatever is switched off; others that an operator's switch holds back are not among them.
 pub(crate) async fn queue(
     conn: &mut PgConnection,
     signer: SignerId,
+    behind: Option<Place>,
     limit: usize,
 ) -> Result<Vec<Queued>, sqlx::Error> {
     let rows = sqlx::query!(
@@ -51,12 +67,16 @@ pub(crate) async fn queue(
                   CASE WHEN end_wanted IS NOT NULL THEN end_why END AS called_off
            FROM managed_transactions t
            WHERE chain_id = $1 AND signer = $2 AND state = 'pending'
-             AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
-                                                           AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))
+             AND ($4::smallint IS NULL OR priority < $4 OR (priority = $4 AND id > $5))
+             AND (end_wanted IS NOT NULL
+                  OR NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
+                                                               AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer))))
            ORDER BY priority DESC, id LIMIT $3"#,
         to_i64(signer.chain_id),
         address_text(&signer.address),
         i64::try_from(limit).unwrap_or(i64::MAX),
+        behind.map(|place| place.priority),
+        behind.map(|place| place.id),
     )
     .fetch_all(conn)
     .await?;
@@ -163,7 +183,7 @@ pub(crate) async fn insert_attempts(
     Ok(())
 }
 
-/// Gives requests their nonces. What was not pending is not among what comes back.
+/// Gives requests their nonces. What is not pending, was switched off or called off meanwhile is not among what comes back.
 pub(crate) async fn enter(
     conn: &mut PgConnection,
     node: &str,
@@ -176,7 +196,9 @@ pub(crate) async fn enter(
         Changed,
         r#"UPDATE managed_transactions t SET state = 'tracking', nonce = given.nonce, version = version + 1, worked_by = $3, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)
-           WHERE t.id = given.id AND t.state = 'pending'
+           WHERE t.id = given.id AND t.state = 'pending' AND t.end_wanted IS NULL
+             AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
+                                                           AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
                      t.state AS "state: TransactionState", t.end_why"#,
         &ids,
@@ -265,8 +287,8 @@ pub(crate) async fn flights(
     from: u64,
 ) -> Result<Vec<Flight>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT t.id, t.tenant_id, t.nonce AS "nonce!", t.to_address, t.value_wei AS "value_wei: Amount", t.data, t.max_fee_limit AS "max_fee_limit: Amount",
-                  t.end_wanted AS "end_wanted: TransactionState", t.end_why, t.priority, t.operation_type = 'fill' AS "is_fill!",
+        r#"SELECT t.id, t.tenant_id, t.nonce AS "nonce!", t.to_address, t.value_wei AS "value_wei: Amount", t.data, t.gas_limit AS gas_asked,
+                  t.max_fee_limit AS "max_fee_limit: Amount", t.end_wanted AS "end_wanted: TransactionState", t.end_why, t.priority, t.operation_type = 'fill' AS "is_fill!",
                   a.attempt, a.purpose AS "purpose: AttemptPurpose", a.tx_hash, a.raw, a.gas_limit, a.max_fee_per_gas AS "max_fee_per_gas: Amount",
                   a.max_priority_fee_per_gas AS "max_priority_fee_per_gas: Amount", a.why, a.committed_at
            FROM managed_transactions t
@@ -288,6 +310,7 @@ pub(crate) async fn flights(
                     value: row.value_wei.0,
                     data: row.data.into(),
                 },
+                gas_asked: row.gas_asked.map(to_u64).transpose()?,
                 max_fee_limit: row.max_fee_limit.map(to_u128).transpose()?,
                 end_wanted: row.end_wanted.map(|end| (end, row.end_why.unwrap_or_default())),
                 priority: row.priority,

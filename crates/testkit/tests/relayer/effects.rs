@@ -1,10 +1,13 @@
 //! One effect each: whatever is asked twice, refused, called off or killed.
 
 use futures::future::join_all;
+use plimsoll_relayer::book::{Book, Entered, PgBook};
 use plimsoll_relayer::desk::DeskOptions;
 use plimsoll_relayer::{AcceptError, call_off};
+use plimsoll_store::{DEFAULT_TERM, Leases};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_types::TransactionState;
+use tokio_util::sync::CancellationToken;
 
 use crate::house::House;
 
@@ -83,8 +86,6 @@ async fn what_reverts_on_the_chain_fails_only_in_a_final_block() {
     let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
     let request = house.request();
     let accepted = house.acceptor.accept(request.clone()).await.unwrap();
-    house.until_state(accepted.id, TransactionState::Tracking, false).await;
-    house.until_state(accepted.id, TransactionState::Mined, true).await;
     house.until_state(accepted.id, TransactionState::Failed, true).await;
     assert_eq!(house.effects(request.context.request_id).await, 0);
     assert_eq!(house.history(accepted.id).await, ["pending", "tracking", "mined", "failed"]);
@@ -121,6 +122,34 @@ async fn what_is_called_off_before_an_attempt_ends_and_after_one_the_chain_decid
     house.until_state(late.id, TransactionState::Cancelled, true).await;
     assert_eq!(house.effects(request.context.request_id).await, 0);
     assert_eq!(house.history(late.id).await, ["pending", "tracking", "mined", "cancelled"]);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_switched_off_gets_no_nonce_and_can_still_be_called_off() {
+    let house = House::new(Mining::OnDemand).await;
+    let (held, unwanted) = (house.request(), house.request());
+    let held_id = house.acceptor.accept(held.clone()).await.unwrap().id;
+    let unwanted_id = house.acceptor.accept(unwanted).await.unwrap().id;
+    let throw = "INSERT INTO kill_switches (tenant_id, thrown_by, reason) VALUES ($1, 'test', 'test')";
+    sqlx::query(throw).bind(house.tenant).execute(house.db.worker()).await.unwrap();
+
+    // Whoever looked at the queue just before cannot let it in any more.
+    let leases = Leases::connect(&house.db, "node-0", DEFAULT_TERM).await.unwrap();
+    let book = PgBook::new(house.db.clone(), leases, "node-0".into());
+    let authority = book.acquire(house.signer, &CancellationToken::new()).await.unwrap();
+    let attempt = house.attempt(held_id, &held, 0).await;
+    assert_eq!(book.enter(&authority, house.signer, 0, &[attempt]).await.unwrap(), Entered::Overtaken);
+    drop(authority);
+
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    assert!(call_off(&house.db, house.tenant, unwanted_id, "not needed").await.unwrap());
+    house.until_state(unwanted_id, TransactionState::Cancelled, false).await;
+    assert_eq!(house.state(held_id).await, TransactionState::Pending);
+    sqlx::query("DELETE FROM kill_switches").execute(house.db.worker()).await.unwrap();
+    house.until_state(held_id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(held.context.request_id).await, 1);
     desk.stop().await;
     house.end().await;
 }

@@ -6,23 +6,26 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, FixedBytes, U256};
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::IntervalPolicy;
-use plimsoll_chain::transport::open;
+use plimsoll_chain::transport::{FaultHandle, Faulty, open};
 use plimsoll_chain::{EndpointConfig, Pool, Rpc};
 use plimsoll_ingest::{Finality, Ingest, IngestConfig};
-use plimsoll_journal::{FoldRunner, Tail};
+use plimsoll_journal::{FoldError, FoldRunner, Tail};
+use plimsoll_relayer::attempt::Attempt;
 use plimsoll_relayer::book::PgBook;
 use plimsoll_relayer::desk::{Desk, DeskOptions, Market};
+use plimsoll_relayer::envelope::Unsigned;
+use plimsoll_relayer::fees::Fees;
 use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
 use plimsoll_relayer::keys::Secret;
 use plimsoll_relayer::keys::{Key, LocalKey};
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
 use plimsoll_relayer::{Acceptor, Bell, signers};
-use plimsoll_store::{DEFAULT_TERM, Db, Leases};
+use plimsoll_store::{DEFAULT_TERM, DatabaseUrls, Db, Leases};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions, Mining};
 use plimsoll_testkit::deploy::artifacts::artifact;
 use plimsoll_testkit::node;
-use plimsoll_types::{Completeness, Context, TransactionState};
+use plimsoll_types::{AttemptPurpose, Completeness, Context, TransactionState};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -38,13 +41,14 @@ const KEY: [u8; 32] =
 pub(crate) struct House {
     pub(crate) anvil: Anvil,
     pub(crate) db: Db,
+    pub(crate) urls: DatabaseUrls,
     pub(crate) tail: Tail,
     pub(crate) counter: Address,
     pub(crate) signer: SignerId,
     pub(crate) tenant: Uuid,
     pub(crate) acceptor: Acceptor,
-    key: Arc<dyn Key>,
-    bell: Bell,
+    pub(crate) key: Arc<dyn Key>,
+    pub(crate) bell: Bell,
     background: Vec<(CancellationToken, JoinHandle<()>)>,
 }
 
@@ -71,10 +75,16 @@ impl Working {
 impl House {
     /// A house whose chain, signer and contract are there. Blocks are made when asked for, or as often as this.
     pub(crate) async fn new(mining: Mining) -> Self {
+        Self::after(0, mining).await
+    }
+
+    /// The same, and its signer had sent so many transactions before anybody followed it.
+    pub(crate) async fn after(sent: u64, mining: Mining) -> Self {
         let options = AnvilOptions { mining, accounts: 4, ..AnvilOptions::default() };
         let anvil = Anvil::start(&options).await.unwrap();
         let chain_id = anvil.chain_id().await.unwrap();
-        let db = plimsoll_store::testing::db().await;
+        let urls = plimsoll_store::testing::database().await;
+        let db = Db::connect(&urls).await.unwrap();
         let tenant = Uuid::new_v4();
         sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES ($1, $2)")
             .bind(tenant)
@@ -94,11 +104,19 @@ impl House {
 
         let key: Arc<dyn Key> = Arc::new(LocalKey::new(Secret::new(&KEY).unwrap()));
         let signer = SignerId { chain_id, address: key.address() };
+        for _ in 0..sent {
+            let from = signer.address;
+            anvil.send(&node::Call { from, to: Some(from), data: Bytes::new() }).await.unwrap();
+        }
+        if sent > 0 {
+            anvil.mine(1).await.unwrap();
+        }
         let bell = Bell::default();
         let acceptor = Acceptor::start(db.clone(), "node-0".into(), [signer], bell.clone());
         let mut house = Self {
             anvil,
             db,
+            urls,
             tail: Tail::default(),
             counter,
             signer,
@@ -156,7 +174,11 @@ impl House {
         signers::register(&self.db, &[policy]).await.unwrap();
         let fold = VerdictFold::new(chain_id, [self.signer.address], Some(self.bell.clone()));
         let mut runner = FoldRunner::new(fold, chain_id, self.db.clone(), leases, self.tail.clone());
-        self.spawn(async move |stop| runner.run(&stop).await.unwrap());
+        self.spawn(async move |stop| {
+            while let Err(error) = runner.run(&stop).await {
+                assert!(matches!(error, FoldError::Database(_)), "{error}");
+            }
+        });
     }
 
     fn spawn<F>(&mut self, work: impl FnOnce(CancellationToken) -> F)
@@ -171,6 +193,37 @@ impl House {
     pub(crate) fn pool(&self) -> Pool {
         let endpoint = EndpointConfig { name: Some("anvil".into()), ..EndpointConfig::new(self.anvil.url()) };
         Rpc::over(open(&endpoint).unwrap(), &endpoint).into()
+    }
+
+    /// The same node, behind faults.
+    pub(crate) fn faulty(&self) -> (Rpc, FaultHandle) {
+        let endpoint = EndpointConfig {
+            name: Some("faulty".into()),
+            max_retries: 0,
+            ..EndpointConfig::new(self.anvil.url())
+        };
+        let (transport, faults) = Faulty::new(open(&endpoint).unwrap());
+        (Rpc::over(transport.boxed(), &endpoint), faults)
+    }
+
+    /// A first attempt for this request at this nonce.
+    pub(crate) async fn attempt(&self, id: Uuid, request: &Request, nonce: u64) -> Attempt {
+        let fees = Fees { max_fee_per_gas: 10_000_000_000, max_priority_fee_per_gas: Some(1_000_000_000) };
+        let (chain_id, call) = (self.signer.chain_id, request.call.clone());
+        let unsigned = Unsigned { chain_id, nonce, fees, gas_limit: 100_000, call };
+        let signed = unsigned.signed(&self.key.sign(&unsigned.payload()).await.unwrap());
+        Attempt {
+            transaction_id: id,
+            tenant_id: Some(self.tenant),
+            nonce,
+            number: 1,
+            purpose: AttemptPurpose::Send,
+            fees,
+            gas_limit: 100_000,
+            raw: signed.raw,
+            tx_hash: signed.tx_hash,
+            why: "a test".into(),
+        }
     }
 
     /// Begins to work the signer, over these endpoints.
@@ -275,7 +328,7 @@ impl House {
                 "SELECT state = 'cancelled' FROM managed_transactions WHERE id = $1"
             }
             TransactionState::Expired => "SELECT state = 'expired' FROM managed_transactions WHERE id = $1",
-            TransactionState::Pending | TransactionState::Replaced => unimplemented!("nobody waits for it"),
+            TransactionState::Pending | TransactionState::Replaced => panic!("nobody waits for {state}"),
         };
         self.until(state.as_str(), mines, statement, id).await;
     }
@@ -283,7 +336,7 @@ impl House {
     /// Waits until a node has its bytes.
     pub(crate) async fn until_taken(&self, id: Uuid) {
         let statement = "SELECT count(*) > 0 FROM transaction_broadcasts b JOIN transaction_attempts a USING (chain_id, tx_hash)
-                         WHERE a.transaction_id = $1 AND b.answer = 'accepted'";
+                         WHERE a.transaction_id = $1 AND b.answer IN ('accepted', 'already_known')";
         self.until("a node has it", false, statement, id).await;
     }
 

@@ -4,6 +4,10 @@
 
 mod house;
 
+mod accepts;
 mod effects;
+mod faults;
+mod freezes;
 mod reorgs;
+mod rules;
 mod strangers;

@@ -1,9 +1,13 @@
 //! Somebody else signs with the same key, or the node forgets what it had.
 
+use plimsoll_relayer::book::{Book, Entered, PgBook};
 use plimsoll_relayer::desk::DeskOptions;
+use plimsoll_store::{DEFAULT_TERM, Leases};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_testkit::node::Call;
 use plimsoll_types::TransactionState;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, calldata};
 
@@ -69,6 +73,76 @@ async fn what_the_node_lost_is_sent_again() {
     house.until_taken(accepted.id).await;
     house.anvil.drop_all_transactions().await.unwrap();
     house.until_state(accepted.id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    desk.stop().await;
+    house.end().await;
+}
+
+/// Somebody sends with the signer's key, and the database knows.
+async fn is_used_by_a_stranger(house: &House, nonce: u64) {
+    let from = house.signer.address;
+    house.anvil.send(&Call { from, to: Some(from), data: [].into() }).await.unwrap();
+    house.anvil.mine(1).await.unwrap();
+    let statement = match nonce {
+        0 => "SELECT consumed_next = 1 FROM signer_progress WHERE $1::uuid IS NOT NULL",
+        _ => "SELECT consumed_next = 2 FROM signer_progress WHERE $1::uuid IS NOT NULL",
+    };
+    house.until("the journal knows it", false, statement, house.tenant).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_that_a_stranger_used_is_not_given_whatever_the_chain_said_before() {
+    let house = House::new(Mining::OnDemand).await;
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    let first = house.acceptor.accept(house.request()).await.unwrap();
+    house.until_state(first.id, TransactionState::Confirmed, true).await;
+    is_used_by_a_stranger(&house, 1).await;
+    let request = house.request();
+    let accepted = house.acceptor.accept(request.clone()).await.unwrap();
+    house.until_state(accepted.id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    assert_eq!(house.history(accepted.id).await, ["pending", "tracking", "mined", "confirmed"]);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_got_a_nonce_at_the_moment_that_a_stranger_used_it_is_sent_at_another() {
+    let house = House::new(Mining::OnDemand).await;
+    is_used_by_a_stranger(&house, 0).await;
+    let request = house.request();
+    let id = house.acceptor.accept(request.clone()).await.unwrap().id;
+    // As a holder does that has not heard of it.
+    let leases = Leases::connect(&house.db, "node-0", DEFAULT_TERM).await.unwrap();
+    let book = PgBook::new(house.db.clone(), leases, "node-0".into());
+    let authority = book.acquire(house.signer, &CancellationToken::new()).await.unwrap();
+    let attempt = house.attempt(id, &request, 0).await;
+    assert_eq!(book.enter(&authority, house.signer, 0, &[attempt]).await.unwrap(), Entered::Committed);
+    drop(authority);
+
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    house.until_state(id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    let expected = ["pending", "tracking", "tracking", "pending", "tracking", "mined", "confirmed"];
+    assert_eq!(house.history(id).await, expected);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_of_a_signer_that_sent_before_it_was_ours_gets_a_better_offer_too() {
+    let house = House::after(3, Mining::OnDemand).await;
+    let options = DeskOptions { resend_after_blocks: 1, bump_after_blocks: 1, ..DeskOptions::default() };
+    let desk = house.work("node-1", house.pool(), options).await;
+    let request = house.request();
+    let id = house.acceptor.accept(request.clone()).await.unwrap().id;
+    house.until_taken(id).await;
+    // 20 gwei, ten times what was offered; and no block after that one, or it would fall again.
+    house.anvil.raw("anvil_setNextBlockBaseFeePerGas", json!(["0x4a817c800"])).await.unwrap();
+    house.anvil.mine(1).await.unwrap();
+    let is_offered_more = "SELECT count(*) > 1 FROM transaction_attempts WHERE transaction_id = $1";
+    house.until("a better offer", false, is_offered_more, id).await;
+    house.until_state(id, TransactionState::Confirmed, true).await;
     assert_eq!(house.effects(request.context.request_id).await, 1);
     desk.stop().await;
     house.end().await;
