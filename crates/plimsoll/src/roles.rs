@@ -120,6 +120,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let services = Services {
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
+            relayer: wiring::intake(config, &holder),
             keys: Keys::new(db.clone(), holder, config.idempotency),
             marks: Marks::new(db.clone(), tail),
             db: db.clone(),
