@@ -187,10 +187,10 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
     Ok(Authenticator::new(db.clone(), Tokens::new(keys, &config.api.public_url, &config.api.public_url)))
 }
 
-/// Where the API's transactions are handed in, if there are signers.
-pub(crate) fn intake(config: &Config, node: &str) -> Option<Intake> {
+/// Where the API's transactions are handed in, if there are signers; `bell` wakes those who work them here.
+pub(crate) fn intake(config: &Config, node: &str, bell: &Bell) -> Option<Intake> {
     let policies = config.signers.iter().map(|signer| signer.policy.clone());
-    (!config.signers.is_empty()).then(|| Intake::new(node, policies, Bell::default()))
+    (!config.signers.is_empty()).then(|| Intake::new(node, policies, bell.clone()))
 }
 
 /// How people sign in.
