@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::accept::{self, AcceptError, Accepted};
 use crate::bell::Bell;
+use crate::desk::DeskOptions;
 use crate::grant::{Grant, Limit, Refusal, SignerPolicy, Spending};
 use crate::repo::spending as repo;
 use crate::request::{Invalid, Request, SignerId};
@@ -33,7 +34,7 @@ pub enum SubmitError {
     Refused(#[from] Refusal),
     /// What the day's gas may cost is not known, and it has a budget.
     #[error(
-        "{transactions} transactions of the last 24 hours have no bound for what their gas may cost, and the tenant has a budget: more can be sent once they are decided"
+        "of {transactions} transactions of the last 24 hours it is not known yet how much gas they may use, and the tenant has a budget: more can be handed in once that is known"
     )]
     Unbounded {
         /// How many.
@@ -102,7 +103,14 @@ impl Intake {
             .ok_or(AcceptError::UnknownSigner { signer: request.signer })?;
         let grant = policy.grant_of(tenant_id)?;
         grant.allows(request.call.to, &request.call.data, request.call.value)?;
-        within_day(conn, policy, grant, tenant_id, request).await?;
+        if (grant.max_value_wei_per_day, grant.max_gas_wei_per_day) != (Limit::None, Limit::None) {
+            repo::lock(conn, tenant_id, request.signer).await?;
+            // Whoever had the lock may have put this very request, which then counts already.
+            if let Some(known) = accept::found(conn, request).await? {
+                return Ok(known?);
+            }
+            within_day(conn, policy, grant, tenant_id, request).await?;
+        }
         let outcomes = accept::put(conn, &self.node, std::slice::from_ref(request)).await;
         let outcome = outcomes.map_err(|error| AcceptError::Database(Arc::new(error)))?.pop();
         Ok(outcome.unwrap_or(Err(AcceptError::Stopped))?)
@@ -114,7 +122,7 @@ impl Intake {
     }
 }
 
-/// Counts what the tenant had this signer do in the last 24 hours, with nobody else counting until the transaction ends.
+/// Whether the request is within what the tenant may have this signer do in 24 hours. Nobody else counts meanwhile.
 async fn within_day(
     conn: &mut PgConnection,
     policy: &SignerPolicy,
@@ -123,29 +131,22 @@ async fn within_day(
     request: &Request,
 ) -> Result<(), SubmitError> {
     let has_gas_limit = grant.max_gas_wei_per_day != Limit::None;
-    if grant.max_value_wei_per_day == Limit::None && !has_gas_limit {
-        return Ok(());
-    }
-    let cap = policy.max_fee_per_gas_wei.into_iter().chain(request.max_fee_limit).min();
-    let gas_wei = match (has_gas_limit, request.gas_limit, cap) {
-        (false, ..) => U256::ZERO,
-        (true, Some(gas), Some(cap)) => U256::from(gas).saturating_mul(U256::from(cap)),
-        (true, None, _) => return Err(needed("gas_limit").into()),
-        (true, Some(_), None) => return Err(needed("max_fee_limit").into()),
+    // As whoever works the signer bounds it.
+    let cap = policy.max_fee_per_gas_wei.unwrap_or_else(|| DeskOptions::default().max_fee_per_gas);
+    let gas_wei = match request.gas_limit {
+        _ if !has_gas_limit => U256::ZERO,
+        Some(gas) => {
+            U256::from(gas).saturating_mul(U256::from(request.max_fee_limit.unwrap_or(cap).min(cap)))
+        }
+        None => {
+            let problem = "is needed: what gas may cost this tenant in a day is limited, so what it may cost here has to be known";
+            return Err(Invalid::Field { field: "gas_limit", problem: problem.into() }.into());
+        }
     };
-    repo::lock(conn, tenant_id, request.signer).await?;
     let since = OffsetDateTime::now_utc() - DAY;
-    let day = repo::spent(conn, tenant_id, request.signer, since, policy.max_fee_per_gas_wei).await?;
+    let day = repo::spent(conn, tenant_id, request.signer, since, cap).await?;
     if has_gas_limit && day.unbounded > 0 {
         return Err(SubmitError::Unbounded { transactions: day.unbounded });
     }
     Ok(grant.allows_in_day(day.spending, Spending { value_wei: request.call.value, gas_wei })?)
-}
-
-fn needed(field: &'static str) -> Invalid {
-    Invalid::Field {
-        field,
-        problem: "is needed: what gas may cost this tenant in a day is limited, so what it may cost here has to be known"
-            .into(),
-    }
 }

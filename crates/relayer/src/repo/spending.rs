@@ -45,7 +45,7 @@ pub(crate) async fn spent(
     tenant_id: Uuid,
     signer: SignerId,
     since: OffsetDateTime,
-    cap: Option<u128>,
+    cap: u128,
 ) -> Result<Spent, sqlx::Error> {
     // No sum is told that is no U256: what is larger is above every limit anyway.
     let row = sqlx::query!(
@@ -67,7 +67,7 @@ pub(crate) async fn spent(
         to_i64(signer.chain_id),
         address_text(&signer.address),
         first_id_of(since),
-        cap.map(Amount::from) as Option<Amount>,
+        Amount::from(cap) as Amount,
     )
     .fetch_one(conn)
     .await?;
