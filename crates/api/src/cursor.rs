@@ -19,6 +19,7 @@ pub(crate) enum Page {
     ApiKeys = 12,
     Sessions = 13,
     Approvals = 14,
+    Transactions = 15,
 }
 
 /// Which filters a cursor was made under.

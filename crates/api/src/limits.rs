@@ -11,7 +11,7 @@ pub const EVENTS_PAGE_MAX: u32 = 1_000;
 /// The most rows of the raw store that one page of events looks at. The statements in `repo/events.rs` spell it out.
 pub const EVENTS_SCANNED_PER_PAGE: u32 = 10_000;
 
-/// Rows on a page of users, roles, keys, sessions and approvals when the request does not say.
+/// Rows on a page of users, roles, keys, sessions, approvals and transactions when the request does not say.
 pub const IDENTITY_PAGE_DEFAULT: u32 = 50;
 /// The most rows on such a page.
 pub const IDENTITY_PAGE_MAX: u32 = 200;

@@ -4,6 +4,8 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use plimsoll_types::api::FieldProblem;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::limits::PARAMETERS_MAX;
 use crate::problem::{Problem, ProblemKind};
@@ -140,6 +142,17 @@ pub(crate) fn whole_number(text: &str, from: u64, to: u64) -> Result<u64, String
 pub(crate) fn bigint(text: &str) -> Result<i64, String> {
     let number = whole_number(text, 0, i64::MAX.unsigned_abs())?;
     i64::try_from(number).map_err(|error| error.to_string())
+}
+
+/// A time, of a year that Postgres knows too.
+pub(crate) fn instant(text: &str) -> Result<OffsetDateTime, String> {
+    let is_kept = |at: &OffsetDateTime| (1..=9_998).contains(&at.year());
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(is_kept).ok_or_else(|| {
+        format!(
+            "`{}` is not a time as `2026-01-31T12:00:00Z`; a `+` in a query is written `%2B`",
+            shown(text)
+        )
+    })
 }
 
 /// `true` or `false`.

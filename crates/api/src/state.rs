@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use plimsoll_bus::{Events, Feed};
 use plimsoll_identity::Authenticator;
 use plimsoll_journal::Marks;
+use plimsoll_relayer::Intake;
 use plimsoll_store::Db;
 use plimsoll_store::idempotency::Keys;
 use sqlx::PgPool;
@@ -97,6 +98,8 @@ pub struct Services {
     pub keys: Keys,
     /// The chains' confirmed blocks.
     pub marks: Marks,
+    /// Where transactions are handed in; `None` where no signer is configured.
+    pub relayer: Option<Intake>,
     /// What this process measures.
     pub prometheus: PrometheusHandle,
     /// What its roles do.
@@ -152,6 +155,11 @@ impl ApiState {
 
     pub(crate) fn sign_in(&self) -> &SignInOptions {
         &self.inner.services.sign_in
+    }
+
+    /// Where transactions are handed in, if this server has signers.
+    pub(crate) fn relayer(&self) -> Option<&Intake> {
+        self.inner.services.relayer.as_ref()
     }
 
     pub(crate) fn collector(&self) -> &Collector {

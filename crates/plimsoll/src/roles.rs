@@ -12,6 +12,7 @@ use plimsoll_chain::abi::Contracts;
 use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Marks, Tail};
+use plimsoll_relayer::Bell;
 use plimsoll_store::idempotency::Keys;
 use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency, set_retention};
 use plimsoll_views::ViewFold;
@@ -49,7 +50,7 @@ pub(crate) struct Shared<'a> {
 /// Starts the roles that were asked for.
 pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervisor) -> Result<(), Failure> {
     let Shared { loaded, config, db, leases, holder, board, prometheus, listeners } = shared;
-    let tail = Tail::default();
+    let (tail, bell) = (Tail::default(), Bell::default());
     let has = |role| roles.contains(&role);
     if has(Role::Views) || has(Role::Relayer) {
         let (db, tail) = (db.clone(), tail.clone());
@@ -99,7 +100,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         }
     }
     if has(Role::Relayer) {
-        sending::start(loaded, config, (&db, &leases, &tail), &holder, supervisor)?;
+        sending::start(loaded, config, (&db, &leases, &tail, &bell), &holder, supervisor)?;
     }
     if has(Role::Sequencer) {
         for (role, stream) in [("sequencer:events", &EVENTS), ("sequencer:audit_log", &AUDIT_LOG)] {
@@ -120,6 +121,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let services = Services {
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
+            relayer: wiring::intake(config, &holder, &bell),
             keys: Keys::new(db.clone(), holder, config.idempotency),
             marks: Marks::new(db.clone(), tail),
             db: db.clone(),

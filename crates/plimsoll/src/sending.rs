@@ -50,7 +50,7 @@ struct Sending {
 pub(crate) fn start(
     loaded: &Loaded,
     config: &Config,
-    (db, leases, tail): (&Db, &Leases, &Tail),
+    (db, leases, tail, bell): (&Db, &Leases, &Tail, &Bell),
     holder: &str,
     supervisor: &mut Supervisor,
 ) -> Result<(), Failure> {
@@ -82,7 +82,7 @@ pub(crate) fn start(
             },
             market: Market::new(wiring::pool(loaded, chain)?),
             book: PgBook::new(db.clone(), leases.clone(), holder.to_owned()),
-            bell: Bell::default(),
+            bell: bell.clone(),
             db: db.clone(),
             leases: leases.clone(),
             tail: tail.clone(),

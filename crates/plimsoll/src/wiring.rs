@@ -22,6 +22,7 @@ use plimsoll_identity::token::Tokens;
 use plimsoll_identity::webauthn::RelyingParty;
 use plimsoll_identity::{Authenticator, UserStatus};
 use plimsoll_ingest::IngestConfig;
+use plimsoll_relayer::{Bell, Intake};
 use plimsoll_store::Db;
 use secrecy::SecretString;
 
@@ -184,6 +185,12 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
     let keys = Keys::load(&KeyDirectory(directory.clone()))
         .map_err(|error| misplaced(Failure::usage(chain_of(&error))))?;
     Ok(Authenticator::new(db.clone(), Tokens::new(keys, &config.api.public_url, &config.api.public_url)))
+}
+
+/// Where the API's transactions are handed in, if there are signers; `bell` wakes those who work them here.
+pub(crate) fn intake(config: &Config, node: &str, bell: &Bell) -> Option<Intake> {
+    let policies = config.signers.iter().map(|signer| signer.policy.clone());
+    (!config.signers.is_empty()).then(|| Intake::new(node, policies, bell.clone()))
 }
 
 /// How people sign in.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use plimsoll_bus::PublishError;
 use plimsoll_store::Db;
 use plimsoll_types::{Context, TransactionState};
+use sqlx::PgConnection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -118,9 +119,17 @@ impl Acceptor {
 /// The database's.
 pub async fn call_off(db: &Db, tenant_id: Uuid, id: Uuid, why: &str) -> Result<bool, sqlx::Error> {
     let mut tx = db.tenant_tx(&[tenant_id]).await?;
-    let could = repo::call_off(&mut tx, id, why).await?;
+    let could = call_off_in(&mut tx, id, why).await?;
     tx.commit().await?;
     Ok(could)
+}
+
+/// [`call_off`] within a transaction that is confined to the tenant.
+///
+/// # Errors
+/// The database's.
+pub async fn call_off_in(conn: &mut PgConnection, id: Uuid, why: &str) -> Result<bool, sqlx::Error> {
+    repo::call_off(conn, id, why).await
 }
 
 /// Commits what waits, batch after batch. Ends when the last [`Acceptor`] is gone and nothing waits.
@@ -180,18 +189,28 @@ async fn commit(
 ) -> Result<Vec<Result<Accepted, AcceptError>>, PublishError> {
     let tenants: HashSet<_> = requests.iter().filter_map(Request::tenant_id).collect();
     let tenants: Vec<_> = tenants.into_iter().collect();
+    let mut tx = db.tenant_tx(&tenants).await?;
+    let outcomes = put(&mut tx, node, requests).await?;
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+/// Puts requests, in a transaction that is confined to their tenants: what will have come of each once that is committed.
+pub(crate) async fn put(
+    conn: &mut PgConnection,
+    node: &str,
+    requests: &[Request],
+) -> Result<Vec<Result<Accepted, AcceptError>>, PublishError> {
     // Version 7: their order is that of their making, which the queue goes by.
     let given: Vec<_> = requests.iter().map(|request| (Uuid::now_v7(), request)).collect();
-
-    let mut tx = db.tenant_tx(&tenants).await?;
-    let changes = repo::insert(&mut tx, node, &given).await?;
+    let changes = repo::insert(conn, node, &given).await?;
     let new: HashMap<_, _> = changes.iter().map(|change| (change.id, change.state)).collect();
     let contexts: HashMap<_, _> = given.iter().map(|(id, request)| (*id, &request.context)).collect();
     let accepted = changes
         .iter()
         .filter_map(|change| Some((Context::clone(contexts.get(&change.id)?), change)))
         .collect();
-    history::publish(&mut tx, None, "accepted", accepted).await?;
+    history::publish(conn, None, "accepted", accepted).await?;
     let old: Vec<_> = given
         .iter()
         .enumerate()
@@ -202,9 +221,8 @@ async fn commit(
         Vec::new()
     } else {
         let asked: Vec<_> = old.iter().map(|place| &requests[*place]).collect();
-        repo::find(&mut tx, &asked).await?
+        repo::find(conn, &asked).await?
     };
-    tx.commit().await?;
 
     let batch = requests.len();
     let mut outcomes: Vec<_> = given
@@ -216,17 +234,28 @@ async fn commit(
         .collect();
     for row in found {
         let place = old[row.place];
-        let request = &requests[place];
-        outcomes[place] = Some(if row.fingerprint == request.fingerprint() {
-            Ok(Accepted { id: row.id, state: row.state, is_replay: true, batch })
-        } else {
-            Err(AcceptError::Conflict {
-                request_id: request.context.request_id,
-                operation_type: request.operation_type.clone(),
-                id: row.id,
-            })
-        });
+        outcomes[place] = Some(outcome(&requests[place], &row, batch));
     }
     // What was neither inserted nor found cannot be: rows are never deleted.
     Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(AcceptError::Stopped))).collect())
+}
+
+/// What is there under the natural key of this request, and what that means for it.
+pub(crate) async fn found(
+    conn: &mut PgConnection,
+    request: &Request,
+) -> Result<Option<Result<Accepted, AcceptError>>, sqlx::Error> {
+    let rows = repo::find(conn, &[request]).await?;
+    Ok(rows.first().map(|row| outcome(request, row, 1)))
+}
+
+fn outcome(request: &Request, row: &repo::Row, batch: usize) -> Result<Accepted, AcceptError> {
+    if row.fingerprint == request.fingerprint() {
+        return Ok(Accepted { id: row.id, state: row.state, is_replay: true, batch });
+    }
+    Err(AcceptError::Conflict {
+        request_id: request.context.request_id,
+        operation_type: request.operation_type.clone(),
+        id: row.id,
+    })
 }

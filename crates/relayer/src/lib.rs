@@ -11,12 +11,15 @@ pub mod fees;
 pub mod fold;
 pub mod grant;
 mod history;
+pub mod intake;
 pub mod keys;
+pub mod read;
 mod repo;
 pub mod request;
 pub mod route;
 pub mod signers;
 pub mod state;
 
-pub use accept::{AcceptError, Accepted, Acceptor, call_off};
+pub use accept::{AcceptError, Accepted, Acceptor, call_off, call_off_in};
 pub use bell::Bell;
+pub use intake::{Intake, SubmitError};

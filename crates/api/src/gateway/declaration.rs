@@ -133,10 +133,6 @@ impl Declaration {
 
     /// A route that moves value: the client has to choose a key.
     #[must_use]
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "the ledger's and the relayer's routes are the first to say so")
-    )]
     pub(crate) const fn requiring_key(method: WriteMethod, path: &'static str, access: Access) -> Self {
         Self::new(path, access, Some((method, KeyPolicy::Required)))
     }
@@ -179,10 +175,7 @@ impl Declaration {
     /// It is for this system's own services and operators: served on the internal listener, and without one only where nobody but
     /// this machine can reach it.
     #[must_use]
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "the ledger's and the relayer's routes are the first to say so")
-    )]
+    #[cfg_attr(not(test), allow(dead_code, reason = "the ledger's routes are the first to say so"))]
     pub(crate) const fn internal(self) -> Self {
         Self { place: Place::Internal, ..self }
     }

@@ -15,12 +15,12 @@ use utoipa::{Modify, OpenApi, ToSchema};
 pub(crate) use self::problems::{
     ChainProblems, ChainStreamProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems,
     OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, SecondFactorProblems, SignInProblems,
-    WriteProblems,
+    SignerProblems, SubmitProblems, WriteProblems,
 };
 pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{
     DECLARATIONS, approvals, audit, auth, chains, events, health, keys, metrics, openapi as document,
-    positions, ready, roles, sessions, story, streams, tenants, users,
+    positions, ready, roles, sessions, signers, story, streams, tenants, transactions, users,
 };
 
 /// The name of the one way to say who asks.
@@ -103,6 +103,12 @@ const BEARER: &str = "bearer";
         approvals::reject,
         tenants::show,
         tenants::put,
+        transactions::submit,
+        transactions::list,
+        transactions::show,
+        transactions::cancel,
+        signers::list,
+        signers::show,
     ),
     components(schemas(api::Problem, api::StreamEnd, api::BlockMark, CloudEvent)),
     modifiers(&Bearer),
@@ -113,6 +119,7 @@ const BEARER: &str = "bearer";
         (name = "bus", description = "What happened, in one order: live, and as stories"),
         (name = "audit", description = "Who did what, and what it changed"),
         (name = "identity", description = "Who acts, and what they may do. Every write carries `request_id`, `tenant_id` and `user_id` in its body"),
+        (name = "relayer", description = "Transactions that the platform signs and sends: each request has one effect, or an end that says why not"),
         (name = "operations", description = "For those who run it"),
     ),
 )]

@@ -78,6 +78,10 @@ operations! {
     RecordProblems: DATA, [ProblemKind::NotFound];
     /// A write with the three keys.
     WriteProblems: ALWAYS, BODY, WRITE;
+    /// Handing in a transaction.
+    SubmitProblems: ALWAYS, BODY, WRITE, [ProblemKind::Forbidden, ProblemKind::NotConfigured];
+    /// Who signs.
+    SignerProblems: DATA, [ProblemKind::NotFound, ProblemKind::NotConfigured];
     /// What is one's own, read.
     OwnProblems: DATA, OWN;
     /// The same, written.

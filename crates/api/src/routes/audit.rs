@@ -13,7 +13,6 @@ use plimsoll_bus::context;
 use plimsoll_identity::Permission::AuditRead;
 use plimsoll_types::api::{AuditEntry, AuditOfRequest, AuditPage};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -25,7 +24,7 @@ use crate::gateway::{Caller, Declaration, Listener, Presented, Routes, request_u
 use crate::limits::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, REQUEST_ID_MAX_BYTES};
 use crate::openapi::{DataProblems, ListProblems};
 use crate::problem::{Problem, ProblemKind};
-use crate::query::{Fields, NoParameters, Parameters, Query, bigint, shown, text, whole_number};
+use crate::query::{Fields, NoParameters, Parameters, Query, bigint, instant, shown, text, whole_number};
 use crate::repo::RepoError;
 use crate::state::ApiState;
 
@@ -115,17 +114,6 @@ impl Parameters for AuditFilter {
         fields.finish()?;
         Ok(filter)
     }
-}
-
-fn instant(text: &str) -> Result<OffsetDateTime, String> {
-    // Years that Postgres knows too.
-    let is_kept = |at: &OffsetDateTime| (1..=9_998).contains(&at.year());
-    OffsetDateTime::parse(text, &Rfc3339).ok().filter(is_kept).ok_or_else(|| {
-        format!(
-            "`{}` is not a time as `2026-01-31T12:00:00Z`; a `+` in a query is written `%2B`",
-            shown(text)
-        )
-    })
 }
 
 /// How a page of the audit is asked for.

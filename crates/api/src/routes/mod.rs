@@ -15,9 +15,11 @@ pub(crate) mod positions;
 pub(crate) mod ready;
 pub(crate) mod roles;
 pub(crate) mod sessions;
+pub(crate) mod signers;
 pub(crate) mod story;
 pub(crate) mod streams;
 pub(crate) mod tenants;
+pub(crate) mod transactions;
 pub(crate) mod users;
 
 pub use streams::StreamOptions;
@@ -82,6 +84,8 @@ fn data() -> Routes<ApiState> {
         .merge(story::routes())
         .merge(streams::routes())
         .merge(audit::routes())
+        .merge(transactions::routes())
+        .merge(signers::routes())
 }
 
 /// All routes with everything around them, as a listener serves them that nobody but this machine reaches.

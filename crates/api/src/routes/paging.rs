@@ -145,6 +145,8 @@ id_keys! {
     SessionKey = Sessions;
     /// Of an approval.
     ApprovalKey = Approvals;
+    /// Of a transaction.
+    TransactionKey = Transactions;
 }
 name_keys! {
     /// Of a role.

@@ -15,6 +15,7 @@ mod served;
 mod story;
 mod streams;
 mod tenancy;
+mod transactions;
 
 use std::sync::OnceLock;
 
@@ -62,6 +63,7 @@ fn services_on(db: &Db, keys: Keys, roles: Roles, tail: Tail) -> Services {
         sign_in: people::sign_in(),
         keys,
         marks: Marks::new(db.clone(), tail),
+        relayer: Some(transactions::intake()),
         prometheus: recorder(),
         roles,
     }

@@ -14,6 +14,7 @@ mod identity_proofs;
 mod position;
 mod problem;
 mod ready;
+mod relayer;
 mod whole;
 
 pub use audit::{AuditEntry, AuditOfRequest, AuditPage};
@@ -42,6 +43,10 @@ pub use identity_proofs::{
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
 pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};
+pub use relayer::{
+    Cancellation, EndpointAnswer, Halt, Inclusion, NewTransaction, Signer, SignerLease, Signers, Transaction,
+    TransactionAttempt, Transactions,
+};
 
 use std::borrow::Cow;
 

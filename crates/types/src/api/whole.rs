@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
 /// From here on a double may be another number than was written (RFC 7493 §2.2).
@@ -15,6 +16,19 @@ where
     T: TryFrom<u64>,
 {
     deserializer.deserialize_any(Whole(PhantomData))
+}
+
+/// The same, where there may be none.
+pub(super) fn whole_or_none<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<u64>,
+{
+    #[derive(Deserialize)]
+    #[serde(bound = "T: TryFrom<u64>")]
+    struct One<T>(#[serde(deserialize_with = "whole")] T);
+
+    Ok(Option::<One<T>>::deserialize(deserializer)?.map(|One(number)| number))
 }
 
 struct Whole<T>(PhantomData<T>);
@@ -61,6 +75,22 @@ mod tests {
         for text in ["90.5", "-1", "-90.0", "65536", "65536.0", "1e300", "\"90\"", "null", "true"] {
             assert!(serde_json::from_str::<Days>(text).is_err(), "{text}");
         }
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Gas {
+        #[serde(default, deserialize_with = "super::whole_or_none")]
+        limit: Option<u64>,
+    }
+
+    #[test]
+    fn where_there_may_be_none_a_number_is_read_like_any_other() {
+        for (text, limit) in
+            [("{}", None), (r#"{"limit":null}"#, None), (r#"{"limit":21000.0}"#, Some(21_000))]
+        {
+            assert_eq!(serde_json::from_str::<Gas>(text).unwrap(), Gas { limit }, "{text}");
+        }
+        assert!(serde_json::from_str::<Gas>(r#"{"limit":0.5}"#).is_err());
     }
 
     #[derive(Debug, PartialEq, Deserialize)]

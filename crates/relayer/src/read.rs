@@ -1,0 +1,252 @@
+//! What is told of transactions and signers.
+//!
+//! A transaction is read before its attempts, and these before what was answered to them: what is told of it is never of a later moment than what is told of the rest.
+
+use std::collections::HashMap;
+
+use alloy_primitives::{Address, B256, hex};
+use plimsoll_types::api::{
+    EndpointAnswer, Halt, Inclusion, Signer, SignerLease, Transaction, TransactionAttempt,
+};
+use plimsoll_types::{TransactionState, address_text};
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::book::lease_name;
+use crate::grant::SignerPolicy;
+use crate::repo::read::{self as repo, AnswerRow, AttemptRow, Row, Wanted};
+use crate::repo::spending::first_id_of;
+use crate::repo::{hash, to_u64, unreadable};
+use crate::request::SignerId;
+
+/// Which transactions of a tenant.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this request.
+    pub request_id: Option<Uuid>,
+    /// Under this name.
+    pub operation_type: Option<String>,
+    /// That stand here.
+    pub state: Option<TransactionState>,
+    /// On this chain.
+    pub chain_id: Option<i64>,
+    /// Of the signers with this address.
+    pub signer: Option<Address>,
+    /// Accepted at or after this time, to the millisecond.
+    pub since: Option<OffsetDateTime>,
+}
+
+/// The tenant's transaction of this id. `conn` is confined to the tenant, as everywhere here.
+///
+/// # Errors
+/// The database's.
+pub async fn by_id(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Transaction>, sqlx::Error> {
+    Ok(whole(conn, tenant_id, &[id]).await?.pop())
+}
+
+/// The tenant's transaction that has an attempt with this hash.
+///
+/// # Errors
+/// The database's.
+pub async fn by_hash(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    tx_hash: &B256,
+) -> Result<Option<Transaction>, sqlx::Error> {
+    match repo::id_of(conn, tx_hash).await? {
+        Some(id) => by_id(conn, tenant_id, id).await,
+        None => Ok(None),
+    }
+}
+
+/// The tenant's transactions below an id, at most `limit` of them, the newest first.
+///
+/// # Errors
+/// The database's.
+pub async fn page(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    filter: &Filter,
+    below: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    let wanted = Wanted {
+        request_id: filter.request_id,
+        operation_type: filter.operation_type.clone(),
+        state: filter.state,
+        chain_id: filter.chain_id,
+        signer: filter.signer.as_ref().map(address_text),
+        from: filter.since.map(first_id_of),
+        below,
+    };
+    let ids = repo::ids(conn, tenant_id, &wanted, limit).await?;
+    whole(conn, tenant_id, &ids).await
+}
+
+/// What a tenant is told of these signers, in their order; nothing of those that are not registered yet. `leases`: the worker's pool.
+///
+/// # Errors
+/// The database's.
+pub async fn signers(
+    conn: &mut PgConnection,
+    leases: &PgPool,
+    tenant_id: Uuid,
+    policies: &[&SignerPolicy],
+) -> Result<Vec<Signer>, sqlx::Error> {
+    let id = |policy: &SignerPolicy| SignerId { chain_id: policy.chain_id, address: policy.address };
+    let chain_ids: Vec<_> = policies.iter().map(|policy| crate::repo::to_i64(policy.chain_id)).collect();
+    let addresses: Vec<_> = policies.iter().map(|policy| address_text(&policy.address)).collect();
+    let names: Vec<_> = policies.iter().map(|policy| lease_name(id(policy))).collect();
+    let known = repo::signers(conn, &chain_ids, &addresses).await?;
+    let known: HashMap<_, _> = known.iter().map(|row| ((row.chain_id, row.address.as_str()), row)).collect();
+    let halts = repo::halts(conn, tenant_id).await?;
+    let leases = repo::leases(leases, &names).await?;
+    let mut told = Vec::with_capacity(policies.len());
+    for (place, policy) in policies.iter().enumerate() {
+        let (chain_id, address) = (chain_ids[place], addresses[place].as_str());
+        let Some(row) = known.get(&(chain_id, address)) else { continue };
+        let lease = leases.iter().find(|lease| lease.name == names[place]);
+        let holds = |halt: &&repo::HaltRow| {
+            halt.signer.is_none()
+                || (halt.chain_id, halt.signer.as_deref()) == (Some(chain_id), Some(address))
+        };
+        told.push(Signer {
+            chain_id: policy.chain_id,
+            address: address.to_owned(),
+            name: policy.name.clone(),
+            window: policy.window.get(),
+            next_nonce: to_u64(row.next_nonce)?,
+            consumed_next: to_u64(row.consumed_next)?,
+            lease: lease
+                .map(|lease| {
+                    Ok::<_, sqlx::Error>(SignerLease {
+                        holder: lease.holder.clone(),
+                        token: to_u64(lease.fencing_token)?,
+                        expires_at: lease.expires_at,
+                    })
+                })
+                .transpose()?,
+            halts: halts
+                .iter()
+                .filter(holds)
+                .map(|halt| Halt {
+                    is_for_tenant: halt.is_for_tenant,
+                    is_for_signer: halt.signer.is_some(),
+                    reason: halt.reason.clone(),
+                    thrown_at: halt.thrown_at,
+                })
+                .collect(),
+        });
+    }
+    Ok(told)
+}
+
+async fn whole(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    ids: &[Uuid],
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = repo::transactions(conn, tenant_id, ids).await?;
+    let mut attempts: HashMap<Uuid, Vec<AttemptRow>> = HashMap::new();
+    for attempt in repo::attempts(conn, ids).await? {
+        attempts.entry(attempt.transaction_id).or_default().push(attempt);
+    }
+    let mut answers: HashMap<(Uuid, Vec<u8>), Vec<AnswerRow>> = HashMap::new();
+    for mut answer in repo::answers(conn, ids).await? {
+        let key = (answer.transaction_id, std::mem::take(&mut answer.tx_hash));
+        answers.entry(key).or_default().push(answer);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let attempts = attempts.remove(&row.id).unwrap_or_default();
+            let attempts = attempts.into_iter().map(|attempt| {
+                let answers =
+                    answers.remove(&(attempt.transaction_id, attempt.tx_hash.clone())).unwrap_or_default();
+                told_attempt(attempt, answers)
+            });
+            let attempts = attempts.collect::<Result<_, _>>()?;
+            told(row, attempts)
+        })
+        .collect()
+}
+
+fn told(row: Row, attempts: Vec<TransactionAttempt>) -> Result<Transaction, sqlx::Error> {
+    Ok(Transaction {
+        inclusion: inclusion(&row)?,
+        transaction_id: row.id,
+        request_id: row.request_id,
+        operation_type: row.operation_type,
+        state: row.state,
+        version: row.version.cast_unsigned(),
+        chain_id: to_u64(row.chain_id)?,
+        signer: row.signer,
+        to: row.to_address,
+        value_wei: row.value_wei,
+        data: hex::encode_prefixed(row.data),
+        gas_limit: row.gas_limit.map(to_u64).transpose()?,
+        max_fee_per_gas_limit: row.max_fee_limit,
+        priority: row.priority,
+        valid_until: row.valid_until,
+        valid_until_block: row.valid_until_block.map(to_u64).transpose()?,
+        as_of_block_hash: row.as_of_block_hash.as_deref().map(hash).transpose()?,
+        nonce: row.nonce.map(to_u64).transpose()?,
+        end_wanted: row.end_wanted,
+        end_why: row.end_why,
+        attempts,
+        user_id: row.user_id,
+        created_by: row.created_by,
+        correlation_id: row.correlation_id,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+}
+
+fn inclusion(row: &Row) -> Result<Option<Inclusion>, sqlx::Error> {
+    let Some(block_number) = row.block_number else { return Ok(None) };
+    let (Some(block_hash), Some(tx_hash), Some(succeeded)) = (&row.block_hash, &row.tx_hash, row.succeeded)
+    else {
+        return Err(unreadable("a block without its hash, or what is in it"));
+    };
+    Ok(Some(Inclusion {
+        block_number: to_u64(block_number)?,
+        block_hash: hash(block_hash)?,
+        tx_hash: hash(tx_hash)?,
+        attempt: row.attempt.map(i32::cast_unsigned),
+        purpose: row.purpose,
+        succeeded,
+        gas_used: row.gas_used,
+        gas_paid_wei: row.gas_paid_wei,
+        is_final: row.is_final,
+    }))
+}
+
+fn told_attempt(attempt: AttemptRow, answers: Vec<AnswerRow>) -> Result<TransactionAttempt, sqlx::Error> {
+    Ok(TransactionAttempt {
+        nonce: to_u64(attempt.nonce)?,
+        number: attempt.attempt.cast_unsigned(),
+        purpose: attempt.purpose,
+        tx_hash: hash(&attempt.tx_hash)?,
+        gas_limit: to_u64(attempt.gas_limit)?,
+        max_fee_per_gas: attempt.max_fee_per_gas,
+        max_priority_fee_per_gas: attempt.max_priority_fee_per_gas,
+        why: attempt.why,
+        committed_at: attempt.committed_at,
+        answers: answers
+            .into_iter()
+            .map(|answer| EndpointAnswer {
+                endpoint: answer.endpoint,
+                answer: answer.answer,
+                detail: answer.detail,
+                sent_at: answer.sent_at,
+            })
+            .collect(),
+    })
+}
