@@ -80,6 +80,9 @@ async fn what_the_node_lost_is_sent_again() {
 
 /// Somebody sends with the signer's key, and the database knows.
 async fn is_used_by_a_stranger(house: &House, nonce: u64) {
+    let is_watched =
+        "SELECT count(*) > 0 FROM watched_senders WHERE watched_from IS NOT NULL AND $1::uuid IS NOT NULL";
+    house.until("it is watched", true, is_watched, house.tenant).await;
     let from = house.signer.address;
     house.anvil.send(&Call { from, to: Some(from), data: [].into() }).await.unwrap();
     house.anvil.mine(1).await.unwrap();
