@@ -415,17 +415,21 @@ impl<'a, B: Book> Shift<'a, B> {
         if room == 0 || self.sendings.len() >= SENDINGS_MAX {
             return Ok(false);
         }
-        let queued = self.desk.book.queue(self.desk.signer, self.round.at, room).await?;
-        let is_full = queued.len() >= room;
+        // What is passed over needs no room.
+        let limit = if self.round.at.is_some() { BATCH_MAX } else { room };
+        let queued = self.desk.book.queue(self.desk.signer, self.round.at, limit).await?;
+        let is_full = queued.len() >= limit;
         let last = queued.last().map(Queued::place);
-        let prepared = self.prepare(prices, balance, queued).await;
+        let mut prepared = self.prepare(prices, balance, queued).await;
+        let last_with_room = prepared.keep(room);
         if !prepared.endings.is_empty() {
             self.desk.book.end(self.authority, &prepared.endings).await?;
         }
         let first = self.next.max(floor);
         let (flights, unsigned) = self.sign(first, prepared.ready).await;
-        let looked_at = match (unsigned, prepared.has_passed || self.round.began.is_some()) {
-            (Some(unsigned), _) => Some(unsigned),
+        let looked_at = match (unsigned.or(last_with_room), prepared.has_passed || self.round.began.is_some())
+        {
+            (Some(last), _) => Some(last),
             (None, true) => last.or(self.round.at),
             (None, false) => None,
         };

@@ -36,6 +36,14 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Leaves out what there is no room for; the last that there is room for, if something was left out.
+    pub(super) fn keep(&mut self, room: usize) -> Option<Place> {
+        let last =
+            (self.ready.len() > room).then(|| self.ready[..room].last().map(|last| last.queued.place()));
+        self.ready.truncate(room);
+        last.flatten()
+    }
+
     fn pass(&mut self, signer: SignerId, id: Uuid, why: &str) {
         tracing::debug!(%signer, transaction_id = %id, why, "a request cannot enter the window");
         self.has_passed = true;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use plimsoll_chain::transport::open;
 use plimsoll_chain::{EndpointConfig, Rpc};
-use plimsoll_relayer::book::PgBook;
+use plimsoll_relayer::book::{Book, BookError, Ending, PgBook, lease_name};
 use plimsoll_relayer::desk::{Desk, DeskOptions, Market};
 use plimsoll_store::testing::{Polling, drop_after};
 use plimsoll_store::{Db, Leases};
@@ -90,5 +90,35 @@ async fn whoever_stands_still_at_any_moment_and_wakes_late_sends_nothing_twice()
         .await
         .unwrap();
     assert_eq!(nonces, (0..i64::try_from(requests.len()).unwrap()).collect::<Vec<_>>());
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_an_old_token_nothing_is_written_at_all() {
+    let house = House::new(Mining::OnDemand).await;
+    let request = house.request();
+    let id = house.acceptor.accept(request.clone()).await.unwrap().id;
+    let leases = Leases::connect(&house.db, "old", Duration::from_secs(60)).await.unwrap();
+    let book = PgBook::new(house.db.clone(), leases, "old".into());
+    let authority = book.acquire(house.signer, &CancellationToken::new()).await.unwrap();
+    // As whoever takes it over does.
+    sqlx::query("UPDATE leases SET fencing_token = fencing_token + 1, holder = 'new' WHERE name = $1")
+        .bind(lease_name(house.signer))
+        .execute(house.db.worker())
+        .await
+        .unwrap();
+    let attempts = [house.attempt(id, &request, 0).await];
+    let ending = Ending { id, end: TransactionState::Failed, why: "old".into() };
+    let outcomes = [
+        book.enter(&authority, house.signer, 0, &attempts).await.map(drop),
+        book.again(&authority, house.signer, &attempts).await,
+        book.fill(&authority, house.signer, &[]).await,
+        book.end(&authority, std::slice::from_ref(&ending)).await,
+        book.want_end(&authority, &ending).await,
+    ];
+    for (place, outcome) in outcomes.into_iter().enumerate() {
+        assert!(matches!(outcome, Err(BookError::Fenced(_))), "{place}: {outcome:?}");
+    }
+    assert_eq!(house.state(id).await, TransactionState::Pending);
     house.end().await;
 }

@@ -80,6 +80,9 @@ async fn what_the_node_lost_is_sent_again() {
 
 /// Somebody sends with the signer's key, and the database knows.
 async fn is_used_by_a_stranger(house: &House, nonce: u64) {
+    let is_watched =
+        "SELECT count(*) > 0 FROM watched_senders WHERE watched_from IS NOT NULL AND $1::uuid IS NOT NULL";
+    house.until("it is watched", true, is_watched, house.tenant).await;
     let from = house.signer.address;
     house.anvil.send(&Call { from, to: Some(from), data: [].into() }).await.unwrap();
     house.anvil.mine(1).await.unwrap();
@@ -142,6 +145,33 @@ async fn the_first_of_a_signer_that_sent_before_it_was_ours_gets_a_better_offer_
     house.anvil.mine(1).await.unwrap();
     let is_offered_more = "SELECT count(*) > 1 FROM transaction_attempts WHERE transaction_id = $1";
     house.until("a better offer", false, is_offered_more, id).await;
+    house.until_state(id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_only_a_lie_can_have_made_is_neither_filled_nor_added_to() {
+    let house = House::new(Mining::OnDemand).await;
+    let set =
+        |next: i64| sqlx::query("UPDATE signers SET next_nonce = $1").bind(next).execute(house.db.worker());
+    set(1_000_000).await.unwrap();
+    let request = house.request();
+    let id = house.acceptor.accept(request.clone()).await.unwrap().id;
+    let (endpoint, faults) = house.faulty();
+    let desk = house.work("node-1", endpoint.into(), DeskOptions::default()).await;
+    // Two counts a question.
+    faults.wait_for_requests("eth_getTransactionCount", 6).await;
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM managed_transactions")
+        .fetch_one(house.db.worker())
+        .await
+        .unwrap();
+    assert_eq!((rows, house.state(id).await), (1, TransactionState::Pending));
+    desk.stop().await;
+
+    set(0).await.unwrap();
+    let desk = house.work("node-2", house.pool(), DeskOptions::default()).await;
     house.until_state(id, TransactionState::Confirmed, true).await;
     assert_eq!(house.effects(request.context.request_id).await, 1);
     desk.stop().await;
