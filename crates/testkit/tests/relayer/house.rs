@@ -16,11 +16,11 @@ use plimsoll_relayer::desk::{Desk, DeskOptions, Market};
 use plimsoll_relayer::envelope::Unsigned;
 use plimsoll_relayer::fees::Fees;
 use plimsoll_relayer::fold::VerdictFold;
-use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
+use plimsoll_relayer::grant::{ForeignUse, Grant, SignerPolicy};
 use plimsoll_relayer::keys::Secret;
 use plimsoll_relayer::keys::{Key, LocalKey};
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
-use plimsoll_relayer::{Acceptor, Bell, signers};
+use plimsoll_relayer::{Acceptor, Bell, Intake, signers};
 use plimsoll_store::{DEFAULT_TERM, DatabaseUrls, Db, Leases};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions, Mining};
 use plimsoll_testkit::deploy::artifacts::artifact;
@@ -162,16 +162,7 @@ impl House {
         });
         let mut end = self.tail.subscribe(chain_id);
         tokio::time::timeout(HANGS_AFTER, end.wait_for(|end| end.block_number >= 1)).await.unwrap().unwrap();
-        let policy = SignerPolicy {
-            name: "ops".into(),
-            chain_id,
-            address: self.signer.address,
-            window: std::num::NonZeroU32::new(64).unwrap(),
-            max_fee_per_gas_wei: None,
-            on_foreign_use: ForeignUse::Requeue,
-            grants: Vec::new(),
-        };
-        signers::register(&self.db, &[policy]).await.unwrap();
+        signers::register(&self.db, &[self.policy(Vec::new())]).await.unwrap();
         let fold = VerdictFold::new(chain_id, [self.signer.address], Some(self.bell.clone()));
         let mut runner = FoldRunner::new(fold, chain_id, self.db.clone(), leases, self.tail.clone());
         self.spawn(async move |stop| {
@@ -241,6 +232,23 @@ impl House {
         let stop = CancellationToken::new();
         let until = stop.clone();
         Working { stop, task: tokio::spawn(async move { desk.run(&until).await }) }
+    }
+
+    /// Where tenants hand requests in, with these grants.
+    pub(crate) fn intake(&self, grants: Vec<Grant>) -> Intake {
+        Intake::new("node-0", [self.policy(grants)], self.bell.clone())
+    }
+
+    fn policy(&self, grants: Vec<Grant>) -> SignerPolicy {
+        SignerPolicy {
+            name: "ops".into(),
+            chain_id: self.signer.chain_id,
+            address: self.signer.address,
+            window: std::num::NonZeroU32::new(64).unwrap(),
+            max_fee_per_gas_wei: None,
+            on_foreign_use: ForeignUse::Requeue,
+            grants,
+        }
     }
 
     /// A request to count its id.

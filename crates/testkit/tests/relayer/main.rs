@@ -8,6 +8,7 @@ mod accepts;
 mod effects;
 mod faults;
 mod freezes;
+mod intake;
 mod reorgs;
 mod rules;
 mod strangers;
