@@ -167,7 +167,7 @@ impl House {
         let mut runner = FoldRunner::new(fold, chain_id, self.db.clone(), leases, self.tail.clone());
         self.spawn(async move |stop| {
             while let Err(error) = runner.run(&stop).await {
-                assert!(matches!(error, FoldError::Database(_)), "{error}");
+                assert!(matches!(error, FoldError::Database(_) | FoldError::Lease(_)), "{error}");
             }
         });
     }
