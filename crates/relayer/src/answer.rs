@@ -1,7 +1,7 @@
 //! What a node means by its answer to `eth_sendRawTransaction`.
 //!
 //! There is no standard for it: codes overlap, and clients, versions and providers say the same thing in other words. So the words are in a
-//! table ([`spellings`]), and what the table does not know is [`SendAnswer::Unknown`], which is neither success nor failure. Only a result
+//! table (`spellings.rs`), and what the table does not know is [`SendAnswer::Unknown`], which is neither success nor failure. Only a result
 //! with our own hash is [`SendAnswer::Accepted`], whatever a text says.
 //!
 //! An answer is of one node about its own pool at one moment. It ends nothing: what became of a transaction is decided by the blocks.

@@ -14,6 +14,8 @@
 //! and is filled. The front's bytes are sent until a block consumes its nonce, with better offers as long as they help and are allowed; so the front moves, or says why it does not.
 
 mod broadcast;
+mod care;
+mod counts;
 mod market;
 mod nonces;
 mod policy;
@@ -24,22 +26,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use plimsoll_chain::{Pool, TransactionCounts};
-use plimsoll_types::{AttemptPurpose, TransactionState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 use self::market::Prices;
-use self::nonces::{Readings, Ruling};
-use self::policy::{Live, Next, Replacement, View};
-use crate::attempt::{Attempt, Flight};
+use self::policy::Live;
+use crate::attempt::Attempt;
 use crate::bell::Bell;
-use crate::book::{Book, BookError, Ending, Entered, Place, Queued};
+use crate::book::{Book, BookError, Entered, Place, Queued};
 use crate::fees::Pricing;
 use crate::keys::Key;
 use crate::request::SignerId;
@@ -314,98 +312,6 @@ impl<'a, B: Book> Shift<'a, B> {
         }
     }
 
-    /// Asks the endpoints for nonces and balance, when it is time to; and fills what nothing has.
-    async fn ask_nonces(&mut self) -> Result<(), BookError> {
-        let period = if self.floor.is_some() { NONCES_PERIOD } else { DOUBT_PERIOD };
-        if self.nonces_asked.is_some_and(|asked| asked.elapsed() < period) {
-            return Ok(());
-        }
-        self.nonces_asked = Some(Instant::now());
-        let pool: &Pool = self.desk.market.pool();
-        let address = self.desk.signer.address;
-        // Each for itself: who does not tell the balance may still tell the nonces.
-        let asked = pool.endpoints().iter().map(|rpc| async move {
-            let counts = tokio::time::timeout(NONCES_PATIENCE, rpc.transaction_counts(address));
-            let balance = tokio::time::timeout(NONCES_PATIENCE, rpc.balance(address));
-            let (counts, balance) = tokio::join!(counts, balance);
-            (counts.ok().and_then(Result::ok), balance.ok().and_then(Result::ok))
-        });
-        let (counts, balances): (Vec<_>, Vec<_>) = futures::future::join_all(asked).await.into_iter().unzip();
-        let counts: Vec<TransactionCounts> =
-            counts.into_iter().flatten().map(|counts| counts.value).collect();
-        match balances.into_iter().flatten().max_by_key(|balance| balance.block_number) {
-            Some(balance) => self.balance = Some(balance.value),
-            None => tracing::warn!(signer = %self.desk.signer, "nobody tells the signer's balance"),
-        }
-
-        let endpoints = pool.endpoints().len();
-        // What the journal has proven to be consumed needs nobody's word.
-        let next = self.next.max(self.front);
-        let (latest, pending) =
-            nonces::heard(&counts, endpoints).map_or((0, 0), |counts| (counts.latest, counts.pending));
-        self.ahead_since = (latest > next).then(|| self.ahead_since.unwrap_or_else(Instant::now));
-        self.stranger_since =
-            (pending > next.max(latest)).then(|| self.stranger_since.unwrap_or_else(Instant::now));
-        let since = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| since.elapsed());
-        let readings = Readings {
-            counts: &counts,
-            endpoints,
-            ahead_for: since(self.ahead_since),
-            stranger_for: since(self.stranger_since),
-        };
-        match nonces::rule(next, readings) {
-            Ruling::Give { floor } => {
-                if floor > next {
-                    metrics::counter!("relayer_foreign_nonces_total", "signer" => self.desk.signer.to_string())
-                        .increment(floor - next);
-                    tracing::error!(
-                        signer = %self.desk.signer, ours = next, chain = floor,
-                        "the chain is ahead of us: somebody else sends with this key, or the database is older than the chain"
-                    );
-                }
-                self.floor = Some(floor);
-                self.fill_gaps(floor).await?;
-                if (self.live.len() as u64) < self.next.saturating_sub(self.front) {
-                    // A block that came and went while the book was read may have hidden what it held.
-                    self.read_again().await?;
-                }
-            }
-            Ruling::Pause(why) => {
-                self.floor = None;
-                tracing::warn!(signer = %self.desk.signer, next, latest, pending, "no nonce is given: {why}");
-            }
-        }
-        Ok(())
-    }
-
-    /// Nonces from what the chain has consumed up to the next one that no request has: nothing behind them could ever be included.
-    async fn fill_gaps(&mut self, floor: u64) -> Result<(), BookError> {
-        let from = floor.max(self.front);
-        if from >= self.next {
-            return Ok(());
-        }
-        if self.next - from > SPAN_MAX {
-            self.floor = None;
-            tracing::error!(
-                signer = %self.desk.signer, consumed = from, next = self.next,
-                "the next nonce lies so far above what the chain has consumed that somebody lied about it: no nonce is given"
-            );
-            return Ok(());
-        }
-        let bound = self.desk.book.bound(self.desk.signer, from, self.next).await?;
-        let gaps: Vec<_> = (from..self.next).filter(|nonce| bound.binary_search(nonce).is_err()).collect();
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        let Ok(prices) = self.desk.market.look().await else { return Ok(()) };
-        tracing::error!(signer = %self.desk.signer, ?gaps, "nonces that nothing has: filling them");
-        let fills = gaps.into_iter().take(BATCH_MAX).map(|nonce| (Uuid::now_v7(), nonce)).collect::<Vec<_>>();
-        let attempts = self.make_fills(&prices, &fills).await;
-        self.desk.book.fill(self.authority, self.desk.signer, &attempts).await?;
-        self.nonces_asked = None;
-        self.read_again().await
-    }
-
     /// Lets what waits into the window. Whether there may be more that could enter at once.
     async fn admit(&mut self, prices: &Prices) -> Result<bool, BookError> {
         let (Some(floor), Some(balance)) = (self.floor, self.balance) else { return Ok(false) };
@@ -481,86 +387,5 @@ impl<'a, B: Book> Shift<'a, B> {
         let (pool, book) = (self.desk.market.pool().clone(), self.desk.book.clone());
         // A task of its own: it goes on while the desk is at the database.
         self.sendings.spawn(broadcast::send(pool, book, self.desk.signer.chain_id, attempts, reach));
-    }
-
-    /// Looks after what is under way.
-    async fn care(&mut self, prices: &Prices) -> Result<(), BookError> {
-        let view = View {
-            now: Instant::now(),
-            head: prices.head,
-            front: self.front(),
-            resend_after_blocks: self.desk.options.resend_after_blocks,
-            bump_after_blocks: self.desk.options.bump_after_blocks,
-            resend_after: self.desk.options.resend_after,
-        };
-        let mut to_send = Vec::new();
-        let mut to_replace = Vec::new();
-        let mut to_end = Vec::new();
-        for live in self.live.values() {
-            match policy::next(live, view) {
-                Next::Wait => {}
-                Next::Send => to_send.push(live.flight.latest.clone()),
-                Next::Replace(how) => to_replace.push((live.flight.clone(), how)),
-                Next::GiveUp => to_end.push((live.flight.latest.transaction_id, live.trouble.clone())),
-            }
-            if to_send.len() >= BATCH_MAX || to_replace.len() >= BATCH_MAX {
-                break;
-            }
-        }
-        if !to_end.is_empty() {
-            for (id, trouble) in to_end {
-                let why = format!("no node takes it: {}", trouble.unwrap_or_default());
-                let ending = Ending { id, end: TransactionState::Failed, why };
-                self.desk.book.want_end(self.authority, &ending).await?;
-            }
-            self.read_again().await?;
-        }
-        let mut replacements = Vec::new();
-        for (flight, how) in to_replace {
-            match self.replace(prices, &flight, how).await {
-                Ok(replacement) => replacements.push(replacement),
-                // The same bytes once more: they are still the best that can be had.
-                Err(kept) => {
-                    if let Some(live) = self.live.get_mut(&flight.latest.nonce) {
-                        live.trouble = Some(kept);
-                        live.not_before = Some(view.now + live.pause());
-                    }
-                    to_send.push(flight.latest);
-                }
-            }
-        }
-        if !replacements.is_empty() {
-            let attempts: Vec<_> = replacements.iter().map(|flight| flight.latest.clone()).collect();
-            self.desk.book.again(self.authority, self.desk.signer, &attempts).await?;
-            for flight in replacements {
-                let nonce = flight.latest.nonce;
-                let live = match self.live.remove(&nonce) {
-                    Some(live) => live.succeeded_by(flight),
-                    None => Live::new(flight),
-                };
-                self.live.insert(nonce, live);
-            }
-            self.send(attempts, prices.head, Reach::All);
-        }
-        if !to_send.is_empty() {
-            // Sent before and not in a block: whoever had it may have lost it.
-            self.send(to_send, prices.head, Reach::All);
-        }
-        Ok(())
-    }
-}
-
-/// What a flight is after another attempt.
-fn with_attempt(flight: &Flight, attempt: Attempt) -> Flight {
-    Flight { latest: attempt, ..flight.clone() }
-}
-
-/// What the next attempt at a nonce is for.
-fn next_purpose(flight: &Flight, how: Replacement) -> AttemptPurpose {
-    match flight.latest.purpose {
-        AttemptPurpose::Fill => AttemptPurpose::Fill,
-        AttemptPurpose::Cancel => AttemptPurpose::Cancel,
-        AttemptPurpose::Send | AttemptPurpose::Bump if how == Replacement::Cancel => AttemptPurpose::Cancel,
-        AttemptPurpose::Send | AttemptPurpose::Bump => AttemptPurpose::Bump,
     }
 }

@@ -7,9 +7,9 @@ use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Shift;
 use super::market::Prices;
 use super::policy::Replacement;
-use super::{Shift, next_purpose, with_attempt};
 use crate::attempt::{Attempt, Flight};
 use crate::book::{Book, Ending, Place, Queued};
 use crate::envelope::Unsigned;
@@ -327,4 +327,19 @@ fn end_of(queued: &Queued, head: u64) -> Option<(TransactionState, String)> {
         return Some((TransactionState::Expired, why.to_owned()));
     }
     None
+}
+
+/// What a flight is after another attempt.
+fn with_attempt(flight: &Flight, attempt: Attempt) -> Flight {
+    Flight { latest: attempt, ..flight.clone() }
+}
+
+/// What the next attempt at a nonce is for.
+fn next_purpose(flight: &Flight, how: Replacement) -> AttemptPurpose {
+    match flight.latest.purpose {
+        AttemptPurpose::Fill => AttemptPurpose::Fill,
+        AttemptPurpose::Cancel => AttemptPurpose::Cancel,
+        AttemptPurpose::Send | AttemptPurpose::Bump if how == Replacement::Cancel => AttemptPurpose::Cancel,
+        AttemptPurpose::Send | AttemptPurpose::Bump => AttemptPurpose::Bump,
+    }
 }
