@@ -111,6 +111,7 @@ mod tests {
         "Registry.AdminSet",
         "Registry.ModuleSet",
         "Registry.OwnershipTransferred",
+        "RequestCounter.Performed",
     ];
 
     fn table() -> Vec<Row> {
