@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll_chain::{FeeMarket, Pool, RpcError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::fees::{HISTORY_BLOCKS, REWARD_PERCENTILES};
 
-/// How long an answer is good.
-const GOOD_FOR: Duration = Duration::from_millis(500);
+/// How long an answer is new.
+const NEW_FOR: Duration = Duration::from_millis(500);
+/// How long it is good, while another is asked for: a busy node takes its time, and nobody waits for it meanwhile.
+const GOOD_FOR: Duration = Duration::from_secs(5);
 
 /// One moment of the chain.
 #[derive(Clone, Debug)]
@@ -30,7 +32,9 @@ type Answer = (Instant, Arc<Prices>);
 #[derive(Clone)]
 pub struct Market {
     pool: Pool,
-    last: Arc<Mutex<Option<Answer>>>,
+    last: watch::Sender<Option<Answer>>,
+    /// Held by whoever asks.
+    asking: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Market {
@@ -43,7 +47,7 @@ impl Market {
     /// Of the chain behind these endpoints.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, last: Arc::default() }
+        Self { pool, last: watch::Sender::default(), asking: Arc::default() }
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -52,12 +56,34 @@ impl Market {
 
     /// What was told last, if it is good still, else what is told now. Those who come meanwhile wait for the same answer.
     pub(crate) async fn look(&self) -> Result<Arc<Prices>, RpcError> {
-        let mut last = self.last.lock().await;
-        if let Some((asked, prices)) = &*last
-            && asked.elapsed() < GOOD_FOR
-        {
-            return Ok(Arc::clone(prices));
+        if let Some(prices) = self.told_within(NEW_FOR) {
+            return Ok(prices);
         }
+        if let Some(prices) = self.told_within(GOOD_FOR) {
+            if let Ok(asks) = Arc::clone(&self.asking).try_lock_owned() {
+                let market = self.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = market.ask().await {
+                        tracing::debug!(%error, "the chain does not tell its fees: the last ones are good for a while");
+                    }
+                    drop(asks);
+                });
+            }
+            return Ok(prices);
+        }
+        let _asks = self.asking.lock().await;
+        match self.told_within(NEW_FOR) {
+            Some(prices) => Ok(prices),
+            None => self.ask().await,
+        }
+    }
+
+    fn told_within(&self, time: Duration) -> Option<Arc<Prices>> {
+        let last = self.last.borrow();
+        last.as_ref().filter(|(asked, _)| asked.elapsed() < time).map(|(_, prices)| Arc::clone(prices))
+    }
+
+    async fn ask(&self) -> Result<Arc<Prices>, RpcError> {
         let asked = Instant::now();
         let ask = |rpc: plimsoll_chain::Rpc| async move {
             let (head, market) =
@@ -65,7 +91,7 @@ impl Market {
             Ok(Prices { market, head: head.number, block_gas_limit: head.gas_limit })
         };
         let prices = Arc::new(self.pool.ask(None, ask).await?);
-        *last = Some((asked, Arc::clone(&prices)));
+        self.last.send_replace(Some((asked, Arc::clone(&prices))));
         Ok(prices)
     }
 }

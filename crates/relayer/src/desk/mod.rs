@@ -21,7 +21,7 @@ mod nonces;
 mod policy;
 mod prepare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 use self::market::Prices;
 use self::policy::Live;
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
 use crate::book::{Book, BookError, Entered, Place, Queued};
 use crate::fees::Pricing;
@@ -200,6 +200,8 @@ struct Shift<'a, B: Book> {
     /// None: nobody tells it, and nothing can be promised from it.
     balance: Option<alloy_primitives::U256>,
     round: Round,
+    /// Committed, and not sent yet.
+    unsent: VecDeque<Attempt>,
     sendings: JoinSet<Vec<Sent>>,
     rung: watch::Receiver<()>,
 }
@@ -218,6 +220,7 @@ impl<'a, B: Book> Shift<'a, B> {
             stranger_since: None,
             balance: None,
             round: Round::default(),
+            unsent: VecDeque::new(),
             sendings: JoinSet::new(),
             rung: desk.bell.listener(),
         };
@@ -268,6 +271,7 @@ impl<'a, B: Book> Shift<'a, B> {
                     has_more = self.admit(prices).await?;
                 }
                 self.care(prices).await?;
+                self.send_first(prices.head);
             }
             self.wait(has_more).await?;
         }
@@ -318,7 +322,7 @@ impl<'a, B: Book> Shift<'a, B> {
         // Somebody may have used up more since the endpoints were asked.
         let floor = floor.max(self.front);
         let room = self.desk.options.window.saturating_sub(self.live.len()).min(BATCH_MAX);
-        if room == 0 || self.sendings.len() >= SENDINGS_MAX {
+        if room == 0 {
             return Ok(false);
         }
         // What is passed over needs no room.
@@ -358,8 +362,10 @@ impl<'a, B: Book> Shift<'a, B> {
         self.go_round(looked_at, is_full);
         self.next = first + attempts.len() as u64;
         metrics::histogram!("relayer_window_batch_requests").record(attempts.len() as f64);
-        self.live.extend(flights.into_iter().map(|flight| (flight.latest.nonce, Live::new(flight))));
-        self.send(attempts, prices.head, Reach::Fittest);
+        let in_hand = |flight: Flight| (flight.latest.nonce, Live { is_in_hand: true, ..Live::new(flight) });
+        self.live.extend(flights.into_iter().map(in_hand));
+        self.unsent.extend(attempts);
+        self.send_first(prices.head);
         Ok(is_full)
     }
 
@@ -370,6 +376,14 @@ impl<'a, B: Book> Shift<'a, B> {
         self.round.at = Some(at);
         if !has_more && began.elapsed() >= ROUND {
             self.round = Round::default();
+        }
+    }
+
+    /// Sends what was not sent yet, as far as nodes keep up: what waits here is committed, and keeps nothing from being committed.
+    fn send_first(&mut self, head: u64) {
+        while !self.unsent.is_empty() && self.sendings.len() < SENDINGS_MAX {
+            let batch = self.unsent.drain(..self.unsent.len().min(BATCH_MAX)).collect();
+            self.send(batch, head, Reach::Fittest);
         }
     }
 

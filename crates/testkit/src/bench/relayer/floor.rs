@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Bytes, U256};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use plimsoll_chain::transport::open;
 use plimsoll_chain::{EndpointConfig, Rpc};
 use plimsoll_relayer::envelope::Unsigned;
@@ -44,8 +44,17 @@ pub(super) async fn signatures(count: usize) -> Result<f64> {
     Ok(count as f64 / started.elapsed().as_secs_f64())
 }
 
-/// From the first sending to the last inclusion.
-pub(super) async fn sent_raw(count: usize) -> Result<Duration> {
+/// Whether somebody follows the chain meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nobody: the node has nothing to do but take and include.
+    Nobody,
+    /// Somebody who has the node tell each block's transactions and receipts once, as a proof of their inclusion takes, and does nothing with them.
+    Reader,
+}
+
+/// From the first sending to the last inclusion, and to the last block that was told.
+pub(super) async fn sent_raw(count: usize, beside: Beside) -> Result<Duration> {
     let anvil = anvil().await?;
     let (to, chain_id, key) = (counter(&anvil).await?, anvil.chain_id().await?, key());
     let call = || Call { to: Some(to), value: U256::ZERO, data: calldata(Uuid::new_v4()) };
@@ -55,6 +64,7 @@ pub(super) async fn sent_raw(count: usize) -> Result<Duration> {
     let rpc = Rpc::over(open(&endpoint)?, &endpoint);
 
     let started = Instant::now();
+    let reader = (beside == Beside::Reader).then(|| tokio::spawn(read_blocks(rpc.clone(), count)));
     let batches = raws.chunks(BATCH).map(|batch| {
         let rpc = rpc.clone();
         async move { rpc.send_raw(batch).await }
@@ -69,7 +79,31 @@ pub(super) async fn sent_raw(count: usize) -> Result<Duration> {
     {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    if let Some(reader) = reader {
+        reader.await??;
+    }
     let elapsed = started.elapsed();
     anvil.stop().await?;
     Ok(elapsed)
+}
+
+/// Has each block told, until so many transactions were.
+async fn read_blocks(rpc: Rpc, count: usize) -> Result<()> {
+    let (mut next, mut told) = (1, 0);
+    while told <= count {
+        let head = rpc.head().await?.number;
+        for number in next..=head {
+            let mut headers = rpc.headers_by_number(number, number).await?;
+            let hash = headers.pop().flatten().context("a block of the chain")?.hash;
+            let (transactions, receipts) =
+                rpc.reported_content(hash).await?.context("a block of the chain")?;
+            ensure!(transactions.len() == receipts.len(), "a receipt for each transaction");
+            told += transactions.len();
+        }
+        next = head + 1;
+        if told <= count {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
 }

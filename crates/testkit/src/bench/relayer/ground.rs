@@ -47,9 +47,9 @@ pub(super) fn calldata(request_id: Uuid) -> Bytes {
     [&keccak256("perform(bytes32)")[..4], &[0; 16], request_id.as_bytes()].concat().into()
 }
 
-/// A node with a block each second, and room in it for everything.
+/// A node with a block each 250 ms, as Arbitrum has them, and room in it for everything.
 pub(super) async fn anvil() -> Result<Anvil> {
-    let mining = Mining::Every(Duration::from_secs(1));
+    let mining = Mining::Every(Duration::from_millis(250));
     let gas_limit = Some(2_000_000_000);
     Ok(Anvil::start(&AnvilOptions { mining, gas_limit, states: Some(16), ..AnvilOptions::default() }).await?)
 }

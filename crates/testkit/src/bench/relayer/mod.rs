@@ -2,7 +2,7 @@
 //!
 //! The workload. One signer, calls of a contract that counts each request's id, with the gas limit given. First without a chain behind: a node that takes everything, so that
 //! accepting, signing, committing and the rest of the work in this process and Postgres is all there is; with as many callers as wait for each other anyway, and then with each
-//! request accepted in a transaction of its own. Then to Anvil, a block each second: as many transactions signed beforehand and sent raw in batches of 100 (the floor), and as
+//! request accepted in a transaction of its own. Then to Anvil, a block each 250 ms: as many transactions signed beforehand and sent raw in batches of 100 (the floor), and as
 //! requests through the relayer, with the ingest and the verdicts beside it, until the chain has included them all. Client, Postgres and Anvil share the machine.
 
 mod floor;
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::pipeline::Store;
 use super::usage::cpu_ms_of;
+use floor::Beside;
 use ground::Ground;
 
 /// Callers at once.
@@ -52,6 +53,10 @@ pub struct Report {
     pub end_to_end_per_s: f64,
     /// Signed beforehand and sent raw, the same.
     pub floor_per_s: f64,
+    /// The same, while somebody has the node tell each block's transactions and receipts once: what proving an inclusion costs at the node.
+    pub followed_floor_per_s: f64,
+    /// `end_to_end_per_s` over `followed_floor_per_s`.
+    pub ratio_to_followed_floor: f64,
     /// `end_to_end_per_s` over `floor_per_s`.
     pub ratio_to_floor: f64,
     /// CPU of this process and Postgres for a request, end to end, ms.
@@ -101,7 +106,9 @@ pub async fn run(options: &Options) -> Result<Report> {
     say("signing");
     let sign_per_s_floor = floor::signatures(count).await?;
     say("the floor: signed beforehand, sent raw");
-    let floor_per_s = per_second(count, floor::sent_raw(count).await?);
+    let floor_per_s = per_second(count, floor::sent_raw(count, Beside::Nobody).await?);
+    say("the same, and each block told once");
+    let followed_floor_per_s = per_second(count, floor::sent_raw(count, Beside::Reader).await?);
 
     say("end to end");
     let store = Store::fresh(&directory.path().join("whole")).await?;
@@ -134,6 +141,8 @@ pub async fn run(options: &Options) -> Result<Report> {
         sign_per_s_floor,
         end_to_end_per_s,
         floor_per_s,
+        followed_floor_per_s,
+        ratio_to_followed_floor: end_to_end_per_s / followed_floor_per_s,
         ratio_to_floor: end_to_end_per_s / floor_per_s,
         cpu_ms_per_tx: cpu_ms as f64 / count as f64,
         requests: count,
