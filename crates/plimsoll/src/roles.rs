@@ -121,7 +121,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let services = Services {
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
-            relayer: wiring::intake(config, &holder, &bell),
+            relayer: wiring::intake(config, &db, &holder, &bell),
             keys: Keys::new(db.clone(), holder, config.idempotency),
             marks: Marks::new(db.clone(), tail),
             db: db.clone(),

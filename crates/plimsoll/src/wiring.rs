@@ -188,9 +188,9 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
 }
 
 /// Where the API's transactions are handed in, if there are signers; `bell` wakes those who work them here.
-pub(crate) fn intake(config: &Config, node: &str, bell: &Bell) -> Option<Intake> {
+pub(crate) fn intake(config: &Config, db: &Db, node: &str, bell: &Bell) -> Option<Intake> {
     let policies = config.signers.iter().map(|signer| signer.policy.clone());
-    (!config.signers.is_empty()).then(|| Intake::new(node, policies, bell.clone()))
+    (!config.signers.is_empty()).then(|| Intake::start(db.clone(), node, policies, bell.clone()))
 }
 
 /// How people sign in.

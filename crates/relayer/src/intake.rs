@@ -1,27 +1,30 @@
-//! Requests of tenants, put in their caller's own transaction: nothing is accepted that was not granted.
+//! The way in: whoever has a request hands it in here, and is told when it is on record.
 //!
-//! A caller that keeps an answer under a key of its own (the API) has key, request, audit and answer in one transaction: none of them is there without the others, so a process that dies
-//! anywhere leaves all or nothing. That is what [`crate::Acceptor`] cannot promise, which commits by itself, for many callers at once. Behind both stands the natural key
-//! `(tenant_id, request_id, operation_type)`, which outlives every other.
+//! Nobody holds a connection while waiting: a writer ([`crate::writer`]) commits what waits, many requests in one transaction, each with what stands beside it. A tenant's request is
+//! put there only as far as its grant goes. One that comes under an idempotency key brings the key's claim with it: request, audit entry, answer and key are there together or not at
+//! all, so a process that dies anywhere leaves nothing to recover. Behind the key stands the natural key `(tenant_id, request_id, operation_type)`, which outlives it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use alloy_primitives::U256;
-use sqlx::PgConnection;
-use time::OffsetDateTime;
+use plimsoll_bus::audit::{Entry, RecordError};
+use plimsoll_store::Db;
+use plimsoll_store::idempotency::{Claim, IdempotencyError, Response, Settled};
+use plimsoll_types::api::Transaction;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::accept::{self, AcceptError, Accepted};
+use crate::accept::{AcceptError, Accepted};
 use crate::bell::Bell;
-use crate::desk::DeskOptions;
-use crate::grant::{Grant, Limit, Refusal, SignerPolicy, Spending};
-use crate::repo::spending as repo;
+use crate::grant::{Refusal, SignerPolicy};
 use crate::request::{Invalid, Request, SignerId};
+use crate::writer::Writer;
 
-/// What a day's limits are counted over.
-const DAY: Duration = Duration::from_hours(24);
+/// The most requests that wait. Whoever comes then is told to come again.
+const QUEUE_MAX: usize = 8_192;
+/// The most calldata that waits, in KiB; each request counts as one at least.
+const QUEUE_MAX_KIB: usize = 64 * 1024;
 
 /// Why a request of a tenant is not on record.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +43,15 @@ pub enum SubmitError {
         /// How many.
         transactions: u64,
     },
-}
-
-impl From<sqlx::Error> for SubmitError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Accept(AcceptError::Database(Arc::new(error.into())))
-    }
+    /// The key under which it came is another's now, or its answer cannot be kept.
+    #[error(transparent)]
+    Key(#[from] IdempotencyError),
+    /// Its answer cannot be written.
+    #[error("an answer that cannot be written: {0}")]
+    Answer(#[from] serde_json::Error),
+    /// It cannot be put on record who asked for it.
+    #[error(transparent)]
+    Audit(#[from] RecordError),
 }
 
 impl From<Invalid> for SubmitError {
@@ -54,21 +60,73 @@ impl From<Invalid> for SubmitError {
     }
 }
 
-/// Takes requests of tenants for these signers. Cheap to clone.
+/// What is committed with a request under its key.
+#[derive(Debug)]
+pub struct Kept {
+    /// The answer.
+    pub response: Response,
+    /// What the audit is to say.
+    pub entry: Option<Entry>,
+}
+
+/// What came of a request: where it is on record, it and its transaction.
+pub type Outcome<'a> = Result<(&'a Accepted, &'a Transaction), &'a SubmitError>;
+
+/// Makes the answer to a request from what came of it, before that is committed. `None`: nothing is kept, and the key is free again. It may be asked more than once, and
+/// has to say the same.
+pub type Answer = Box<dyn Fn(Outcome<'_>) -> Result<Option<Kept>, SubmitError> + Send + Sync>;
+
+/// A key's claim, and what is answered under it.
+pub(crate) struct Under {
+    pub(crate) claim: Claim,
+    pub(crate) answer: Answer,
+}
+
+impl fmt::Debug for Under {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Under").field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+/// What whoever waits is told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Accepted(Accepted),
+    Settled(Settled),
+}
+
+/// A request that waits for its transaction.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) request: Request,
+    /// Only what a tenant was granted is put on record.
+    pub(crate) needs_grant: bool,
+    pub(crate) under: Option<Under>,
+    pub(crate) asker: oneshot::Sender<Result<Told, SubmitError>>,
+    /// Its place among what waits.
+    _room: OwnedSemaphorePermit,
+}
+
+/// Takes requests for some signers. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    node: Arc<str>,
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
     policies: Arc<HashMap<SignerId, SignerPolicy>>,
     woken: Bell,
 }
 
 impl Intake {
-    /// For these signers, in the name of this node. `woken`: who works them here, if anybody does.
+    /// Starts to take requests for these signers, in the name of this node. `woken`: who works them here, if anybody does.
     #[must_use]
-    pub fn new(node: &str, policies: impl IntoIterator<Item = SignerPolicy>, woken: Bell) -> Self {
+    pub fn start(db: Db, node: &str, policies: impl IntoIterator<Item = SignerPolicy>, woken: Bell) -> Self {
         let id = |policy: &SignerPolicy| SignerId { chain_id: policy.chain_id, address: policy.address };
-        let policies = policies.into_iter().map(|policy| (id(&policy), policy)).collect();
-        Self { node: node.into(), policies: Arc::new(policies), woken }
+        let policies: Arc<HashMap<_, _>> =
+            Arc::new(policies.into_iter().map(|policy| (id(&policy), policy)).collect());
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let writer = Writer::new(db, node, Arc::clone(&policies), woken.clone());
+        tokio::spawn(writer.run(waiting));
+        Self { queue, room: Arc::new(Semaphore::new(QUEUE_MAX_KIB)), policies, woken }
     }
 
     /// The signers that a tenant has a grant from, by chain and name.
@@ -80,73 +138,70 @@ impl Intake {
         granted
     }
 
-    /// Puts a request in a transaction that is confined to its tenant, as far as it is granted. What is there already under its key is told, whatever is granted now.
-    /// [Ring](Self::ring) when it is committed.
+    /// Puts a request of the platform's own on record, whatever its tenant is granted.
     ///
     /// # Errors
-    /// [`SubmitError`]; roll back then.
-    pub async fn accept_in(
-        &self,
-        conn: &mut PgConnection,
-        request: &Request,
-    ) -> Result<Accepted, SubmitError> {
-        request.check()?;
-        let tenant_id = request
-            .tenant_id()
-            .ok_or_else(|| Invalid::Field { field: "tenant_id", problem: "is missing".into() })?;
-        if let Some(known) = accept::found(conn, request).await? {
-            return Ok(known?);
+    /// [`AcceptError`]. After [`AcceptError::Database`] it may be on record: a repetition tells.
+    pub async fn accept(&self, request: Request) -> Result<Accepted, AcceptError> {
+        match self.hand_in(request, false, None).await {
+            Ok(Told::Accepted(accepted)) => Ok(accepted),
+            Err(SubmitError::Accept(error)) => Err(error),
+            // Without a grant to ask for and a key to keep there is no other error, and no other end.
+            Ok(Told::Settled(_)) | Err(_) => Err(AcceptError::Stopped),
         }
-        let policy = self
-            .policies
-            .get(&request.signer)
-            .ok_or(AcceptError::UnknownSigner { signer: request.signer })?;
-        let grant = policy.grant_of(tenant_id)?;
-        grant.allows(request.call.to, &request.call.data, request.call.value)?;
-        if (grant.max_value_wei_per_day, grant.max_gas_wei_per_day) != (Limit::None, Limit::None) {
-            repo::lock(conn, tenant_id, request.signer).await?;
-            // Whoever had the lock may have put this very request, which then counts already.
-            if let Some(known) = accept::found(conn, request).await? {
-                return Ok(known?);
-            }
-            within_day(conn, policy, grant, tenant_id, request).await?;
-        }
-        let outcomes = accept::put(conn, &self.node, std::slice::from_ref(request)).await;
-        let outcome = outcomes.map_err(|error| AcceptError::Database(Arc::new(error)))?.pop();
-        Ok(outcome.unwrap_or(Err(AcceptError::Stopped))?)
     }
 
-    /// Tells whoever works the signers here that something was committed.
+    /// Puts a tenant's request on record, as far as that is granted. What is there already under its key is told, whatever is granted now.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; as with [`Intake::accept`].
+    pub async fn submit(&self, request: Request) -> Result<Accepted, SubmitError> {
+        match self.hand_in(request, true, None).await? {
+            Told::Accepted(accepted) => Ok(accepted),
+            Told::Settled(_) => Err(AcceptError::Stopped.into()),
+        }
+    }
+
+    /// The same, with the key under which it came: key, request, audit entry and answer are committed together.
+    ///
+    /// # Errors
+    /// What [`Answer`] keeps nothing of. The claim is given up then.
+    pub async fn submit_under(
+        &self,
+        request: Request,
+        claim: Claim,
+        answer: Answer,
+    ) -> Result<Settled, SubmitError> {
+        match self.hand_in(request, true, Some(Under { claim, answer })).await? {
+            Told::Settled(settled) => Ok(settled),
+            Told::Accepted(_) => Err(AcceptError::Stopped.into()),
+        }
+    }
+
+    async fn hand_in(
+        &self,
+        request: Request,
+        needs_grant: bool,
+        under: Option<Under>,
+    ) -> Result<Told, SubmitError> {
+        request.check()?;
+        // What is on record is told where its signer is not configured any more, too.
+        if !needs_grant && !self.policies.contains_key(&request.signer) {
+            return Err(AcceptError::UnknownSigner { signer: request.signer }.into());
+        }
+        let kib = u32::try_from(request.call.data.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(kib).map_err(|_| AcceptError::Overloaded)?;
+        let (asker, told) = oneshot::channel();
+        let waiting = Waiting { request, needs_grant, under, asker, _room: room };
+        self.queue.try_send(waiting).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AcceptError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => AcceptError::Stopped,
+        })?;
+        told.await.map_err(|_| AcceptError::Stopped)?
+    }
+
+    /// Tells whoever works the signers here that something was committed elsewhere.
     pub fn ring(&self) {
         self.woken.ring();
     }
-}
-
-/// Whether the request is within what the tenant may have this signer do in 24 hours. Nobody else counts meanwhile.
-async fn within_day(
-    conn: &mut PgConnection,
-    policy: &SignerPolicy,
-    grant: &Grant,
-    tenant_id: Uuid,
-    request: &Request,
-) -> Result<(), SubmitError> {
-    let has_gas_limit = grant.max_gas_wei_per_day != Limit::None;
-    // As whoever works the signer bounds it.
-    let cap = policy.max_fee_per_gas_wei.unwrap_or_else(|| DeskOptions::default().max_fee_per_gas);
-    let gas_wei = match request.gas_limit {
-        _ if !has_gas_limit => U256::ZERO,
-        Some(gas) => {
-            U256::from(gas).saturating_mul(U256::from(request.max_fee_limit.unwrap_or(cap).min(cap)))
-        }
-        None => {
-            let problem = "is needed: what gas may cost this tenant in a day is limited, so what it may cost here has to be known";
-            return Err(Invalid::Field { field: "gas_limit", problem: problem.into() }.into());
-        }
-    };
-    let since = OffsetDateTime::now_utc() - DAY;
-    let day = repo::spent(conn, tenant_id, request.signer, since, cap).await?;
-    if has_gas_limit && day.unbounded > 0 {
-        return Err(SubmitError::Unbounded { transactions: day.unbounded });
-    }
-    Ok(grant.allows_in_day(day.spending, Spending { value_wei: request.call.value, gas_wei })?)
 }

@@ -1,6 +1,7 @@
 //! The relayer: requests in, one effect each on the chain out, whatever dies.
 
 pub mod accept;
+mod allowance;
 pub mod answer;
 pub mod attempt;
 mod bell;
@@ -19,7 +20,8 @@ pub mod request;
 pub mod route;
 pub mod signers;
 pub mod state;
+mod writer;
 
-pub use accept::{AcceptError, Accepted, Acceptor, call_off, call_off_in};
+pub use accept::{AcceptError, Accepted, call_off, call_off_in};
 pub use bell::Bell;
-pub use intake::{Intake, SubmitError};
+pub use intake::{Answer, Intake, Kept, Outcome, SubmitError};

@@ -46,7 +46,7 @@ pub async fn by_id(
     tenant_id: Uuid,
     id: Uuid,
 ) -> Result<Option<Transaction>, sqlx::Error> {
-    Ok(whole(conn, tenant_id, &[id]).await?.pop())
+    Ok(these(conn, &[tenant_id], &[id]).await?.pop())
 }
 
 /// The tenant's transaction that has an attempt with this hash.
@@ -85,7 +85,7 @@ pub async fn page(
         below,
     };
     let ids = repo::ids(conn, tenant_id, &wanted, limit).await?;
-    whole(conn, tenant_id, &ids).await
+    these(conn, &[tenant_id], &ids).await
 }
 
 /// What a tenant is told of these signers, in their order; nothing of those that are not registered yet. `leases`: the worker's pool.
@@ -146,23 +146,27 @@ pub async fn signers(
     Ok(told)
 }
 
-async fn whole(
+/// Those of these that are the tenants', the newest first.
+pub(crate) async fn these(
     conn: &mut PgConnection,
-    tenant_id: Uuid,
+    tenants: &[Uuid],
     ids: &[Uuid],
 ) -> Result<Vec<Transaction>, sqlx::Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = repo::transactions(conn, tenant_id, ids).await?;
+    let rows = repo::transactions(conn, tenants, ids).await?;
     let mut attempts: HashMap<Uuid, Vec<AttemptRow>> = HashMap::new();
-    for attempt in repo::attempts(conn, ids).await? {
-        attempts.entry(attempt.transaction_id).or_default().push(attempt);
-    }
     let mut answers: HashMap<(Uuid, Vec<u8>), Vec<AnswerRow>> = HashMap::new();
-    for mut answer in repo::answers(conn, ids).await? {
-        let key = (answer.transaction_id, std::mem::take(&mut answer.tx_hash));
-        answers.entry(key).or_default().push(answer);
+    // What is as it was accepted has none.
+    if rows.iter().any(|row| row.version > 1) {
+        for attempt in repo::attempts(conn, ids).await? {
+            attempts.entry(attempt.transaction_id).or_default().push(attempt);
+        }
+        for mut answer in repo::answers(conn, ids).await? {
+            let key = (answer.transaction_id, std::mem::take(&mut answer.tx_hash));
+            answers.entry(key).or_default().push(answer);
+        }
     }
     rows.into_iter()
         .map(|row| {

@@ -20,8 +20,7 @@ use super::reply::{Answered, Reply};
 pub struct Execution {
     claim: Claim,
     caller: Context,
-    instance: String,
-    request_id: String,
+    form: Form,
 }
 
 /// A transaction for the effects of a request. Dereferences to the connection; dropped, it is rolled back.
@@ -34,7 +33,7 @@ pub struct Effect {
 
 impl Execution {
     pub(super) fn new(claim: Claim, caller: Context, instance: String, request_id: String) -> Self {
-        Self { claim, caller, instance, request_id }
+        Self { claim, caller, form: Form { instance, request_id } }
     }
 
     /// Who asks, for whom, and in which story.
@@ -85,18 +84,28 @@ impl Execution {
         self.begin_effects().await?.commit_answer(reply).await
     }
 
-    /// An answer in the form in which whoever commits for this handler writes it.
+    /// Hands the claim to a batch writer, which commits key, effects and answer ([`plimsoll_store::idempotency::write_all`]), with what puts the answer into the form in
+    /// which it is kept. The handler awaits its [`plimsoll_store::idempotency::Settled`], and holds nothing meanwhile.
+    pub fn hand_over(self) -> (Claim, Form) {
+        (self.claim, self.form)
+    }
+}
+
+/// The form in which an answer to one request is kept.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// What was asked for.
+    instance: String,
+    request_id: String,
+}
+
+impl Form {
+    /// An answer in this form.
     ///
     /// # Errors
     /// When it is no outcome, or too large.
-    pub fn render(&self, reply: impl Into<Reply>) -> Result<Response, IdempotencyError> {
+    pub fn keep(&self, reply: impl Into<Reply>) -> Result<Response, IdempotencyError> {
         reply.into().into_kept(&self.instance, &self.request_id)
-    }
-
-    /// Hands the claim to a batch writer, which commits key, effects and answer ([`plimsoll_store::idempotency::write_all`]). The handler
-    /// awaits its [`plimsoll_store::idempotency::Settled`], and holds nothing meanwhile.
-    pub fn hand_over(self) -> Claim {
-        self.claim
     }
 }
 
@@ -113,7 +122,7 @@ impl Effect {
 
     async fn commit_answer(self, reply: impl Into<Reply>) -> Result<Answered, IdempotencyError> {
         let Self { mut tx, execution } = self;
-        let response = execution.render(reply)?;
+        let response = execution.form.keep(reply)?;
         execution.claim.write(&mut tx, &response).await?;
         tx.commit().await?;
         Ok(execution.claim.committed(response).into())

@@ -21,7 +21,7 @@ mod reply;
 
 pub use execute::ApiVersion;
 pub(crate) use execute::execute;
-pub use execution::{Effect, Execution};
+pub use execution::{Effect, Execution, Form};
 pub use reply::{Answered, ContentHeader, Reply};
 
 use plimsoll_bus::audit::RecordError;

@@ -96,7 +96,18 @@ mod sqlstate {
 
 impl From<RepoError> for Problem {
     fn from(error: RepoError) -> Self {
-        let kind = kind_of(&error);
+        Self::of(kind_of(&error), &error)
+    }
+}
+
+impl From<&sqlx::Error> for Problem {
+    fn from(error: &sqlx::Error) -> Self {
+        Self::of(kind_of_answer(error), error)
+    }
+}
+
+impl Problem {
+    fn of(kind: ProblemKind, error: &dyn std::error::Error) -> Self {
         match kind {
             ProblemKind::Internal => {
                 tracing::error!(%error, "a query failed");
@@ -116,7 +127,13 @@ impl From<RepoError> for Problem {
 }
 
 pub(crate) fn kind_of(error: &RepoError) -> ProblemKind {
-    let RepoError::Database(error) = error else { return ProblemKind::Internal };
+    match error {
+        RepoError::Database(error) => kind_of_answer(error),
+        RepoError::Malformed { .. } => ProblemKind::Internal,
+    }
+}
+
+fn kind_of_answer(error: &sqlx::Error) -> ProblemKind {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

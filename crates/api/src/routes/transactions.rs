@@ -1,10 +1,8 @@
 //! `/chain/tx`: transactions that signers of the platform send (spec 2 §5.2).
 //!
-//! A submission is one transaction: key, request, audit entry and answer ([`plimsoll_relayer::Intake::accept_in`]). So there is nothing to recover: a process that dies anywhere leaves
-//! all of it or nothing, and whoever asks again gets the same answer or the first one. Behind the key stands `(tenant_id, request_id, operation_type)`, for when the key has gone. Nothing is
-//! sent here: whoever works the signer finds the request.
-
-use std::sync::Arc;
+//! A submission is handed over with its key ([`plimsoll_relayer::Intake::submit_under`]): key, request, audit entry and answer are committed in one transaction, which others that come
+//! at the same time share. So there is nothing to recover: a process that dies anywhere leaves all of it or nothing, and whoever asks again gets the same answer or the first one. Behind
+//! the key stands `(tenant_id, request_id, operation_type)`, for when the key has gone. Nothing is sent here: whoever works the signer finds the request.
 
 use alloy_primitives::{Bytes, U256, hex, keccak256};
 use axum::Json;
@@ -14,7 +12,7 @@ use plimsoll_bus::PublishError;
 use plimsoll_bus::audit::Entry;
 use plimsoll_identity::Permission::{RelayerOperate, RelayerRead, RelayerSubmit};
 use plimsoll_relayer::request::{Call, Invalid, Request, SignerId, Validity};
-use plimsoll_relayer::{AcceptError, Accepted, Intake, SubmitError, call_off_in, read};
+use plimsoll_relayer::{AcceptError, Kept, Outcome, SubmitError, call_off_in, read};
 use plimsoll_types::api::FieldProblem;
 use plimsoll_types::{Address, Amount, Context, TransactionState, api, parse_address, parse_hash};
 use serde_json::{Value, json};
@@ -160,29 +158,24 @@ pub(crate) async fn submit(
     let intake = state.relayer().ok_or_else(no_signers)?;
     let context = Context { request_id: asked.body.request_id, ..execution.caller().clone() };
     let request = request_of(context, &asked.body)?;
-    let mut effect = asked.begin(execution).await?;
-    match submit_in(intake, &mut effect, asked.caller.tenant_id, &request).await {
-        Ok((Accepted { is_replay: true, .. }, (_, reply))) => Ok(effect.refuse(reply).await?),
-        Ok((_, (entry, reply))) => {
-            let answered = effect.commit(entry, reply).await?;
-            intake.ring();
-            Ok(answered)
-        }
-        Err(problem) => finish(effect, Err(problem)).await,
-    }
-}
-
-async fn submit_in(
-    intake: &Intake,
-    conn: &mut PgConnection,
-    tenant_id: Uuid,
-    request: &Request,
-) -> Result<(Accepted, Done), Problem> {
-    let accepted = intake.accept_in(conn, request).await?;
-    let made = of_id(conn, tenant_id, accepted.id).await?;
-    let entry = Entry::new("relayer.transaction.submit", "transaction", accepted.id.to_string())
-        .with_change(None, Some(state_of(&made, request)));
-    Ok((accepted, (entry, Reply::json(StatusCode::ACCEPTED, &made)?)))
+    let (claim, form) = execution.hand_over();
+    let call = request.call.clone();
+    let answer = move |outcome: Outcome<'_>| {
+        let (response, entry) = match outcome {
+            Ok((accepted, made)) => {
+                let entry = Entry::new("relayer.transaction.submit", "transaction", accepted.id.to_string())
+                    .with_change(None, Some(state_of(made, &call)));
+                (form.keep(Reply::json(StatusCode::ACCEPTED, made)?)?, (!accepted.is_replay).then_some(entry))
+            }
+            // What cannot be done as things stand is an answer; any other refusal was not executed.
+            Err(error @ SubmitError::Accept(AcceptError::Conflict { .. })) => {
+                (form.keep(conflict(error.to_string()))?, None)
+            }
+            Err(_) => return Ok(None),
+        };
+        Ok(Some(Kept { response, entry }))
+    };
+    Ok(intake.submit_under(request, claim, Box::new(answer)).await?.into())
 }
 
 /// Call a transaction off
@@ -242,15 +235,15 @@ async fn of_id(conn: &mut PgConnection, tenant_id: Uuid, id: Uuid) -> Result<api
 }
 
 /// As the audit has it: calldata by its hash.
-fn state_of(made: &api::Transaction, request: &Request) -> Value {
+fn state_of(made: &api::Transaction, call: &Call) -> Value {
     json!({
         "operation_type": made.operation_type,
         "chain_id": made.chain_id,
         "signer": made.signer,
         "to": made.to,
         "value_wei": made.value_wei,
-        "data_bytes": request.call.data.len(),
-        "data_keccak256": keccak256(&request.call.data),
+        "data_bytes": call.data.len(),
+        "data_keccak256": keccak256(&call.data),
         "state": made.state,
     })
 }
@@ -348,10 +341,19 @@ pub(super) fn no_signers() -> Problem {
         .with_remedy("ask whoever runs this server to configure one, or ask a server that has one")
 }
 
+/// The natural key has another request.
+fn conflict(told: String) -> Problem {
+    Problem::new(ProblemKind::Conflict, told)
+        .with_remedy("give what is new a new `request_id`; to ask again, send what was sent the first time")
+}
+
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let kind = match error {
             SubmitError::Accept(error) => return error.into(),
+            SubmitError::Key(error) => return error.into(),
+            SubmitError::Audit(error) => return error.into(),
+            SubmitError::Answer(error) => return error.into(),
             SubmitError::Refused(_) | SubmitError::Unbounded { .. } => ProblemKind::Forbidden,
         };
         Self::new(kind, error.to_string())
@@ -366,13 +368,11 @@ impl From<AcceptError> for Problem {
             AcceptError::Invalid(error) => invalid(vec![field_of(&error)]),
             AcceptError::UnknownSigner { .. } => Self::new(ProblemKind::NotConfigured, told)
                 .with_remedy("give a signer of `/api/v1/signers`, on its chain"),
-            AcceptError::Conflict { .. } => Self::new(ProblemKind::Conflict, told).with_remedy(
-                "give what is new a new `request_id`; to ask again, send what was sent the first time",
-            ),
+            AcceptError::Conflict { .. } => conflict(told),
             AcceptError::Overloaded | AcceptError::Stopped => Self::new(ProblemKind::Overloaded, told),
-            AcceptError::Database(error) => match Arc::try_unwrap(error) {
-                Ok(PublishError::Database(error)) => RepoError::from(error).into(),
-                Ok(_) | Err(_) => {
+            AcceptError::Database(error) => match &*error {
+                PublishError::Database(error) => error.into(),
+                _ => {
                     tracing::error!(error = told, "a transaction could not be put on record");
                     Self::new(ProblemKind::Internal, "the transaction could not be put on record")
                 }

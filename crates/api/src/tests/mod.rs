@@ -63,7 +63,7 @@ fn services_on(db: &Db, keys: Keys, roles: Roles, tail: Tail) -> Services {
         sign_in: people::sign_in(),
         keys,
         marks: Marks::new(db.clone(), tail),
-        relayer: Some(transactions::intake()),
+        relayer: Some(transactions::intake(db)),
         prometheus: recorder(),
         roles,
     }

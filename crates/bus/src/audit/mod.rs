@@ -20,6 +20,7 @@ mod verify;
 mod watch;
 
 use plimsoll_store::Stream;
+use plimsoll_store::sequencer::Hash;
 use plimsoll_types::Context;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -170,7 +171,22 @@ pub(crate) struct Row {
 /// # Errors
 /// See [`RecordError`].
 pub async fn record(conn: &mut PgConnection, entry: Entry) -> Result<(), RecordError> {
-    let context = entry.keys.resolve(entry.context.clone(), AUDIT_LOG.name())?;
+    record_all(conn, vec![entry]).await
+}
+
+/// Records several, in their order, in one statement.
+///
+/// # Errors
+/// See [`RecordError`]; none is recorded then.
+pub async fn record_all(conn: &mut PgConnection, entries: Vec<Entry>) -> Result<(), RecordError> {
+    let rows = entries.into_iter().map(row_of).collect::<Result<Vec<_>, _>>()?;
+    repo::stage(conn, &rows).await?;
+    AUDIT_LOG.announce_staged();
+    Ok(())
+}
+
+fn row_of(entry: Entry) -> Result<(Row, Hash), RecordError> {
+    let context = entry.keys.resolve(entry.context, AUDIT_LOG.name())?;
     let row = Row {
         context,
         before: state("before", entry.before.as_ref())?,
@@ -184,9 +200,7 @@ pub async fn record(conn: &mut PgConnection, entry: Entry) -> Result<(), RecordE
     };
     let digest = row_digest(&row)
         .map_err(|error| RecordError::Invalid { field: "state", problem: error.to_string() })?;
-    repo::stage(conn, &row, &digest).await?;
-    AUDIT_LOG.announce_staged();
-    Ok(())
+    Ok((row, digest))
 }
 
 fn text(field: &'static str, text: String) -> Result<String, RecordError> {

@@ -19,27 +19,34 @@ pub(crate) struct Numbered {
     pub(crate) hash: Vec<u8>,
 }
 
-/// Puts the entry into the queue.
-pub(crate) async fn stage(conn: &mut PgConnection, row: &Row, digest: &Hash) -> Result<(), sqlx::Error> {
-    let context = &row.context;
+/// Puts the entries into the queue, in their order.
+pub(crate) async fn stage(conn: &mut PgConnection, rows: &[(Row, Hash)]) -> Result<(), sqlx::Error> {
+    fn column<'a, T>(rows: &'a [(Row, Hash)], of: impl Fn(&'a Row) -> T) -> Vec<T> {
+        rows.iter().map(|(row, _)| of(row)).collect()
+    }
     sqlx::query!(
         "INSERT INTO audit_staging (tenant_id, request_id, user_id, actor, action, target_type, target_id, before, after, tx_id, reason,
                                     correlation_id, recorded_at, digest)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9::text::jsonb, $10, $11, $12, $13, $14)",
-        context.tenant_id,
-        context.request_id,
-        context.user_id,
-        context.actor,
-        row.action,
-        row.target_type,
-        row.target_id,
-        row.before,
-        row.after,
-        row.tx_id,
-        row.reason,
-        context.correlation_id,
-        row.recorded_at,
-        &digest[..],
+         SELECT tenant_id, request_id, user_id, actor, action, target_type, target_id, before::jsonb, after::jsonb, tx_id, reason,
+                correlation_id, recorded_at, digest
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+                     $12::text[], $13::timestamptz[], $14::bytea[]) WITH ORDINALITY
+              AS given(tenant_id, request_id, user_id, actor, action, target_type, target_id, before, after, tx_id, reason, correlation_id, recorded_at, digest, place)
+         ORDER BY place",
+        &column(rows, |row| row.context.tenant_id) as &[Option<Uuid>],
+        &column(rows, |row| row.context.request_id),
+        &column(rows, |row| row.context.user_id) as &[Option<Uuid>],
+        &column(rows, |row| row.context.actor.clone()),
+        &column(rows, |row| row.action.clone()),
+        &column(rows, |row| row.target_type.clone()),
+        &column(rows, |row| row.target_id.clone()),
+        &column(rows, |row| row.before.clone()) as &[Option<String>],
+        &column(rows, |row| row.after.clone()) as &[Option<String>],
+        &column(rows, |row| row.tx_id.clone()) as &[Option<String>],
+        &column(rows, |row| row.reason.clone()) as &[Option<String>],
+        &column(rows, |row| row.context.correlation_id.clone()),
+        &column(rows, |row| row.recorded_at),
+        &rows.iter().map(|(_, digest)| digest.to_vec()).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await

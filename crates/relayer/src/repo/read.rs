@@ -155,10 +155,10 @@ pub(crate) async fn id_of(conn: &mut PgConnection, tx_hash: &B256) -> Result<Opt
     .await
 }
 
-/// These, the newest first.
+/// Those of these that are the tenants', the newest first.
 pub(crate) async fn transactions(
     conn: &mut PgConnection,
-    tenant_id: Uuid,
+    tenants: &[Uuid],
     ids: &[Uuid],
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
@@ -168,8 +168,8 @@ pub(crate) async fn transactions(
                   state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, block_number, block_hash, tx_hash,
                   attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
                   created_at, updated_at
-           FROM managed_transactions WHERE tenant_id = $1 AND id = ANY($2) ORDER BY id DESC"#,
-        tenant_id,
+           FROM managed_transactions WHERE tenant_id = ANY($1) AND id = ANY($2) ORDER BY id DESC"#,
+        tenants,
         ids
     )
     .fetch_all(conn)

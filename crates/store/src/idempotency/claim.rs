@@ -206,7 +206,9 @@ impl Claim {
         Settled { response }
     }
 
-    fn fenced(&self) -> IdempotencyError {
+    /// That it is not held any more, counted.
+    #[must_use]
+    pub fn fenced(&self) -> IdempotencyError {
         metrics::counter!("idempotency_fenced_total").increment(1);
         IdempotencyError::Fenced { key: self.key().to_string() }
     }

@@ -1,8 +1,12 @@
 //! Many callers, one transaction: whoever is wrong is wrong alone.
 
 use futures::future::join_all;
-use plimsoll_relayer::AcceptError;
 use plimsoll_relayer::desk::DeskOptions;
+use plimsoll_relayer::grant::{Allowed, Grant, Grantee, Limit};
+use plimsoll_relayer::{AcceptError, Answer, Kept, SubmitError};
+use plimsoll_store::idempotency::{
+    Asked, Entered, Fingerprint, IdempotencyError, Key, KeyOptions, Keys, Response, Scope, invalidate,
+};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_types::TransactionState;
 use uuid::Uuid;
@@ -43,6 +47,73 @@ async fn a_request_that_the_database_does_not_take_fails_none_of_its_neighbours(
     for (place, outcome) in outcomes.iter().enumerate() {
         assert_eq!(outcome.is_err(), place == 17 || place == 30, "{place}: {outcome:?}");
     }
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_under_a_key_that_is_anothers_now_is_not_put_on_record_and_its_neighbours_are() {
+    let house = House::new(Mining::OnDemand).await;
+    let everything = Grant {
+        grantee: Grantee::Tenant(house.tenant),
+        targets: Allowed::Any,
+        may_create: true,
+        methods: Allowed::Any,
+        max_value_wei: Limit::None,
+        max_value_wei_per_day: Limit::None,
+        max_gas_wei_per_day: Limit::None,
+    };
+    let intake = house.intake(vec![everything]);
+    let keys = Keys::new(house.db.clone(), "node-0", KeyOptions::default());
+    let scope = Scope {
+        tenant_id: Some(house.tenant),
+        principal: "test".into(),
+        method: "POST".into(),
+        route: "/chain/tx/submit".into(),
+    };
+    let claim = async |key: &str| {
+        let (scope, key) = (scope.clone(), Key::explicit(key).unwrap());
+        let fingerprint = Fingerprint::of(&Asked {
+            method: "POST",
+            path: "/",
+            query: &[],
+            is_json: false,
+            body: b"",
+            api_version: "v1",
+        });
+        match keys.enter(plimsoll_store::idempotency::Request { scope, key, fingerprint }).await.unwrap() {
+            Entered::Claimed(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    };
+    let answer = || -> Answer {
+        Box::new(|outcome| match outcome {
+            Ok((accepted, made)) => {
+                assert_eq!(accepted.id, made.transaction_id);
+                let response = Response::new(202, Vec::new(), made.request_id.to_string().into_bytes())?;
+                Ok(Some(Kept { response, entry: None }))
+            }
+            Err(_) => Ok(None),
+        })
+    };
+    let (lost, held) = (claim("lost").await, claim("held").await);
+    let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
+    let key = Key::explicit("lost").unwrap();
+    invalidate(&mut tx, &scope, &key, "somebody", "a test").await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+
+    let (first, second) = (house.request(), house.request());
+    let (lost, held) = tokio::join!(
+        intake.submit_under(first.clone(), lost, answer()),
+        intake.submit_under(second.clone(), held, answer())
+    );
+    assert!(matches!(lost, Err(SubmitError::Key(IdempotencyError::Fenced { .. }))), "{lost:?}");
+    let told = held.unwrap().into_response();
+    assert_eq!(told.body(), second.context.request_id.to_string().as_bytes());
+    let on_record: Vec<Uuid> = sqlx::query_scalar("SELECT request_id FROM managed_transactions")
+        .fetch_all(house.db.worker())
+        .await
+        .unwrap();
+    assert_eq!(on_record, [second.context.request_id]);
     house.end().await;
 }
 

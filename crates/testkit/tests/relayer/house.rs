@@ -20,7 +20,7 @@ use plimsoll_relayer::grant::{ForeignUse, Grant, SignerPolicy};
 use plimsoll_relayer::keys::Secret;
 use plimsoll_relayer::keys::{Key, LocalKey};
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
-use plimsoll_relayer::{Acceptor, Bell, Intake, signers};
+use plimsoll_relayer::{Bell, Intake, signers};
 use plimsoll_store::{DEFAULT_TERM, DatabaseUrls, Db, Leases};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions, Mining};
 use plimsoll_testkit::deploy::artifacts::artifact;
@@ -46,7 +46,7 @@ pub(crate) struct House {
     pub(crate) counter: Address,
     pub(crate) signer: SignerId,
     pub(crate) tenant: Uuid,
-    pub(crate) acceptor: Acceptor,
+    pub(crate) acceptor: Intake,
     pub(crate) key: Arc<dyn Key>,
     pub(crate) bell: Bell,
     background: Vec<(CancellationToken, JoinHandle<()>)>,
@@ -112,7 +112,7 @@ impl House {
             anvil.mine(1).await.unwrap();
         }
         let bell = Bell::default();
-        let acceptor = Acceptor::start(db.clone(), "node-0".into(), [signer], bell.clone());
+        let acceptor = Intake::start(db.clone(), "node-0", [policy_of(signer, Vec::new())], bell.clone());
         let mut house = Self {
             anvil,
             db,
@@ -162,7 +162,7 @@ impl House {
         });
         let mut end = self.tail.subscribe(chain_id);
         tokio::time::timeout(HANGS_AFTER, end.wait_for(|end| end.block_number >= 1)).await.unwrap().unwrap();
-        signers::register(&self.db, &[self.policy(Vec::new())]).await.unwrap();
+        signers::register(&self.db, &[policy_of(self.signer, Vec::new())]).await.unwrap();
         let fold = VerdictFold::new(chain_id, [self.signer.address], Some(self.bell.clone()));
         let mut runner = FoldRunner::new(fold, chain_id, self.db.clone(), leases, self.tail.clone());
         self.spawn(async move |stop| {
@@ -236,19 +236,7 @@ impl House {
 
     /// Where tenants hand requests in, with these grants.
     pub(crate) fn intake(&self, grants: Vec<Grant>) -> Intake {
-        Intake::new("node-0", [self.policy(grants)], self.bell.clone())
-    }
-
-    fn policy(&self, grants: Vec<Grant>) -> SignerPolicy {
-        SignerPolicy {
-            name: "ops".into(),
-            chain_id: self.signer.chain_id,
-            address: self.signer.address,
-            window: std::num::NonZeroU32::new(64).unwrap(),
-            max_fee_per_gas_wei: None,
-            on_foreign_use: ForeignUse::Requeue,
-            grants,
-        }
+        Intake::start(self.db.clone(), "node-0", [policy_of(self.signer, grants)], self.bell.clone())
     }
 
     /// A request to count its id.
@@ -385,4 +373,16 @@ pub(crate) fn calldata(function: &str, request_id: Uuid) -> Bytes {
     let selector = &alloy_primitives::keccak256(signature)[..4];
     let id = FixedBytes::<16>::from_slice(request_id.as_bytes());
     [selector, &[0; 16], id.as_slice()].concat().into()
+}
+
+fn policy_of(signer: SignerId, grants: Vec<Grant>) -> SignerPolicy {
+    SignerPolicy {
+        name: "ops".into(),
+        chain_id: signer.chain_id,
+        address: signer.address,
+        window: std::num::NonZeroU32::new(64).unwrap(),
+        max_fee_per_gas_wei: None,
+        on_foreign_use: ForeignUse::Requeue,
+        grants,
+    }
 }

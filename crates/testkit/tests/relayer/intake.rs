@@ -3,20 +3,11 @@
 use alloy_primitives::U256;
 use plimsoll_relayer::desk::DeskOptions;
 use plimsoll_relayer::grant::{Allowed, Grant, Grantee, Limit};
-use plimsoll_relayer::request::Request;
-use plimsoll_relayer::{Accepted, Intake, SubmitError, read};
+use plimsoll_relayer::{SubmitError, read};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_types::TransactionState;
 
 use crate::house::House;
-
-async fn hand_in(house: &House, intake: &Intake, request: &Request) -> Result<Accepted, SubmitError> {
-    let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
-    let accepted = intake.accept_in(&mut tx, request).await?;
-    tx.commit().await.unwrap();
-    intake.ring();
-    Ok(accepted)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_handed_in_takes_effect_and_is_told_with_its_attempt_and_counts_as_it_was_paid() {
@@ -32,8 +23,8 @@ async fn what_is_handed_in_takes_effect_and_is_told_with_its_attempt_and_counts_
         max_gas_wei_per_day: Limit::Wei(U256::from(60_000_000_000_000_000_u64)),
     }]);
     let (first, second) = (house.request(), house.request());
-    let accepted = hand_in(&house, &intake, &first).await.unwrap();
-    let refused = hand_in(&house, &intake, &second).await.unwrap_err();
+    let accepted = intake.submit(first.clone()).await.unwrap();
+    let refused = intake.submit(second.clone()).await.unwrap_err();
     assert!(matches!(refused, SubmitError::Refused(_)), "{refused}");
 
     let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
@@ -54,7 +45,7 @@ async fn what_is_handed_in_takes_effect_and_is_told_with_its_attempt_and_counts_
     drop(tx);
 
     // It cost far less than it might have.
-    let accepted = hand_in(&house, &intake, &second).await.unwrap();
+    let accepted = intake.submit(second.clone()).await.unwrap();
     house.until_state(accepted.id, TransactionState::Confirmed, true).await;
     assert_eq!(house.effects(second.context.request_id).await, 1);
     desk.stop().await;

@@ -55,9 +55,10 @@ async fn posting(
     execution: Execution,
     Json(body): Json<Value>,
 ) -> Result<Answered, Problem> {
-    let response = execution.render(Reply::json(StatusCode::CREATED, &json!({"posted": body["name"]}))?)?;
+    let (claim, form) = execution.hand_over();
+    let response = form.keep(Reply::json(StatusCode::CREATED, &json!({"posted": body["name"]}))?)?;
     let (answer, settled) = oneshot::channel();
-    let posting = Posting { claim: execution.hand_over(), response, answer };
+    let posting = Posting { claim, response, answer };
     let gone = || Problem::new(ProblemKind::Overloaded, "the writer is gone");
     queue.send(posting).await.map_err(|_| gone())?;
     Ok(settled.await.map_err(|_| gone())?.into())

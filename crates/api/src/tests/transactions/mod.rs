@@ -12,6 +12,7 @@ use axum::http::{Method, Request};
 use plimsoll_identity::UserKind;
 use plimsoll_relayer::grant::{Allowed, ForeignUse, Grant, Grantee, Limit, Method as Called, SignerPolicy};
 use plimsoll_relayer::{Intake, request as relayer};
+use plimsoll_store::Db;
 use plimsoll_types::{Context, address_text};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -67,8 +68,8 @@ fn policies() -> Vec<SignerPolicy> {
 }
 
 /// Where the tests' transactions are handed in.
-pub(super) fn intake() -> Intake {
-    Intake::new("here:1", policies(), plimsoll_relayer::Bell::default())
+pub(super) fn intake(db: &Db) -> Intake {
+    Intake::start(db.clone(), "here:1", policies(), plimsoll_relayer::Bell::default())
 }
 
 /// The tests' signers, made known on a chain that is followed.
@@ -147,6 +148,11 @@ async fn attempted(api: &Api, id: Uuid, tenant_id: Uuid, hash: [u8; 32], name: &
     .execute(worker)
     .await
     .unwrap();
+    sqlx::query("UPDATE managed_transactions SET version = 2 WHERE id = $1")
+        .bind(id)
+        .execute(worker)
+        .await
+        .unwrap();
     for answer in ["timeout", "accepted"] {
         sqlx::query(
             "INSERT INTO transaction_broadcasts (chain_id, tx_hash, tenant_id, endpoint, answer, detail, sent_at) VALUES ($1, $2, $3, 'node-1', $4, $5, now())",
@@ -166,10 +172,8 @@ async fn attempted(api: &Api, id: Uuid, tenant_id: Uuid, hash: [u8; 32], name: &
 pub(super) async fn one_of(api: &Api, context: &Context, name: &str) {
     register(api).await;
     let (tenant_id, hash) = (context.tenant_id.unwrap(), *alloy_primitives::keccak256(name));
-    let mut tx = api.db.tenant_tx(&[tenant_id]).await.unwrap();
     let request = request(context.clone(), &format!("operation-of-{name}"));
-    let id = intake().accept_in(&mut tx, &request).await.unwrap().id;
-    tx.commit().await.unwrap();
+    let id = intake(&api.db).submit(request).await.unwrap().id;
     attempted(api, id, tenant_id, hash, name).await;
     sqlx::query("INSERT INTO kill_switches (tenant_id, thrown_by, reason) VALUES ($1, 'somebody', $2)")
         .bind(tenant_id)

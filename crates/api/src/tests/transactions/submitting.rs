@@ -73,6 +73,53 @@ async fn a_hundred_at_once_are_one_transaction_with_one_answer() {
 }
 
 #[tokio::test]
+async fn what_comes_at_once_shares_transactions_and_nothing_fails_its_neighbours() {
+    let (api, admin) = house().await;
+    let taken = submit(&api, &admin, &json!({})).await.json()["request_id"].clone();
+    let bodies: Vec<_> = (0..120)
+        .map(|n| match n % 4 {
+            // Refused; a conflict; and of the signer with a day's limits, of which the first two have room.
+            0 => admin.body(with(plain(), &json!({ "signer": address_text(&CLOSED) }))),
+            1 => with(admin.body(plain()), &json!({ "request_id": taken, "priority": 1 })),
+            2 => admin.body(with(
+                plain(),
+                &json!({ "signer": address_text(&BOUND), "value_wei": "75", "gas_limit": 10 }),
+            )),
+            _ => admin.body(plain()),
+        })
+        .collect();
+    let send = |n: usize| {
+        let (api, admin, body) = (&api, &admin, &bodies[n]);
+        async move { hand_in(api, admin, &format!("key-{n}"), body).await }
+    };
+    let all = futures::future::join_all((0..bodies.len()).map(send)).await;
+    let statuses = |of: usize| -> Vec<_> {
+        let statuses = all.iter().skip(of).step_by(4).map(|answer| answer.status.as_u16());
+        statuses.collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    assert_eq!(
+        [statuses(0), statuses(1), statuses(2), statuses(3)],
+        [vec![403], vec![409], vec![202, 403], vec![202]]
+    );
+    assert_eq!(transactions(&api).await, 1 + 2 + 30);
+    let audited = "SELECT count(*) FROM audit_staging WHERE action = 'relayer.transaction.submit'";
+    assert_eq!(count(&api, audited).await, 1 + 2 + 30);
+    let commits = count(&api, "SELECT count(DISTINCT xmin::text) FROM managed_transactions").await;
+    assert!(commits < 20, "{commits} transactions for 33 requests");
+
+    // What was an outcome is kept, word for word; what was refused is asked for anew.
+    for (n, first) in all.iter().enumerate() {
+        let again = send(n).await;
+        assert_eq!(
+            (again.status, again.headers.contains_key("idempotent-replayed")),
+            (first.status, n % 4 != 0 && first.status != 403)
+        );
+        assert!(again.body == first.body || first.status == 403, "{n}");
+    }
+    assert_eq!(transactions(&api).await, 1 + 2 + 30);
+}
+
+#[tokio::test]
 async fn value_is_moved_under_a_key_of_the_clients_alone() {
     let (api, admin) = house().await;
     api.post(&admin, SUBMIT, plain()).await.refused(400, "missing-idempotency-key");

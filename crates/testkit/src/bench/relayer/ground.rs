@@ -18,7 +18,7 @@ use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
 use plimsoll_relayer::keys::{Key, LocalKey, Secret};
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
-use plimsoll_relayer::{Acceptor, Bell, signers};
+use plimsoll_relayer::{Bell, Intake, signers};
 use plimsoll_store::{DEFAULT_TERM, Db, Leases};
 use plimsoll_types::{Completeness, Context};
 use serde_json::{Value, json, value::to_raw_value};
@@ -110,7 +110,7 @@ fn header() -> Value {
 
 /// The relayer's ground: a database, endpoints, and what follows the chain, where there is one.
 pub(super) struct Ground {
-    pub(super) acceptor: Acceptor,
+    pub(super) intake: Intake,
     db: Db,
     tenant: Uuid,
     signer: SignerId,
@@ -204,10 +204,10 @@ impl Ground {
             on_foreign_use: ForeignUse::Requeue,
             grants: Vec::new(),
         };
-        signers::register(&db, &[policy]).await?;
+        signers::register(&db, std::slice::from_ref(&policy)).await?;
         let bell = Bell::default();
-        let acceptor = Acceptor::start(db.clone(), "bench".into(), [signer], bell.clone());
-        Ok(Self { acceptor, db, tenant, signer, counter, pool, bell, anvil: None, background: Vec::new() })
+        let intake = Intake::start(db.clone(), "bench", [policy], bell.clone());
+        Ok(Self { intake, db, tenant, signer, counter, pool, bell, anvil: None, background: Vec::new() })
     }
 
     /// Begins to work the signer, with so many under way at most.

@@ -83,7 +83,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
     let requests = ground.requests(count);
     let accepted: Vec<_> = stream::iter(requests)
-        .map(|request| ground.acceptor.accept(request))
+        .map(|request| ground.intake.accept(request))
         .buffer_unordered(CALLERS)
         .collect()
         .await;
@@ -97,7 +97,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     say("accepting one after the other");
     let started = Instant::now();
     for request in ground.requests(ALONE) {
-        let alone = ground.acceptor.accept(request).await?;
+        let alone = ground.intake.accept(request).await?;
         ensure!(alone.batch == 1, "a request that nobody waits beside shares no transaction");
     }
     let single = per_second(ALONE, started.elapsed());
@@ -117,7 +117,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let before = cpu_ms_of(None, store.cluster.pid());
     let started = Instant::now();
     let accepted: Vec<_> = stream::iter(ground.requests(count))
-        .map(|request| ground.acceptor.accept(request))
+        .map(|request| ground.intake.accept(request))
         .buffer_unordered(CALLERS)
         .collect()
         .await;
