@@ -103,6 +103,11 @@ impl Process {
         Ok(())
     }
 
+    /// Its process's id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Plimsoll::pid)
+    }
+
     /// When it was started last.
     pub(crate) fn started(&self) -> Option<Instant> {
         self.started

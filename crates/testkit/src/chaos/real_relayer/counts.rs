@@ -46,10 +46,10 @@ counts! {
     called_off,
     /// Effects, as the contract counts them.
     effects,
-    /// Requests that ended in each state.
+    /// Requests that ended as confirmed.
     confirmed,
-    /// Those that the contract refused.
-    failed,
+    /// As failed: the contract refused them.
+    reverted,
     /// Those that were called off in time.
     cancelled,
     /// Those that were too late.

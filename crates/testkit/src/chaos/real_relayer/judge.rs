@@ -175,7 +175,7 @@ impl Stage {
             nonces.entry(attempt.transaction_id).or_default().insert(attempt.nonce);
         }
         self.counts.confirmed = of_state("confirmed");
-        self.counts.failed = of_state("failed");
+        self.counts.reverted = of_state("failed");
         self.counts.cancelled = of_state("cancelled");
         self.counts.expired = of_state("expired");
         self.counts.replaced = of_state("replaced");

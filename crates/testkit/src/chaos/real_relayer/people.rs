@@ -1,5 +1,8 @@
 //! Who hands in: an administrator of each tenant, signed in with two factors.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -33,7 +36,9 @@ pub(super) fn tenant_id(place: usize) -> Uuid {
 pub(super) async fn settle(urls: &DatabaseUrls, keys_dir: &Path) -> Result<Vec<Person>> {
     let pem = generate_pem();
     std::fs::create_dir_all(keys_dir)?;
-    std::fs::write(keys_dir.join(SIGNING_FILE), pem.expose_secret())?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(keys_dir.join(SIGNING_FILE))?;
+    file.write_all(pem.expose_secret().as_bytes())?;
     let keys = Keys::load(&KeyTexts { signing: pem, verifying: vec![] }).context("the tokens' key")?;
     let tokens = Tokens::new(keys, PUBLIC_URL, PUBLIC_URL);
     let db = Db::connect(urls).await?;

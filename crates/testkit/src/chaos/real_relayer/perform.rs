@@ -179,7 +179,8 @@ impl Stage {
         self.house.attend().await?;
         if Instant::now() >= self.next_block {
             self.house.mine(1).await?;
-            self.next_block = Instant::now() + Duration::from_millis(self.settings.block_ms);
+            self.block_made = Instant::now();
+            self.next_block = self.block_made + Duration::from_millis(self.settings.block_ms);
         }
         while let Some(answered) = self.calls.try_join_next() {
             let (about, told) = answered.context("a client panicked")?;

@@ -124,3 +124,21 @@ pub(super) async fn attempts(conn: &mut PgConnection) -> Result<Vec<Attempt>, sq
         })
         .collect()
 }
+
+/// Who holds a lease.
+pub(super) async fn holder(conn: &mut PgConnection, lease: &str) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT holder FROM leases WHERE name = $1").bind(lease).fetch_one(conn).await
+}
+
+/// The number of the block that a request is in, as the relayer knows.
+pub(super) async fn block_of(conn: &mut PgConnection, request_id: Uuid) -> Result<Option<u64>, sqlx::Error> {
+    let number = "SELECT block_number FROM managed_transactions WHERE request_id = $1";
+    let number: Option<i64> = sqlx::query_scalar(number).bind(request_id).fetch_one(conn).await?;
+    Ok(number.map(self::number))
+}
+
+/// Whether it is told to be confirmed.
+pub(super) async fn is_confirmed(conn: &mut PgConnection, request_id: Uuid) -> Result<bool, sqlx::Error> {
+    let is = "SELECT state = 'confirmed' FROM managed_transactions WHERE request_id = $1";
+    sqlx::query_scalar(is).bind(request_id).fetch_one(conn).await
+}

@@ -51,6 +51,8 @@ pub(super) struct Stage {
     pub(super) http: reqwest::Client,
     /// When the next block comes.
     pub(super) next_block: Instant,
+    /// When the last one was made.
+    pub(super) block_made: Instant,
     /// Answers that contradict each other.
     pub(super) contradictions: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl Stage {
             strangers: BTreeSet::new(),
             http: reqwest::Client::builder().no_proxy().build()?,
             next_block: Instant::now(),
+            block_made: Instant::now(),
             contradictions: Vec::new(),
         };
         stage.begin(program).await?;

@@ -250,7 +250,7 @@ impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}", self.settings)?;
         for (number, (pause_ms, act)) in self.acts.iter().enumerate() {
-            writeln!(f, "{number:>3}. after {pause_ms} ms: {act}")?;
+            writeln!(f, "{number:>3}. after {pause_ms} ms: {act:#}")?;
         }
         writeln!(f, "Then all is well, and each signer is asked once more")
     }
@@ -264,16 +264,17 @@ impl fmt::Display for Act {
             })
         };
         match self {
-            Self::Submit { asks } => {
-                write!(f, "Submit {}:", asks.len())?;
-                list(f, asks)
-            }
+            Self::Submit { asks } => write!(f, "Submit {}", asks.len())?,
             Self::SubmitThroughKill { asks, after_ms, down_ms } => {
-                write!(f, "Submit {}, kill after {after_ms} ms, down {down_ms} ms:", asks.len())?;
-                list(f, asks)
+                write!(f, "Submit {}, kill after {after_ms} ms, down {down_ms} ms", asks.len())?;
             }
-            other => write!(f, "{other:?}"),
+            other => write!(f, "{other:?}")?,
         }
+        // What is asked for belongs to the schedule, and not to a line of what happened.
+        if let (true, Self::Submit { asks } | Self::SubmitThroughKill { asks, .. }) = (f.alternate(), self) {
+            list(f, asks)?;
+        }
+        Ok(())
     }
 }
 

@@ -183,7 +183,8 @@ async fn what_is_sent_is_dropped_or_taken_in_silence_and_what_is_asked_beside_is
     }
     assert_eq!(house.height().await, answer(1, &json!("0x0")));
     house.proxy.trouble(Trouble::Withholding, 1_000);
-    let (told, ()) = tokio::join!(house.ask(&send(2)), async {
+    let sent = send(2);
+    let (told, ()) = tokio::join!(house.ask(&sent), async {
         while !house.proxy.tally().faults.contains_key("withheld") {
             tokio::task::yield_now().await;
         }
