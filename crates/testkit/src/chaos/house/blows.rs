@@ -59,13 +59,7 @@ pub(crate) enum Due {
 
 impl House {
     /// Of a thousand requests to an endpoint, or to each, so many meet this for so long.
-    pub(crate) fn trouble(
-        &mut self,
-        place: Option<usize>,
-        trouble: Trouble,
-        permille: u32,
-        ms: u64,
-    ) {
+    pub(crate) fn trouble(&mut self, place: Option<usize>, trouble: Trouble, permille: u32, ms: u64) {
         let places = 0..self.proxies.len();
         for place in places.filter(|at| place.is_none_or(|place| place == *at)) {
             self.proxies[place].trouble(trouble, permille);

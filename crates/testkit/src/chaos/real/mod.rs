@@ -24,8 +24,8 @@ use plimsoll_store::DatabaseUrls;
 pub use self::counts::Counts;
 use self::stage::Stage;
 use self::story::Story;
-use super::runs::{self, RealOptions, RealRun};
 use super::Report;
+use super::runs::{self, RealOptions, RealRun};
 
 /// What happens in the run of a seed, in words.
 #[must_use]

@@ -67,7 +67,8 @@ impl Stage {
     /// What is to come yet, in words.
     async fn missing(&self) -> Result<Option<String>> {
         let head = self.house.node.block_number().await?;
-        let hash = self.house.node.block_hash(head).await?.context("the node has no block at its own head")?;
+        let hash =
+            self.house.node.block_hash(head).await?.context("the node has no block at its own head")?;
         for process in &self.house.processes {
             let name = process.name();
             let chain = match process.chain().await {
@@ -137,7 +138,8 @@ impl Stage {
         if liars.is_empty() {
             return Ok(Vec::new());
         }
-        let anomalies = repo::anomalies(&mut self.house.connect().await?, self.chain_id().cast_signed()).await?;
+        let anomalies =
+            repo::anomalies(&mut self.house.connect().await?, self.chain_id().cast_signed()).await?;
         let logs: String = self.house.processes.iter().map(Process::log).collect();
         let is_disturbed = self.house.disturbed.is_some() || self.house.blows.kills > 0;
         let is_named = |name: &str| {

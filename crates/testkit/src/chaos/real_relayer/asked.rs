@@ -33,7 +33,8 @@ pub(super) fn calldata(method: &str, request_id: Uuid) -> Bytes {
 impl Asked {
     /// The request, made now: `head` is the chain's newest block.
     pub(super) fn new(ask: Ask, person: &Person, chain_id: u64, counter: Address, head: u64) -> Self {
-        let method = if matches!(ask.kind, Kind::Revert { .. }) { "refuse(bytes32)" } else { "perform(bytes32)" };
+        let method =
+            if matches!(ask.kind, Kind::Revert { .. }) { "refuse(bytes32)" } else { "perform(bytes32)" };
         let mut body = json!({
             "request_id": ask.request_id, "tenant_id": person.tenant_id, "user_id": person.user_id,
             "operation_type": "count", "chain_id": chain_id, "signer": KEYS[ask.signer].address,

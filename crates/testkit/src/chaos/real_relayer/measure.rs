@@ -62,10 +62,11 @@ pub(crate) async fn takeovers(program: &Path, rounds: usize) -> Result<Vec<Durat
         ensure!(stage.working().await? != place, "another process works the signer");
         stage.house.processes[place].start()?;
         // It stands by again before the other one is killed.
-        stage.until("the killed process to stand by", async |stage| {
-            Ok(stage.house.processes[place].readiness().await.is_ok_and(|(is_ready, _)| is_ready))
-        })
-        .await?;
+        stage
+            .until("the killed process to stand by", async |stage| {
+                Ok(stage.house.processes[place].readiness().await.is_ok_and(|(is_ready, _)| is_ready))
+            })
+            .await?;
     }
     stage.end().await?;
     Ok(took)
@@ -129,7 +130,8 @@ impl Stage {
     /// Hands a request in, and waits until the contract has counted it.
     async fn until_counted(&mut self, ask: Ask) -> Result<()> {
         self.submit(&[ask]).await?;
-        self.until("a request to be counted", async |stage| Ok(stage.effects(ask.request_id).await? > 0)).await
+        self.until("a request to be counted", async |stage| Ok(stage.effects(ask.request_id).await? > 0))
+            .await
     }
 
     async fn until(&mut self, what: &str, is_so: impl AsyncFn(&Self) -> Result<bool>) -> Result<()> {

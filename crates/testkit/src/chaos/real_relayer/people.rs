@@ -10,7 +10,7 @@ use plimsoll_identity::keys::{KeyTexts, Keys, SIGNING_FILE, generate_pem};
 use plimsoll_identity::session::{self, Method};
 use plimsoll_identity::token::Tokens;
 use plimsoll_identity::{UserKind, UserStatus, directory, tenant};
-use plimsoll_store::{Db, DatabaseUrls};
+use plimsoll_store::{DatabaseUrls, Db};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 

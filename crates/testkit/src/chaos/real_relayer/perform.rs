@@ -55,13 +55,20 @@ impl Stage {
                     }
                 }
             }
-            Act::Stranger { signer, count } => {
+            Act::Stranger { signer, count, empties_pool } => {
                 let from = KEYS[*signer].address.parse()?;
+                if *empties_pool {
+                    self.drop_from_pool(None).await?;
+                }
                 for _ in 0..*count {
                     let call = node::Call { from, to: Some(from), data: Vec::new().into() };
                     self.strangers.insert(self.house.node.send(&call).await?);
                     self.counts.strangers += 1;
                 }
+            }
+            Act::Dear { gwei } => {
+                let fee = format!("{:#x}", gwei * 1_000_000_000);
+                self.house.node.raw("anvil_setNextBlockBaseFeePerGas", json!([fee])).await?;
             }
             Act::Reorganise { depth, empties_pool } => {
                 let calls = self.house.calls.clone();

@@ -27,6 +27,9 @@ use crate::node::Call;
 const NODES: [&str; 3] = ["first", "second", "third"];
 /// What they do.
 const NODES_DO: &str = "api,ingest,relayer,sequencer";
+/// The server has 80 connections, and there are up to four processes.
+const APP_CONNECTIONS: u32 = 4;
+const WORKER_CONNECTIONS: u32 = 10;
 /// Accounts of the node: the signers, and whoever deploys.
 const ACCOUNTS: u16 = 6;
 /// Whoever deploys.
@@ -115,7 +118,8 @@ impl Stage {
     /// What all processes are configured with, but for the API's address.
     fn configuration(&self) -> String {
         let Settings { confirmations, finality_depth, poll_ms, request_timeout_ms, .. } = self.settings;
-        let Settings { policy_interval_ms, resend_after_blocks, bump_after_blocks, window, .. } = self.settings;
+        let Settings { policy_interval_ms, resend_after_blocks, bump_after_blocks, window, .. } =
+            self.settings;
         let home = self.house.path();
         let limits = ["address", "user", "tenant"]
             .map(|who| format!("{who}_requests_per_second = 0\n{who}_burst = 100000\n"))
@@ -138,7 +142,7 @@ impl Stage {
             )
         });
         format!(
-            "[database]\nurl = \"{}\"\n\n[api]\nlisten = \"{{listen}}\"\npublic_url = \"{PUBLIC_URL}\"\n{limits}\n[leases]\nterm_ms = {}\n\n\
+            "[database]\nurl = \"{}\"\napp_connections = {APP_CONNECTIONS}\nworker_connections = {WORKER_CONNECTIONS}\n\n[api]\nlisten = \"{{listen}}\"\npublic_url = \"{PUBLIC_URL}\"\n{limits}\n[leases]\nterm_ms = {}\n\n\
              [identity]\nkeys_dir = {:?}\n\n[relayer]\npolicy_interval_ms = {policy_interval_ms}\nresend_after_blocks = {resend_after_blocks}\n\
              bump_after_blocks = {bump_after_blocks}\n\n{tenants}[[chain]]\nchain_id = {}\nname = \"anvil\"\nrpc = \"{first}\"\n\
              confirmations = {confirmations}\nfinality_depth = {finality_depth}\npoll_interval_ms = {poll_ms}\nrequest_timeout_ms = {request_timeout_ms}\n\n\
@@ -179,7 +183,8 @@ async fn ground(settings: &Settings) -> Result<(Anvil, Address)> {
     let options = AnvilOptions { mining: Mining::OnDemand, accounts: ACCOUNTS, ..AnvilOptions::default() };
     let node = Anvil::start(&options).await?;
     let from = node.accounts().await?[DEPLOYER];
-    let created = node.send(&Call { from, to: None, data: artifact("RequestCounter").bytecode.clone() }).await?;
+    let created =
+        node.send(&Call { from, to: None, data: artifact("RequestCounter").bytecode.clone() }).await?;
     node.mine(1).await?;
     let receipt = node.wait_receipt(created).await?;
     let counter = receipt["contractAddress"].as_str().context("a creation's receipt has its address")?;

@@ -77,8 +77,10 @@ pub(super) enum Act {
     Repeat { picks: Vec<u64> },
     /// Of what was handed in, these are called off.
     CallOff { picks: Vec<u64> },
-    /// Somebody else sends with a signer's key.
-    Stranger { signer: usize, count: u64 },
+    /// Somebody else sends with a signer's key; to a node that has just lost its pool, so that nonces of ours may be used.
+    Stranger { signer: usize, count: u64, empties_pool: bool },
+    /// The next block's base fee, which falls again by an eighth with each block.
+    Dear { gwei: u64 },
     /// The last blocks are replaced by empty ones, and of the node's pool everything goes, or nothing.
     Reorganise { depth: u64, empties_pool: bool },
     /// The node loses some of what waits in its pool, or everything.
@@ -215,19 +217,22 @@ fn act(dice: &mut Dice, settings: &Settings) -> Act {
         },
         310..370 => Act::Repeat { picks: picks(dice, 8) },
         370..440 => Act::CallOff { picks: picks(dice, 6) },
-        440..500 => {
-            Act::Stranger { signer: dice.index(settings.requeues.len()), count: dice.pick(&[1, 1, 1, 3]) }
-        }
-        500..600 => Act::Reorganise {
+        440..510 => Act::Stranger {
+            signer: dice.index(settings.requeues.len()),
+            count: dice.pick(&[1, 1, 1, 3]),
+            empties_pool: dice.permille(600),
+        },
+        510..540 => Act::Dear { gwei: dice.pick(&[3, 10, 50]) },
+        540..640 => Act::Reorganise {
             depth: dice.within(1, settings.finality_depth - 2),
             empties_pool: dice.permille(500),
         },
-        600..640 => {
+        640..680 => {
             let everything = dice.permille(300);
             let some = picks(dice, 6);
             Act::DropFromPool { picks: (!everything).then_some(some) }
         }
-        640..830 => {
+        680..840 => {
             let place = dice.index(settings.endpoints);
             let place = (!dice.permille(350)).then_some(place);
             let (of_sends, of_all) = (dice.pick(&Trouble::OF_SENDS), dice.pick(&Trouble::ALL));
@@ -235,8 +240,8 @@ fn act(dice: &mut Dice, settings: &Settings) -> Act {
             let permille = dice.pick(&[200, 500, 1_000]);
             Act::Trouble { place, trouble, permille, ms: dice.pick(&[300, 1_000, 1_000, 3_000]) }
         }
-        830..890 => Act::Kill { process, down_ms: dice.pick(&[0, 0, 500, 2_000]) },
-        890..930 => {
+        840..895 => Act::Kill { process, down_ms: dice.pick(&[0, 0, 500, 2_000]) },
+        895..930 => {
             let lost = settings.lease_term_ms + BEYOND_TERM_MS;
             Act::Freeze { process, ms: dice.pick(&[500, lost, lost]) }
         }
