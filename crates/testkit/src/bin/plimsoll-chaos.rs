@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use plimsoll_testkit::chaos::sim::{self, Run};
-use plimsoll_testkit::chaos::{self, Options, Report, real, seeds};
+use plimsoll_testkit::chaos::{self, Options, RealOptions, RealRun, Report, real, real_relayer, seeds};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,8 @@ struct Cli {
 enum Subject {
     /// The follower's decisions, against a simulated chain and its endpoints, in simulated time; or real processes
     Ingest(Ingest),
+    /// The relayer in real processes: one effect of each request, whatever dies
+    Relayer(Ingest),
 }
 
 #[derive(Args)]
@@ -53,8 +55,12 @@ fn main() -> Result<ExitCode> {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
-    let Subject::Ingest(ingest) = Cli::parse().subject;
-    if ingest.real { run_real(&ingest) } else { simulate(&ingest) }
+    match Cli::parse().subject {
+        Subject::Ingest(asked) if asked.real => run_real_ingest(&asked),
+        Subject::Ingest(asked) => simulate(&asked),
+        Subject::Relayer(asked) if asked.real => run_real_relayer(&asked),
+        Subject::Relayer(_) => bail!("the relayer is run in real processes alone: `--real`"),
+    }
 }
 
 impl Ingest {
@@ -114,46 +120,71 @@ fn tail(lines: &[String], shown: usize, more: &str) {
     lines[skipped..].iter().for_each(|line| eprintln!("{line}"));
 }
 
-fn run_real(ingest: &Ingest) -> Result<ExitCode> {
-    let plimsoll = match &ingest.plimsoll {
+/// Real processes, seed after seed; what was started ends with what started it.
+fn run_real<C: serde::Serialize>(
+    asked: &Ingest,
+    file: &str,
+    run_all: impl AsyncFnOnce(&RealOptions) -> Report<C>,
+) -> Result<ExitCode> {
+    let plimsoll = match &asked.plimsoll {
         Some(plimsoll) => plimsoll.canonicalize(),
         None => std::env::current_exe().map(|program| program.with_file_name("plimsoll")),
     };
-    let (first, count) = ingest.range(30);
-    let options = real::Options { first, count, plimsoll: plimsoll.context("no plimsoll program")? };
+    let (first, count) = asked.range(30);
+    let options = RealOptions { first, count, plimsoll: plimsoll.context("no plimsoll program")? };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         anyhow::Ok(tokio::select! {
-            report = real::run_all(&options, |run| tell(run, ingest.trace)) => Some(report),
-            // What was started ends with what started it.
+            report = run_all(&options) => Some(report),
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
         })
     });
     drop(runtime);
     match report? {
-        Some(report) => ingest.report(&report, seeds::INGEST_REAL),
+        Some(report) => asked.report(&report, file),
         None => Ok(ExitCode::FAILURE),
     }
 }
 
+fn run_real_ingest(asked: &Ingest) -> Result<ExitCode> {
+    let held = |counts: &real::Counts| {
+        let real::Counts { events, retractions, requests, takeovers, lies, rest_ms_max, .. } = counts;
+        format!(
+            "{events} events, {retractions} retractions, {requests} requests, {takeovers} takeovers, {lies} lies, at rest after {rest_ms_max} ms"
+        )
+    };
+    run_real(asked, seeds::INGEST_REAL, async |options| {
+        real::run_all(options, |run| tell(run, asked.trace, held, real::schedule)).await
+    })
+}
+
+fn run_real_relayer(asked: &Ingest) -> Result<ExitCode> {
+    let held = |counts: &real_relayer::Counts| {
+        let real_relayer::Counts { requests, effects, attempts, requeued, takeovers, rest_ms_max, .. } =
+            counts;
+        format!(
+            "{requests} requests, {effects} effects, {attempts} attempts, {requeued} requeued, {takeovers} takeovers, at rest after {rest_ms_max} ms"
+        )
+    };
+    run_real(asked, seeds::RELAYER_REAL, async |options| {
+        real_relayer::run_all(options, |run| tell(run, asked.trace, held, real_relayer::schedule)).await
+    })
+}
+
 /// A line of a run that held; of one that failed, its schedule, what happened, and where its logs are.
-fn tell(run: &real::Run, trace: bool) {
+fn tell<C>(run: &RealRun<C>, trace: bool, held: impl Fn(&C) -> String, schedule: impl Fn(u64) -> String) {
     let Some(violation) = &run.violation else {
-        let real::Counts { events, retractions, requests, takeovers, lies, rest_ms_max, .. } = run.counts;
-        eprintln!(
-            "seed {} holds: {events} events, {retractions} retractions, {requests} requests, {takeovers} takeovers, {lies} lies, at rest after {rest_ms_max} ms",
-            run.seed
-        );
+        eprintln!("seed {} holds: {}", run.seed, held(&run.counts));
         if trace {
-            eprintln!("{}", real::schedule(run.seed));
+            eprintln!("{}", schedule(run.seed));
             tail(&run.lines, usize::MAX, "");
         }
         return;
     };
-    eprintln!("seed {}:\n{}", run.seed, real::schedule(run.seed));
+    eprintln!("seed {}:\n{}", run.seed, schedule(run.seed));
     tail(&run.lines, SHOWN_LINES, "its schedule is above");
     eprintln!("seed {} fails: {violation}", run.seed);
     if let Some(kept) = &run.kept {

@@ -2,10 +2,13 @@
 //! the truth.
 //!
 //! `cargo xtask chaos ingest --seeds N` runs N seeds of the [simulator](sim), and with `--real` N seeds of [real processes](real); `docs/ingest.md` says
-//! how a seed is replayed.
+//! how a seed is replayed. `cargo xtask chaos relayer --real --seeds N` does the latter with [what the relayer promises](real_relayer).
 
 mod dice;
+pub(crate) mod house;
 pub mod real;
+pub mod real_relayer;
+mod runs;
 pub mod seeds;
 pub mod sim;
 
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use self::runs::{RealOptions, RealRun};
 use self::sim::{Counts, Run};
 
 /// What is run.

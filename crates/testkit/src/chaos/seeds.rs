@@ -13,6 +13,9 @@ pub const INGEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/inges
 /// Where those of its real processes are.
 pub const INGEST_REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/ingest-real.txt");
 
+/// Where those of the relayer's real processes are.
+pub const RELAYER_REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/relayer-real.txt");
+
 /// The seeds of a file, in its order.
 ///
 /// # Errors

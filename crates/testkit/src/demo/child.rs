@@ -50,12 +50,18 @@ pub fn free_port() -> Result<SocketAddr> {
 impl Plimsoll {
     /// Starts all roles with this configuration; the log is appended to `log`.
     pub fn start(program: &Path, config: &Path, log: &Path) -> Result<Self> {
+        Self::start_with(program, config, log, &[])
+    }
+
+    /// As [`Plimsoll::start`], with these arguments of `run` besides.
+    pub fn start_with(program: &Path, config: &Path, log: &Path, arguments: &[&str]) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
         let child = Command::new(program)
             .arg("run")
             .arg("--config")
             .arg(config)
+            .args(arguments)
             .env_remove("DATABASE_URL")
             .process_group(0)
             .stdin(Stdio::null())

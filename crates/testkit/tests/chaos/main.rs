@@ -8,6 +8,7 @@ mod support;
 
 mod mirror;
 mod real;
+mod real_relayer;
 mod torn;
 mod votes;
 

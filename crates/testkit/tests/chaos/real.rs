@@ -82,8 +82,8 @@ async fn a_short_run_of_real_processes_holds_and_the_judge_sees_what_is_altered_
     let counts = lived.end().await.unwrap();
     let happened = [
         ("reorgs", counts.reorgs),
-        ("kills", counts.kills),
-        ("sessions ended", counts.sessions_ended),
+        ("kills", counts.blows.kills),
+        ("sessions ended", counts.blows.sessions_ended),
         ("lies", counts.lies),
         ("liars named", counts.liars_named),
         ("kinds of faults", counts.faults.len() as u64),

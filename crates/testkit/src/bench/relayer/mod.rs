@@ -3,10 +3,11 @@
 //! The workload. One signer, calls of a contract that counts each request's id, with the gas limit given. First without a chain behind: a node that takes everything, so that
 //! accepting, signing, committing and the rest of the work in this process and Postgres is all there is; with as many callers as wait for each other anyway, and then with each
 //! request accepted in a transaction of its own. Then to Anvil, a block each 250 ms: as many transactions signed beforehand and sent raw in batches of 100 (the floor), and as
-//! requests through the relayer, with the ingest and the verdicts beside it, until the chain has included them all. Client, Postgres and Anvil share the machine.
+//! requests through the relayer, with the ingest and the verdicts beside it, until the chain has included them all. Last, [whole processes](processes). Client, Postgres and Anvil share the machine.
 
 mod floor;
 mod ground;
+mod processes;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -63,6 +64,9 @@ pub struct Report {
     pub cpu_ms_per_tx: f64,
     /// Requests of each part.
     pub requests: usize,
+    /// Of whole processes.
+    #[serde(flatten)]
+    pub processes: processes::Figures,
 }
 
 /// Runs the benchmark.
@@ -130,6 +134,9 @@ pub async fn run(options: &Options) -> Result<Report> {
     ground.stop().await?;
     store.stop().await?;
 
+    say("whole processes: one that is killed, and 20 confirmations");
+    let processes = processes::figures(&super::server::program()?).await?;
+
     let batched = per_second(count, accepting);
     let end_to_end_per_s = per_second(count, whole);
     Ok(Report {
@@ -146,5 +153,6 @@ pub async fn run(options: &Options) -> Result<Report> {
         ratio_to_floor: end_to_end_per_s / floor_per_s,
         cpu_ms_per_tx: cpu_ms as f64 / count as f64,
         requests: count,
+        processes,
     })
 }

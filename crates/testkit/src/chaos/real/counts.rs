@@ -1,11 +1,9 @@
 //! How often what happened.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-/// By kind.
-pub(super) type Faults = BTreeMap<&'static str, u64>;
+use crate::chaos::house::{Blows, Faults};
+use crate::chaos::runs::Sums;
 
 /// How often what happened, in one run or in several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,18 +28,11 @@ pub struct Counts {
     pub reorgs: u64,
     /// Blocks that they replaced.
     pub blocks_orphaned: u64,
-    /// Processes killed with SIGKILL.
-    pub kills: u64,
-    /// Processes that stood still, most for longer than their lease.
-    pub freezes: u64,
+    /// What was done to processes and database.
+    #[serde(flatten)]
+    pub blows: Blows,
     /// Times that the lease of the ingest changed hands.
     pub takeovers: u64,
-    /// Sessions of the database that were ended.
-    pub sessions_ended: u64,
-    /// Restarts of the database server.
-    pub postgres_restarts: u64,
-    /// Processes that could not start while the database was away, and were started again.
-    pub starts_refused: u64,
     /// The longest time from the last fault to rest, ms.
     pub rest_ms_max: u64,
     /// Questions to the endpoints, a batch being one.
@@ -54,9 +45,8 @@ pub struct Counts {
     pub faults: Faults,
 }
 
-impl Counts {
-    /// Adds another run's.
-    pub(super) fn add(&mut self, other: &Self) {
+impl Sums for Counts {
+    fn add(&mut self, other: &Self) {
         let Self {
             blocks,
             events,
@@ -68,12 +58,8 @@ impl Counts {
             mirror_rows,
             reorgs,
             blocks_orphaned,
-            kills,
-            freezes,
+            blows,
             takeovers,
-            sessions_ended,
-            postgres_restarts,
-            starts_refused,
             rest_ms_max,
             requests,
             lies,
@@ -90,12 +76,8 @@ impl Counts {
         self.mirror_rows += mirror_rows;
         self.reorgs += reorgs;
         self.blocks_orphaned += blocks_orphaned;
-        self.kills += kills;
-        self.freezes += freezes;
+        self.blows.add(blows);
         self.takeovers += takeovers;
-        self.sessions_ended += sessions_ended;
-        self.postgres_restarts += postgres_restarts;
-        self.starts_refused += starts_refused;
         self.rest_ms_max = self.rest_ms_max.max(*rest_ms_max);
         self.requests += requests;
         self.lies += lies;

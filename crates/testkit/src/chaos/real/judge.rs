@@ -14,10 +14,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use super::proxy::Proxy;
 use super::repo::{self, Anomaly};
 use super::rest::names;
 use super::stage::Stage;
+use crate::chaos::house::Proxy;
 use crate::laws::stored;
 use crate::projection::{JournalCheck, live_senders, live_truth};
 use crate::truth::{self, TruthEvent};
@@ -30,7 +30,7 @@ const ON_PURPOSE: &str = "out_of_order_seq";
 impl Stage {
     /// Everything that is wrong; empty if nothing is. What was looked at is counted.
     pub(super) async fn judge(&mut self) -> Result<Vec<String>> {
-        let mut conn = self.connect().await?;
+        let mut conn = self.house.connect().await?;
         let mut wrong = self.judge_rows(&mut conn).await?;
         wrong.extend(self.judge_by_commands().await?);
         let anomalies = repo::anomalies(&mut conn, self.chain_id().cast_signed()).await?;
@@ -49,7 +49,7 @@ impl Stage {
 
     async fn judge_rows(&mut self, conn: &mut PgConnection) -> Result<Vec<String>> {
         let (deployment, chain_id) = (self.deployment(), self.chain_id());
-        let truth = truth::read(&self.node, &deployment.followed(), 0).await?;
+        let truth = truth::read(&self.house.node, &deployment.followed(), 0).await?;
         let kept = live_truth(conn, chain_id).await?;
         let mut wrong = truth::differences(&truth.events, &kept);
         let (expected, found) = (by_kind(&truth.events), by_kind(&kept));
@@ -59,7 +59,7 @@ impl Stage {
             wrong.push(format!("of the kind {kind:?} the chain has {on_chain} events, and {kept} are kept"));
         }
         let watched = [deployment.keeper];
-        let sent = truth::read_senders(&self.node, &truth, &watched, deployment.start_block).await?;
+        let sent = truth::read_senders(&self.house.node, &truth, &watched, deployment.start_block).await?;
         wrong.extend(truth::sender_differences(&sent, &live_senders(conn, chain_id).await?));
         let journal = JournalCheck::read(conn, chain_id).await?;
         if !journal.is_sound() {
@@ -78,7 +78,7 @@ impl Stage {
     }
 
     async fn judge_by_commands(&mut self) -> Result<Vec<String>> {
-        let process = &self.processes[0];
+        let process = &self.house.processes[0];
         let (completeness, views, replay) = tokio::join!(
             process.command(&["verify", "completeness"]),
             process.command(&["verify", "views"]),
@@ -107,7 +107,7 @@ impl Stage {
     fn is_explained(&self, anomaly: &Anomaly) -> bool {
         match (&*anomaly.source, &*anomaly.kind) {
             ("ingest", "endpoint_contradiction") => {
-                self.liars().iter().any(|place| names(&anomaly.detail, &self.proxies[*place].name()))
+                self.liars().iter().any(|place| names(&anomaly.detail, &self.house.proxies[*place].name()))
             }
             ("fold:views", ON_PURPOSE) => true,
             _ => false,
@@ -117,7 +117,7 @@ impl Stage {
     fn count_endpoints(&mut self) {
         (self.counts.requests, self.counts.lies) = (0, 0);
         self.counts.faults.clear();
-        for tally in self.proxies.iter().map(Proxy::tally) {
+        for tally in self.house.proxies.iter().map(Proxy::tally) {
             self.counts.requests += tally.requests;
             self.counts.lies += tally.lies;
             for (kind, count) in tally.faults {

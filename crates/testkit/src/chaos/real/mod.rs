@@ -11,16 +11,12 @@
 mod counts;
 mod judge;
 mod perform;
-mod process;
-mod proxy;
 mod repo;
 mod rest;
 mod stage;
 mod story;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use plimsoll_store::DatabaseUrls;
@@ -29,32 +25,7 @@ pub use self::counts::Counts;
 use self::stage::Stage;
 use self::story::Story;
 use super::Report;
-
-/// What is run.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The first seed.
-    pub first: u64,
-    /// How many, one after the other.
-    pub count: u64,
-    /// The `plimsoll` program.
-    pub plimsoll: PathBuf,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// Its seed.
-    pub seed: u64,
-    /// How often what happened.
-    pub counts: Counts,
-    /// What was broken.
-    pub violation: Option<String>,
-    /// What happened.
-    pub lines: Vec<String>,
-    /// Where logs and database of a failed run are.
-    pub kept: Option<PathBuf>,
-}
+use super::runs::{self, RealOptions, RealRun};
 
 /// What happens in the run of a seed, in words.
 #[must_use]
@@ -62,30 +33,17 @@ pub fn schedule(seed: u64) -> String {
     Story::of(seed).to_string()
 }
 
-/// Runs seeds one after the other, which two processors are busy enough with. `ended` is called with each run as it ends.
-pub async fn run_all(options: &Options, mut ended: impl FnMut(&Run)) -> Report<Counts> {
-    let began = Instant::now();
-    let (mut counts, mut broken) = (Counts::default(), BTreeMap::new());
-    for place in 0..options.count {
-        let run = Box::pin(run(options.first.wrapping_add(place), &options.plimsoll)).await;
-        counts.add(&run.counts);
-        if let Some(violation) = &run.violation {
-            broken.insert(run.seed, violation.clone());
-        }
-        ended(&run);
-    }
-    Report::new(options.count, began.elapsed(), counts, broken)
+/// Runs seeds one after the other. `ended` is called with each run as it ends.
+pub async fn run_all(options: &RealOptions, ended: impl FnMut(&RealRun<Counts>)) -> Report<Counts> {
+    runs::all(options, ended, async |seed, plimsoll: &Path| Box::pin(run(seed, plimsoll)).await).await
 }
 
 /// Runs a seed.
-pub async fn run(seed: u64, plimsoll: &std::path::Path) -> Run {
+pub async fn run(seed: u64, plimsoll: &Path) -> RealRun<Counts> {
     let story = Story::of(seed);
     let mut stage = match Stage::set(seed, &story.settings, plimsoll).await {
         Ok(stage) => stage,
-        Err(error) => {
-            let violation = Some(format!("the run could not be set up: {error:#}"));
-            return Run { seed, counts: Counts::default(), violation, lines: Vec::new(), kept: None };
-        }
+        Err(error) => return RealRun::unset(seed, &error),
     };
     let outcome = async {
         stage.tell(&story).await?;
@@ -95,22 +53,10 @@ pub async fn run(seed: u64, plimsoll: &std::path::Path) -> Run {
         Ok(())
     };
     if let Err(error) = outcome.await {
-        return failed(seed, stage, &error).await;
+        return RealRun::failed(seed, &error, stage.keep().await);
     }
-    let lines = stage.lines().to_vec();
-    match stage.end().await {
-        Ok(counts) => Run { seed, counts, violation: None, lines, kept: None },
-        Err(error) => {
-            let violation = Some(format!("when told to end: {error:#}"));
-            Run { seed, counts: Counts::default(), violation, lines, kept: None }
-        }
-    }
-}
-
-async fn failed(seed: u64, stage: Stage, error: &anyhow::Error) -> Run {
-    let violation = Some(format!("{error:#}"));
-    let (kept, lines, counts) = stage.keep().await;
-    Run { seed, counts, violation, lines, kept: Some(kept) }
+    let lines = stage.house.lines().to_vec();
+    RealRun::ended(seed, lines, stage.end().await)
 }
 
 /// A run that was told and came to rest, to be looked into while everything is still there.
@@ -121,7 +67,7 @@ pub struct Lived(Stage);
 /// # Errors
 ///
 /// Something could not be run, ended by itself, or did not come to rest.
-pub async fn live(seed: u64, acts: usize, plimsoll: &std::path::Path) -> Result<Lived> {
+pub async fn live(seed: u64, acts: usize, plimsoll: &Path) -> Result<Lived> {
     let story = Story::of(seed).shortened(acts);
     let mut stage = Stage::set(seed, &story.settings, plimsoll).await?;
     stage.tell(&story).await?;

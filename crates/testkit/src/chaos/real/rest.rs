@@ -7,11 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::process::Process;
-use super::proxy::Proxy;
 use super::repo;
 use super::stage::Stage;
 use super::story::Story;
+use crate::chaos::house::{Process, Proxy};
 use crate::demo::status::covers;
 use crate::traffic::Scenario;
 
@@ -29,17 +28,17 @@ impl Stage {
     /// All faults end; whoever lied is named; and the processes come to where the chain is.
     pub(super) async fn rest(&mut self, story: &Story) -> Result<()> {
         self.heal().await?;
-        self.note("all is well");
+        self.house.note("all is well");
         let began = Instant::now();
         self.name_liars().await?;
-        self.proxies.iter().for_each(|proxy| proxy.lie(0));
+        self.house.proxies.iter().for_each(|proxy| proxy.lie(0));
         if story.has_last_blocks {
             for _ in 0..LAST_BLOCKS {
                 self.step().await?;
             }
         }
         self.settle().await?;
-        self.note("at rest");
+        self.house.note("at rest");
         self.counts.rest_ms_max = u64::try_from(began.elapsed().as_millis())?;
         Ok(())
     }
@@ -48,11 +47,11 @@ impl Stage {
     async fn settle(&mut self) -> Result<()> {
         let (began, mut noted) = (Instant::now(), String::new());
         while let Some(missing) = self.missing().await? {
-            self.attend().await?;
+            self.house.attend().await?;
             // What is waited for, without how far it has come.
             let what: String = missing.chars().take_while(|c| !c.is_ascii_digit()).collect();
             if what != noted {
-                self.note(format_args!("   waiting for {what}…"));
+                self.house.note(format_args!("   waiting for {what}…"));
                 noted = what;
             }
             if began.elapsed() > RESTS_WITHIN {
@@ -67,9 +66,10 @@ impl Stage {
 
     /// What is to come yet, in words.
     async fn missing(&self) -> Result<Option<String>> {
-        let head = self.node.block_number().await?;
-        let hash = self.node.block_hash(head).await?.context("the node has no block at its own head")?;
-        for process in &self.processes {
+        let head = self.house.node.block_number().await?;
+        let hash =
+            self.house.node.block_hash(head).await?.context("the node has no block at its own head")?;
+        for process in &self.house.processes {
             let name = process.name();
             let chain = match process.chain().await {
                 Ok(chain) => chain,
@@ -102,7 +102,7 @@ impl Stage {
             if unnamed.is_empty() {
                 break;
             }
-            for (place, proxy) in self.proxies.iter().enumerate() {
+            for (place, proxy) in self.house.proxies.iter().enumerate() {
                 if unnamed.contains(&place) {
                     proxy.lie(1_000);
                 } else {
@@ -120,14 +120,14 @@ impl Stage {
             }
             self.pause(POLL).await?;
         }
-        self.proxies.iter().for_each(Proxy::calm);
+        self.house.proxies.iter().for_each(Proxy::calm);
         self.counts.liars_named = self.liars().len() as u64;
         Ok(())
     }
 
     /// Places of the endpoints that lied.
     pub(super) fn liars(&self) -> Vec<usize> {
-        let lied = self.proxies.iter().enumerate().filter(|(_, proxy)| proxy.tally().lies > 0);
+        let lied = self.house.proxies.iter().enumerate().filter(|(_, proxy)| proxy.tally().lies > 0);
         lied.map(|(place, _)| place).collect()
     }
 
@@ -138,9 +138,10 @@ impl Stage {
         if liars.is_empty() {
             return Ok(Vec::new());
         }
-        let anomalies = repo::anomalies(&mut self.connect().await?, self.chain_id().cast_signed()).await?;
-        let logs: String = self.processes.iter().map(Process::log).collect();
-        let is_disturbed = self.disturbed.is_some() || self.counts.kills > 0;
+        let anomalies =
+            repo::anomalies(&mut self.house.connect().await?, self.chain_id().cast_signed()).await?;
+        let logs: String = self.house.processes.iter().map(Process::log).collect();
+        let is_disturbed = self.house.disturbed.is_some() || self.house.blows.kills > 0;
         let is_named = |name: &str| {
             let kept = anomalies.iter().any(|anomaly| names(&anomaly.detail, name));
             let logged = |line: &str| line.contains("contradicts itself") && line.contains(name);
@@ -149,18 +150,18 @@ impl Stage {
         Ok(liars
             .into_iter()
             .map(|(place, _)| place)
-            .filter(|place| !is_named(&self.proxies[*place].name()))
+            .filter(|place| !is_named(&self.house.proxies[*place].name()))
             .collect())
     }
 
     /// A block with events of several kinds.
     async fn deposit(&mut self) -> Result<()> {
-        let calls = Arc::clone(&self.calls);
+        let calls = Arc::clone(&self.house.calls);
         let _none = calls.write().await;
         for call in self.traffic.step(Scenario::Deposit).calls {
-            self.node.send(&call).await?;
+            self.house.node.send(&call).await?;
         }
-        self.node.mine(1).await?;
+        self.house.node.mine(1).await?;
         Ok(())
     }
 }

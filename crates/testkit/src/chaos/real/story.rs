@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::proxy::Trouble;
 use crate::chaos::dice::Dice;
+use crate::chaos::house::Trouble;
 
 /// Acts of a story.
 const FEWEST_ACTS: u64 = 18;

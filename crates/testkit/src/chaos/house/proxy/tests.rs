@@ -86,6 +86,9 @@ async fn an_endpoint_in_trouble_says_what_its_trouble_says_and_all_of_it_when_it
                 Trouble::Slow | Trouble::Stale => told == answer(1, &json!("0x3")),
                 Trouble::Limited => told == Seen::Refused(429),
                 Trouble::Flaky | Trouble::Mute => true,
+                Trouble::Withholding | Trouble::Shuffling | Trouble::Deceiving => {
+                    unreachable!("what is sent has tests of its own")
+                }
             };
             assert!(is_right, "{trouble:?}: {told:?}");
         }
@@ -163,4 +166,30 @@ async fn a_liar_hides_logs_alike_wherever_they_are_told_and_who_is_reserved_tell
     house.proxy.calm();
     house.proxy.lie(0);
     assert_eq!(of(house.ask(&logs).await), truth);
+}
+
+#[tokio::test]
+async fn what_is_sent_is_dropped_or_taken_in_silence_and_what_is_asked_beside_is_answered() {
+    let house = House::new().await;
+    let raw = "0x02f8";
+    let send = |id| request(id, "eth_sendRawTransaction", &json!([raw]));
+    let hash = alloy_primitives::keccak256([2, 0xf8]);
+    house.proxy.trouble(Trouble::Deceiving, 1_000);
+    for _ in 0..20 {
+        let Seen::Answer(told) = house.ask(&send(1)).await else { panic!("it answers") };
+        let refusal = told["error"]["message"].as_str().unwrap_or_default();
+        let is_right = told["result"] == json!(hash) || ["already known", "nonce too low"].contains(&refusal);
+        assert!(is_right, "{told}");
+    }
+    assert_eq!(house.height().await, answer(1, &json!("0x0")));
+    house.proxy.trouble(Trouble::Withholding, 1_000);
+    let sent = send(2);
+    let (told, ()) = tokio::join!(house.ask(&sent), async {
+        while !house.proxy.tally().faults.contains_key("withheld") {
+            tokio::task::yield_now().await;
+        }
+        house.proxy.calm();
+    });
+    assert_eq!(told, Seen::Nothing);
+    assert_eq!(house.proxy.broadcasts().into_keys().collect::<Vec<_>>(), [hash]);
 }

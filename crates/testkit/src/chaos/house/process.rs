@@ -18,10 +18,12 @@ const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One installation of Plimsoll, running or not.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     program: PathBuf,
     directory: PathBuf,
+    /// As for `--roles`; none: all of them.
+    roles: Option<&'static str>,
     address: SocketAddr,
     api: Api,
     child: Option<Plimsoll>,
@@ -34,7 +36,7 @@ pub(super) struct Process {
 
 impl Process {
     /// In a directory of its own, not yet running. `configuration` lacks the API's address, which is put in the place of `{listen}`.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &'static str,
         home: &Path,
         program: &Path,
@@ -49,6 +51,7 @@ impl Process {
             program: program.to_owned(),
             api: Api::new(address, chain_id)?,
             directory,
+            roles: None,
             address,
             child: None,
             is_frozen: false,
@@ -59,11 +62,22 @@ impl Process {
         Ok(process)
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    /// With these roles alone.
+    pub(crate) fn doing(mut self, roles: &'static str) -> Self {
+        self.roles = Some(roles);
+        self
+    }
+
+    /// Where its API is.
+    pub(crate) fn url(&self) -> String {
+        self.api.url()
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
@@ -76,30 +90,36 @@ impl Process {
     }
 
     /// All that it logged, over all its starts.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    pub(super) fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         self.log_before = self.log().len();
         self.started = Some(Instant::now());
-        self.child = Some(Plimsoll::start(&self.program, &self.config(), &self.log_path())?);
+        let roles: Vec<_> = self.roles.iter().flat_map(|roles| ["--roles", *roles]).collect();
+        self.child = Some(Plimsoll::start_with(&self.program, &self.config(), &self.log_path(), &roles)?);
         self.is_frozen = false;
         Ok(())
     }
 
+    /// Its process's id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Plimsoll::pid)
+    }
+
     /// When it was started last.
-    pub(super) fn started(&self) -> Option<Instant> {
+    pub(crate) fn started(&self) -> Option<Instant> {
         self.started
     }
 
     /// SIGKILL; false when it does not run.
-    pub(super) fn kill(&mut self) -> Result<bool> {
+    pub(crate) fn kill(&mut self) -> Result<bool> {
         self.child.take().map_or(Ok(false), |child| child.kill().map(|()| true))
     }
 
     /// SIGSTOP; false when it does not run, or stands still already.
-    pub(super) fn freeze(&mut self) -> Result<bool> {
+    pub(crate) fn freeze(&mut self) -> Result<bool> {
         match &self.child {
             Some(child) if !self.is_frozen => child.freeze()?,
             _ => return Ok(false),
@@ -109,7 +129,7 @@ impl Process {
     }
 
     /// SIGCONT, if it stands still.
-    pub(super) fn thaw(&mut self) -> Result<()> {
+    pub(crate) fn thaw(&mut self) -> Result<()> {
         match &self.child {
             Some(child) if self.is_frozen => child.thaw()?,
             _ => return Ok(()),
@@ -119,7 +139,7 @@ impl Process {
     }
 
     /// How it ended by itself, with all that it logged since it was started, if it did. It no longer counts as running then.
-    pub(super) fn ended(&mut self) -> Result<Option<(ExitStatus, String)>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<(ExitStatus, String)>> {
         let Some(status) = self.child.as_mut().map(Plimsoll::ended).transpose()?.flatten() else {
             return Ok(None);
         };
@@ -129,7 +149,7 @@ impl Process {
     }
 
     /// SIGTERM; it ends by itself with 0, or this is an error.
-    pub(super) async fn stop(&mut self) -> Result<()> {
+    pub(crate) async fn stop(&mut self) -> Result<()> {
         self.thaw()?;
         match self.child.take() {
             Some(child) => child.stop().await.map(drop).with_context(|| format!("the {} process", self.name)),
@@ -138,12 +158,12 @@ impl Process {
     }
 
     /// What its API says of the chain.
-    pub(super) async fn chain(&self) -> Result<Chain> {
+    pub(crate) async fn chain(&self) -> Result<Chain> {
         self.api.chain().await
     }
 
     /// Whether it calls itself ready, and what it says of it.
-    pub(super) async fn readiness(&self) -> Result<(bool, Value)> {
+    pub(crate) async fn readiness(&self) -> Result<(bool, Value)> {
         let client = reqwest::Client::builder().timeout(READY_TIMEOUT).build()?;
         let response = client.get(format!("http://{}/readyz", self.address)).send().await?;
         let is_ready = response.status().is_success();
@@ -151,7 +171,7 @@ impl Process {
     }
 
     /// Runs a command beside it: its exit code, and its report about the chain.
-    pub(super) async fn command(&self, arguments: &[&str]) -> Result<(Option<i32>, Value)> {
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Result<(Option<i32>, Value)> {
         let (status, mut answer) = ask_with_status(&self.program, &self.config(), arguments).await?;
         let report = match answer.as_array_mut() {
             Some(reports) if reports.len() == 1 => reports.remove(0),

@@ -28,6 +28,16 @@ pub(super) enum Fault {
     Halved,
     /// What was answered to the very same question before.
     Repeated,
+    /// The node has executed it, and nothing is heard of that for as long as the trouble lasts.
+    Withheld,
+    /// Transactions that are sent reach the node the last one first.
+    Reversed,
+    /// They are answered as taken, and the node never sees them.
+    Dropped,
+    /// They are called known already, and the node never sees them.
+    Known,
+    /// Their nonces are called too low, and the node never sees them.
+    Low,
 }
 
 impl Fault {
@@ -42,13 +52,23 @@ impl Fault {
             Self::Truncated => "truncated",
             Self::Halved => "halved",
             Self::Repeated => "repeated",
+            Self::Withheld => "withheld",
+            Self::Reversed => "reversed",
+            Self::Dropped => "dropped",
+            Self::Known => "already_known",
+            Self::Low => "nonce_too_low",
         }
+    }
+
+    /// Whether only transactions that are sent can meet it.
+    pub(super) const fn is_about_sends(self) -> bool {
+        matches!(self, Self::Reversed | Self::Dropped | Self::Known | Self::Low)
     }
 }
 
 /// A way to be in trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::chaos::real) enum Trouble {
+pub(crate) enum Trouble {
     /// A little of everything.
     Flaky,
     /// No connection lives long enough.
@@ -65,10 +85,16 @@ pub(in crate::chaos::real) enum Trouble {
     Slow,
     /// What was answered before is answered again: its head stands still.
     Stale,
+    /// It takes what it is asked, and says nothing.
+    Withholding,
+    /// Transactions arrive in another order than they were sent in.
+    Shuffling,
+    /// It says that it has transactions, or that their nonces are used, and drops them.
+    Deceiving,
 }
 
 impl Trouble {
-    pub(in crate::chaos::real) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Flaky,
         Self::Down,
         Self::Mute,
@@ -78,6 +104,9 @@ impl Trouble {
         Self::Slow,
         Self::Stale,
     ];
+
+    /// Those that are about transactions which are sent.
+    pub(crate) const OF_SENDS: [Self; 3] = [Self::Withholding, Self::Shuffling, Self::Deceiving];
 
     /// What happens to a request, if anything does. In this second `asked` were asked, with this one.
     pub(super) fn fault(self, asked: u32, dice: &mut Dice) -> Option<Fault> {
@@ -98,6 +127,11 @@ impl Trouble {
             Self::Garbled => Some(cut),
             Self::Slow => Some(slow),
             Self::Stale => Some(Fault::Repeated),
+            Self::Withholding => Some(Fault::Withheld),
+            Self::Shuffling => Some(dice.pick(&[Fault::Reversed, slow])),
+            Self::Deceiving => {
+                Some(dice.pick(&[Fault::Dropped, Fault::Dropped, Fault::Known, Fault::Known, Fault::Low]))
+            }
         }
     }
 }

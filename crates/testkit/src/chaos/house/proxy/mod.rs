@@ -7,18 +7,21 @@
 
 mod http;
 mod lies;
+mod sends;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{RwLock, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -26,8 +29,7 @@ use tokio::time::Instant;
 
 use self::http::{Answer, Connection};
 use self::trouble::Fault;
-pub(super) use self::trouble::Trouble;
-use super::counts::Faults;
+pub(crate) use self::trouble::Trouble;
 use crate::chaos::dice::Dice;
 
 /// The node answers within this, or something is wrong with the machine.
@@ -48,9 +50,12 @@ struct Conduct {
     is_reserved: bool,
 }
 
+/// How often what was done, by kind.
+pub(crate) type Faults = BTreeMap<&'static str, u64>;
+
 /// A running endpoint. Dropped, it is gone.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     desk: Arc<Desk>,
     listener: AbortHandle,
@@ -71,17 +76,19 @@ struct Desk {
     remembered: Mutex<HashMap<String, Vec<Value>>>,
     seed: u64,
     tally: Mutex<Tally>,
+    /// When each transaction was sent here first, by its hash, whether the node has seen it or not.
+    broadcasts: Mutex<HashMap<B256, OffsetDateTime>>,
 }
 
 /// What it did so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Questions.
-    pub(super) requests: u64,
+    pub(crate) requests: u64,
     /// Answers with a lie in them that were sent whole.
-    pub(super) lies: u64,
+    pub(crate) lies: u64,
     /// By kind.
-    pub(super) faults: Faults,
+    pub(crate) faults: Faults,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,7 +97,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Proxy {
     /// Before this node, for the endpoint of this place.
-    pub(super) async fn start(seed: u64, place: u64, node: &str, calls: Arc<RwLock<()>>) -> Result<Self> {
+    pub(crate) async fn start(seed: u64, place: u64, node: &str, calls: Arc<RwLock<()>>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port for an endpoint")?;
         let address = listener.local_addr()?;
         let desk = Arc::new(Desk {
@@ -103,44 +110,50 @@ impl Proxy {
             remembered: Mutex::default(),
             seed: seed.wrapping_add(place),
             tally: Mutex::default(),
+            broadcasts: Mutex::default(),
         });
         let listener = tokio::spawn(listen(listener, Arc::clone(&desk))).abort_handle();
         Ok(Self { address, desk, listener })
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// What an operator who gives it no name sees.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.address.to_string()
     }
 
     /// From now on so many of a thousand requests meet this.
-    pub(super) fn trouble(&self, trouble: Trouble, permille: u32) {
+    pub(crate) fn trouble(&self, trouble: Trouble, permille: u32) {
         self.desk.conduct.send_modify(|conduct| conduct.trouble = Some((trouble, permille)));
     }
 
     /// From now on so many of a thousand logs are hidden or altered.
-    pub(super) fn lie(&self, permille: u32) {
+    pub(crate) fn lie(&self, permille: u32) {
         self.desk.conduct.send_modify(|conduct| conduct.lies_permille = permille);
     }
 
     /// From now on it answers no question about logs or receipts.
-    pub(super) fn reserve(&self) {
+    pub(crate) fn reserve(&self) {
         self.desk.conduct.send_modify(|conduct| conduct.is_reserved = true);
     }
 
     /// No trouble any more; a liar stays one.
-    pub(super) fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.desk.conduct.send_modify(|conduct| {
             *conduct = Conduct { lies_permille: conduct.lies_permille, ..Conduct::default() };
         });
     }
 
-    pub(super) fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         locked(&self.desk.tally).clone()
+    }
+
+    /// When each transaction was sent here first, by its hash, whether the node has seen it or not.
+    pub(crate) fn broadcasts(&self) -> HashMap<B256, OffsetDateTime> {
+        locked(&self.desk.broadcasts).clone()
     }
 }
 
@@ -181,7 +194,9 @@ impl Desk {
             let Conduct { trouble, lies_permille, is_reserved } = *conduct.borrow_and_update();
             locked(&self.tally).requests += 1;
             let question: Value = serde_json::from_slice(&question)?;
-            let fault = self.draw(trouble);
+            let sent = sends::hashes(&question);
+            let fault = self.draw(trouble).filter(|fault| !fault.is_about_sends() || !sent.is_empty());
+            self.note(sent);
             if let Some(fault) = fault {
                 *locked(&self.tally).faults.entry(fault.name()).or_default() += 1;
             }
@@ -210,7 +225,7 @@ impl Desk {
                 Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
                 _ => {}
             }
-            let Some(mut answer) = self.answer(&question, fault == Some(Fault::Repeated)).await else {
+            let Some(mut answer) = self.answer(&question, fault).await else {
                 // The node gave none.
                 return Ok(());
             };
@@ -221,6 +236,13 @@ impl Desk {
             }
             let sent = match fault {
                 Some(Fault::AnswerLost) => return Ok(()),
+                Some(Fault::Withheld) => {
+                    tokio::select! {
+                        _ = conduct.changed() => {}
+                        () = http::left(&mut connection) => {}
+                    }
+                    return Ok(());
+                }
                 Some(Fault::Truncated) => body.len() / 2,
                 _ => body.len(),
             };
@@ -232,6 +254,13 @@ impl Desk {
             locked(&self.tally).lies += u64::from(lied);
         }
         Ok(())
+    }
+
+    fn note(&self, sent: Vec<B256>) {
+        let (now, mut broadcasts) = (OffsetDateTime::now_utc(), locked(&self.broadcasts));
+        for hash in sent {
+            broadcasts.entry(hash).or_insert(now);
+        }
     }
 
     fn draw(&self, trouble: Option<(Trouble, u32)>) -> Option<Fault> {
@@ -249,7 +278,20 @@ impl Desk {
     }
 
     /// The node's answer, or the one that was given before.
-    async fn answer(&self, question: &Value, is_repeated: bool) -> Option<Value> {
+    async fn answer(&self, question: &Value, fault: Option<Fault>) -> Option<Value> {
+        match fault {
+            Some(fault @ (Fault::Dropped | Fault::Known | Fault::Low)) => {
+                if let Some(answer) = sends::forged(question, fault) {
+                    return Some(answer);
+                }
+            }
+            Some(Fault::Reversed) => return self.ask(&sends::reversed(question), false).await,
+            _ => {}
+        }
+        self.ask(question, fault == Some(Fault::Repeated)).await
+    }
+
+    async fn ask(&self, question: &Value, is_repeated: bool) -> Option<Value> {
         let key = without_ids(question);
         // Whoever repeats himself learns nothing new, or his head would not stand still.
         if is_repeated && let Some(answers) = locked(&self.remembered).get(&key) {
