@@ -8,7 +8,7 @@ use std::future::Future;
 
 use alloy_primitives::B256;
 use plimsoll_bus::PublishError;
-use plimsoll_store::{Db, Lease, LeaseError, Leases, Tx};
+use plimsoll_store::{Db, LeaseError, Leases, Tx};
 use plimsoll_types::TransactionState;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::attempt::{Attempt, Flight};
 use crate::history;
+use crate::post::Post;
 pub use crate::repo::signers::Progress;
 pub use crate::repo::window::{Place, Queued};
 use crate::repo::{signers, window};
@@ -122,6 +123,11 @@ pub trait Book: Clone + Send + Sync + 'static {
     /// Cancelled when the right is known to be lost. Not being cancelled proves nothing.
     fn lost<'a>(&self, authority: &'a Self::Authority) -> &'a CancellationToken;
 
+    /// Resolves when the signer is to be worked elsewhere, by somebody who stands by for it.
+    fn elsewhere(&self, _: &Self::Authority) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// How far the signer is.
     fn progress(&self, signer: SignerId) -> impl Future<Output = Result<Progress, BookError>> + Send;
 
@@ -207,28 +213,26 @@ impl PgBook {
     }
 
     /// A transaction under the right to work a signer.
-    async fn begin(&self, lease: &Lease) -> Result<Tx, BookError> {
+    async fn begin(&self, post: &Post) -> Result<Tx, BookError> {
         let mut tx = self.db.begin_worker().await?;
-        lease.guard(&mut tx).await?;
+        post.guard(&mut tx).await?;
         Ok(tx)
     }
 }
 
-/// The name of a signer's lease.
-#[must_use]
-pub fn lease_name(signer: SignerId) -> String {
-    format!("signer/{signer}")
-}
-
 impl Book for PgBook {
-    type Authority = Lease;
+    type Authority = Post;
 
-    async fn acquire(&self, signer: SignerId, stop: &CancellationToken) -> Result<Lease, BookError> {
-        Ok(self.leases.acquire_wait(&lease_name(signer), stop).await?)
+    async fn acquire(&self, signer: SignerId, stop: &CancellationToken) -> Result<Post, BookError> {
+        Post::take(&self.db, &self.leases, signer, &self.node, stop).await
     }
 
-    fn lost<'a>(&self, lease: &'a Lease) -> &'a CancellationToken {
-        lease.lost()
+    fn lost<'a>(&self, post: &'a Post) -> &'a CancellationToken {
+        post.lost()
+    }
+
+    async fn elsewhere(&self, post: &Post) {
+        post.elsewhere(&self.db, &self.node).await;
     }
 
     async fn progress(&self, signer: SignerId) -> Result<Progress, BookError> {
@@ -258,7 +262,7 @@ impl Book for PgBook {
 
     async fn enter(
         &self,
-        lease: &Lease,
+        post: &Post,
         signer: SignerId,
         floor: u64,
         attempts: &[Attempt],
@@ -268,7 +272,7 @@ impl Book for PgBook {
             (first.nonce..).zip(attempts).all(|(nonce, attempt)| attempt.nonce == nonce),
             "nonces are given without a gap"
         );
-        let mut tx = self.begin(lease).await?;
+        let mut tx = self.begin(post).await?;
         let next = window::lock(&mut tx, signer).await?.max(floor);
         if next != first.nonce {
             tx.rollback().await?;
@@ -283,8 +287,8 @@ impl Book for PgBook {
             tx.rollback().await?;
             return Ok(Entered::Overtaken);
         }
-        window::insert_attempts(&mut tx, signer, lease.token(), &self.node, attempts).await?;
-        window::advance(&mut tx, signer, next + attempts.len() as u64, lease.token()).await?;
+        window::insert_attempts(&mut tx, signer, post.token(), &self.node, attempts).await?;
+        window::advance(&mut tx, signer, next + attempts.len() as u64, post.token()).await?;
         let hashes: HashMap<_, _> =
             attempts.iter().map(|attempt| (attempt.transaction_id, attempt.tx_hash)).collect();
         for change in &mut entered {
@@ -296,15 +300,15 @@ impl Book for PgBook {
         Ok(Entered::Committed)
     }
 
-    async fn again(&self, lease: &Lease, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
-        let mut tx = self.begin(lease).await?;
+    async fn again(&self, post: &Post, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
+        let mut tx = self.begin(post).await?;
         window::lock(&mut tx, signer).await?;
-        window::insert_attempts(&mut tx, signer, lease.token(), &self.node, attempts).await?;
+        window::insert_attempts(&mut tx, signer, post.token(), &self.node, attempts).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn fill(&self, lease: &Lease, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
-        let mut tx = self.begin(lease).await?;
+    async fn fill(&self, post: &Post, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
+        let mut tx = self.begin(post).await?;
         let next = window::lock(&mut tx, signer).await?;
         assert!(
             attempts.iter().all(|attempt| attempt.nonce < next),
@@ -312,13 +316,13 @@ impl Book for PgBook {
         );
         let fills: Vec<_> = attempts.iter().map(|attempt| (attempt.transaction_id, attempt.nonce)).collect();
         let filled = window::insert_fills(&mut tx, signer, &self.node, &fills).await?;
-        window::insert_attempts(&mut tx, signer, lease.token(), &self.node, attempts).await?;
+        window::insert_attempts(&mut tx, signer, post.token(), &self.node, attempts).await?;
         history::publish_as(&mut tx, ACTOR, None, "a nonce that nothing has is filled", &filled).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn end(&self, lease: &Lease, endings: &[Ending]) -> Result<(), BookError> {
-        let mut tx = self.begin(lease).await?;
+    async fn end(&self, post: &Post, endings: &[Ending]) -> Result<(), BookError> {
+        let mut tx = self.begin(post).await?;
         for end in [TransactionState::Failed, TransactionState::Cancelled, TransactionState::Expired] {
             let of_it = endings.iter().filter(|ending| ending.end == end);
             let of_it: Vec<_> =
@@ -337,8 +341,8 @@ impl Book for PgBook {
         Ok(tx.commit().await?)
     }
 
-    async fn want_end(&self, lease: &Lease, ending: &Ending) -> Result<(), BookError> {
-        let mut tx = self.begin(lease).await?;
+    async fn want_end(&self, post: &Post, ending: &Ending) -> Result<(), BookError> {
+        let mut tx = self.begin(post).await?;
         window::want_end(&mut tx, ending.id, ending.end, &ending.why).await?;
         Ok(tx.commit().await?)
     }

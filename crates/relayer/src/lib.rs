@@ -14,6 +14,7 @@ pub mod grant;
 mod history;
 pub mod intake;
 pub mod keys;
+pub mod post;
 pub mod read;
 mod repo;
 pub mod request;

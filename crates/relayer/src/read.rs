@@ -13,8 +13,8 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::book::lease_name;
 use crate::grant::SignerPolicy;
+use crate::post::lease_name;
 use crate::repo::read::{self as repo, AnswerRow, AttemptRow, Row, Wanted};
 use crate::repo::spending::first_id_of;
 use crate::repo::{hash, to_u64, unreadable};

@@ -149,6 +149,10 @@ impl<B: Book> Desk<B> {
                     biased;
                     () = stop.cancelled() => return,
                     () = lost.cancelled() => break,
+                    () = self.book.elsewhere(&authority) => {
+                        tracing::info!(signer = %self.signer, "the signer is another node's: handing it over");
+                        break;
+                    }
                     ended = work => match ended { Ok(never) => match never {}, Err(error) => error },
                 };
                 self.trouble("its work is begun anew", &error);

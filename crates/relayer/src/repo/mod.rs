@@ -8,6 +8,7 @@
 //! natural keys, so that two batches with the same requests wait for each other one way only.
 
 pub(crate) mod accept;
+pub(crate) mod posts;
 pub(crate) mod read;
 pub(crate) mod signers;
 pub(crate) mod spending;

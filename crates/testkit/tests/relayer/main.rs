@@ -9,6 +9,7 @@ mod effects;
 mod faults;
 mod freezes;
 mod intake;
+mod posts;
 mod reorgs;
 mod rules;
 mod strangers;
