@@ -20,6 +20,7 @@ pub mod request;
 pub mod route;
 pub mod signers;
 pub mod state;
+pub mod switches;
 mod writer;
 
 pub use accept::{AcceptError, Accepted, call_off, call_off_in};

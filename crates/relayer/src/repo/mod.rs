@@ -11,6 +11,7 @@ pub(crate) mod accept;
 pub(crate) mod read;
 pub(crate) mod signers;
 pub(crate) mod spending;
+pub(crate) mod switches;
 pub(crate) mod verdict;
 pub(crate) mod window;
 

@@ -23,6 +23,7 @@ pub(crate) struct Wanted {
 /// A transaction's row.
 pub(crate) struct Row {
     pub(crate) id: Uuid,
+    pub(crate) tenant_id: Option<Uuid>,
     pub(crate) request_id: Uuid,
     pub(crate) operation_type: String,
     pub(crate) user_id: Option<Uuid>,
@@ -99,7 +100,7 @@ pub(crate) struct LeaseRow {
 
 /// A switch that is thrown.
 pub(crate) struct HaltRow {
-    pub(crate) is_for_tenant: bool,
+    pub(crate) tenant_id: Option<Uuid>,
     pub(crate) chain_id: Option<i64>,
     pub(crate) signer: Option<String>,
     pub(crate) reason: String,
@@ -163,7 +164,7 @@ pub(crate) async fn transactions(
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, signer, to_address, value_wei AS "value_wei: Amount", data,
+        r#"SELECT id, tenant_id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, signer, to_address, value_wei AS "value_wei: Amount", data,
                   gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority, valid_until, valid_until_block, as_of_block_hash,
                   state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, block_number, block_hash, tx_hash,
                   attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
@@ -221,13 +222,13 @@ pub(crate) async fn signers(
     .await
 }
 
-/// What a tenant's transactions are held up by.
-pub(crate) async fn halts(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Vec<HaltRow>, sqlx::Error> {
+/// What the transactions of tenants are held up by.
+pub(crate) async fn halts(conn: &mut PgConnection, tenants: &[Uuid]) -> Result<Vec<HaltRow>, sqlx::Error> {
     sqlx::query_as!(
         HaltRow,
-        r#"SELECT tenant_id IS NOT NULL AS "is_for_tenant!", chain_id, signer, reason, thrown_at
-           FROM kill_switches WHERE tenant_id IS NULL OR tenant_id = $1 ORDER BY thrown_at, id"#,
-        tenant_id
+        "SELECT tenant_id, chain_id, signer, reason, thrown_at
+         FROM kill_switches WHERE tenant_id IS NULL OR tenant_id = ANY($1) ORDER BY thrown_at, id",
+        tenants
     )
     .fetch_all(conn)
     .await

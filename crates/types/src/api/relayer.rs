@@ -130,6 +130,8 @@ pub struct Transaction {
     /// Why that end is wanted, or came.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub end_why: Option<String>,
+    /// Why it is not sent yet, where an operator stopped that; nothing once it has a nonce.
+    pub halts: Vec<Halt>,
     /// What used its nonce in a block.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub inclusion: Option<Inclusion>,

@@ -2,6 +2,7 @@
 
 mod looking;
 mod submitting;
+mod switches;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
