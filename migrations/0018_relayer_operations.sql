@@ -25,7 +25,6 @@ CREATE TABLE signer_sightings (
     answered    integer NOT NULL CHECK (answered >= 0),         -- endpoints that told the nonces
     endpoints   integer NOT NULL CHECK (endpoints > 0),
     findings    jsonb   NOT NULL,                               -- what did not agree, each with its kind, nonce, transaction and words
-    looked_at   timestamptz,                                    -- when its holder was asked to look again because of them
     seen_at     timestamptz NOT NULL,
     PRIMARY KEY (chain_id, address),
     FOREIGN KEY (chain_id, address) REFERENCES signers

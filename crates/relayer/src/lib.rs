@@ -14,12 +14,16 @@ pub mod grant;
 mod history;
 pub mod intake;
 pub mod keys;
+pub mod overview;
 pub mod read;
+pub mod reconcile;
 mod repo;
 pub mod request;
+pub mod rotation;
 pub mod route;
 pub mod signers;
 pub mod state;
+pub mod story;
 pub mod switches;
 mod writer;
 

@@ -64,6 +64,18 @@ pub async fn by_hash(
     }
 }
 
+/// Anybody's transaction of this id: a tenant's, or one with which the platform filled a nonce. `conn` is the worker's.
+///
+/// # Errors
+/// The database's.
+pub async fn anybodys(
+    conn: &mut PgConnection,
+    whose: Option<Uuid>,
+    id: Uuid,
+) -> Result<Option<Transaction>, sqlx::Error> {
+    Ok(these(conn, whose.as_slice(), &[id]).await?.pop())
+}
+
 /// The tenant's transactions below an id, at most `limit` of them, the newest first.
 ///
 /// # Errors

@@ -16,8 +16,9 @@
 mod broadcast;
 mod care;
 mod counts;
+mod look;
 mod market;
-mod nonces;
+pub(crate) mod nonces;
 mod policy;
 mod prepare;
 
@@ -55,7 +56,7 @@ const ROUND: Duration = Duration::from_secs(2);
 /// Nobody is waited for longer than this when it is asked for nonces and balance: everything else of the signer waits meanwhile.
 const NONCES_PATIENCE: Duration = Duration::from_secs(3);
 /// The most nonces between what the chain has consumed and the next one. More can only come of a lie: they are not filled, and no more are given.
-const SPAN_MAX: u64 = 100_000;
+pub(crate) const SPAN_MAX: u64 = 100_000;
 /// After the database or the chain failed.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -204,6 +205,8 @@ struct Shift<'a, B: Book> {
     unsent: VecDeque<Attempt>,
     sendings: JoinSet<Vec<Sent>>,
     rung: watch::Receiver<()>,
+    /// How often it had been asked to look again, when that was read last.
+    looked: Option<u64>,
 }
 
 impl<'a, B: Book> Shift<'a, B> {
@@ -223,6 +226,7 @@ impl<'a, B: Book> Shift<'a, B> {
             unsent: VecDeque::new(),
             sendings: JoinSet::new(),
             rung: desk.bell.listener(),
+            looked: None,
         };
         shift.read_again().await?;
         Ok(shift)
@@ -250,6 +254,7 @@ impl<'a, B: Book> Shift<'a, B> {
     async fn work(&mut self) -> Result<Never, BookError> {
         loop {
             let progress = self.desk.book.progress(self.desk.signer).await?;
+            self.look_if_asked(progress.looks_wanted).await?;
             if progress.consumed_next < self.front || progress.has_wishes {
                 self.read_again().await?;
             }

@@ -156,7 +156,7 @@ pub(crate) async fn id_of(conn: &mut PgConnection, tx_hash: &B256) -> Result<Opt
     .await
 }
 
-/// Those of these that are the tenants', the newest first.
+/// Those of these that are the tenants', or the platform's, which the worker's role alone sees; the newest first.
 pub(crate) async fn transactions(
     conn: &mut PgConnection,
     tenants: &[Uuid],
@@ -169,7 +169,7 @@ pub(crate) async fn transactions(
                   state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, block_number, block_hash, tx_hash,
                   attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
                   created_at, updated_at
-           FROM managed_transactions WHERE tenant_id = ANY($1) AND id = ANY($2) ORDER BY id DESC"#,
+           FROM managed_transactions WHERE (tenant_id = ANY($1) OR tenant_id IS NULL) AND id = ANY($2) ORDER BY id DESC"#,
         tenants,
         ids
     )

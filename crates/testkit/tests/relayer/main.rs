@@ -9,6 +9,8 @@ mod effects;
 mod faults;
 mod freezes;
 mod intake;
+mod reconciles;
 mod reorgs;
+mod rotates;
 mod rules;
 mod strangers;
