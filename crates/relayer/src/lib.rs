@@ -14,6 +14,7 @@ pub mod grant;
 mod history;
 pub mod intake;
 pub mod keys;
+mod measure;
 pub mod overview;
 pub mod read;
 pub mod reconcile;

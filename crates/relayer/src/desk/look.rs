@@ -16,6 +16,7 @@ impl<B: Book> Shift<'_, B> {
     async fn look_again(&mut self) -> Result<(), BookError> {
         tracing::warn!(signer = %self.desk.signer, under_way = self.live.len(), "looking again, as was asked for");
         self.live.clear();
+        self.unsent.clear();
         self.nonces_asked = None;
         self.read_again().await
     }

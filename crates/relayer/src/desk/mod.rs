@@ -21,6 +21,7 @@ mod market;
 pub(crate) mod nonces;
 mod policy;
 mod prepare;
+mod round;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,12 +36,14 @@ use tokio_util::sync::CancellationToken;
 use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 use self::market::Prices;
-use self::policy::Live;
+pub(crate) use self::policy::Live;
+use self::round::Round;
 use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
 use crate::book::{Book, BookError, Entered, Place, Queued};
 use crate::fees::Pricing;
 use crate::keys::Key;
+use crate::measure;
 use crate::request::SignerId;
 
 /// The most attempts of one transaction, and of one sending.
@@ -51,8 +54,6 @@ const SENDINGS_MAX: usize = 4;
 const NONCES_PERIOD: Duration = Duration::from_secs(10);
 /// And so often while nonces are not given.
 const DOUBT_PERIOD: Duration = Duration::from_secs(1);
-/// A round through a queue in which something cannot enter takes so long at least.
-const ROUND: Duration = Duration::from_secs(2);
 /// Nobody is waited for longer than this when it is asked for nonces and balance: everything else of the signer waits meanwhile.
 const NONCES_PATIENCE: Duration = Duration::from_secs(3);
 /// The most nonces between what the chain has consumed and the next one. More can only come of a lie: they are not filled, and no more are given.
@@ -174,15 +175,6 @@ async fn pause(time: Duration, stop: &CancellationToken) {
 /// Nothing comes of work but an error.
 enum Never {}
 
-/// A walk through the queue. What cannot enter is passed over, and comes up again in the next round: so it keeps nothing from entering, however much of it there is.
-#[derive(Default)]
-struct Round {
-    /// When something was passed over first.
-    began: Option<Instant>,
-    /// What was looked at last.
-    at: Option<Place>,
-}
-
 /// The time during which memory and book agree.
 struct Shift<'a, B: Book> {
     desk: &'a Desk<B>,
@@ -228,6 +220,7 @@ impl<'a, B: Book> Shift<'a, B> {
             rung: desk.bell.listener(),
             looked: None,
         };
+        measure::window(desk.signer, desk.options.window);
         shift.read_again().await?;
         Ok(shift)
     }
@@ -317,6 +310,7 @@ impl<'a, B: Book> Shift<'a, B> {
             if reading.answer.asks_the_chain() {
                 self.nonces_asked = None;
             }
+            measure::answered(self.desk.signer, live, &reading);
             live.note(reading.answer, reading.detail, now);
         }
     }
@@ -366,22 +360,12 @@ impl<'a, B: Book> Shift<'a, B> {
         }
         self.go_round(looked_at, is_full);
         self.next = first + attempts.len() as u64;
-        metrics::histogram!("relayer_window_batch_requests").record(attempts.len() as f64);
+        measure::committed(self.desk.signer, &attempts);
         let in_hand = |flight: Flight| (flight.latest.nonce, Live { is_in_hand: true, ..Live::new(flight) });
         self.live.extend(flights.into_iter().map(in_hand));
         self.unsent.extend(attempts);
         self.send_first(prices.head);
         Ok(is_full)
-    }
-
-    /// Notes how far the queue was looked at; none: nothing of it was passed over. At its end the next round begins, though not at once.
-    fn go_round(&mut self, looked_at: Option<Place>, has_more: bool) {
-        let Some(at) = looked_at else { return };
-        let began = *self.round.began.get_or_insert_with(Instant::now);
-        self.round.at = Some(at);
-        if !has_more && began.elapsed() >= ROUND {
-            self.round = Round::default();
-        }
     }
 
     /// Sends what was not sent yet, as far as nodes keep up: what waits here is committed, and keeps nothing from being committed.

@@ -88,6 +88,10 @@ pub(crate) struct SignerRow {
     pub(crate) address: String,
     pub(crate) next_nonce: i64,
     pub(crate) consumed_next: i64,
+    pub(crate) rotated_to: Option<String>,
+    pub(crate) chain_nonce: Option<i64>,
+    pub(crate) balance_wei: Option<Amount>,
+    pub(crate) seen_at: Option<OffsetDateTime>,
 }
 
 /// A lease that is held.
@@ -211,10 +215,12 @@ pub(crate) async fn signers(
 ) -> Result<Vec<SignerRow>, sqlx::Error> {
     sqlx::query_as!(
         SignerRow,
-        r#"SELECT s.chain_id, s.address, s.next_nonce, p.consumed_next
+        r#"SELECT s.chain_id, s.address, s.next_nonce, p.consumed_next, s.rotated_to, g.latest AS "chain_nonce?", g.balance_wei AS "balance_wei?: Amount",
+                  g.seen_at AS "seen_at?"
            FROM unnest($1::bigint[], $2::text[]) AS given(chain_id, address)
            JOIN signers s ON s.chain_id = given.chain_id AND s.address = given.address
-           JOIN signer_progress p ON p.chain_id = s.chain_id AND p.address = s.address"#,
+           JOIN signer_progress p ON p.chain_id = s.chain_id AND p.address = s.address
+           LEFT JOIN signer_sightings g ON g.chain_id = s.chain_id AND g.address = s.address"#,
         chain_ids,
         addresses
     )

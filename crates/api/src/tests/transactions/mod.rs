@@ -1,5 +1,6 @@
 //! Transactions handed in, looked at and called off, as a client does it; and who signs them.
 
+mod gauges;
 mod looking;
 mod submitting;
 mod switches;
