@@ -1,7 +1,7 @@
 //! Kill switches: an operator's word that nothing new is sent, of everything, of a tenant, of a signer, or of a tenant by a signer.
 //!
-//! A switch is looked at in the transaction that would give a nonce, and by the same statement ([`crate::book::Book::enter`]): what had none when the switch was committed gets none. What is under
-//! way goes on, since its bytes may be with any node; to end that, it is called off.
+//! A switch is looked at in the transaction that would give a nonce, and by the same statement ([`crate::book::Book::enter`]): a batch that is being given nonces at that very moment may still be committed, and the next one finds the
+//! switch. What is under way goes on, since its bytes may be with any node; to end that, it is called off.
 
 use plimsoll_types::address_text;
 use sqlx::PgConnection;

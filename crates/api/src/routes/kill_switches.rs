@@ -52,8 +52,8 @@ pub(crate) async fn list(
 
 /// Hold back what the tenant asks for
 ///
-/// From the moment of this answer on nothing of the tenant that waits gets a nonce: from any signer, or from the one that is named. What has one goes on: call it off to end it. What is handed in
-/// meanwhile waits.
+/// Nothing of the tenant that waits gets a nonce any more: from any signer, or from the one that is named. What has one goes on, and so does what is given one at this very moment: call it off to end
+/// it. What is handed in meanwhile waits.
 #[utoipa::path(post, operation_id = "throw_kill_switch", path = "/api/v1/kill-switches", tag = "relayer", request_body = api::KillSwitchOrder,
     responses((status = 201, description = "The switch", body = api::KillSwitch), WriteProblems))]
 pub(crate) async fn throw(

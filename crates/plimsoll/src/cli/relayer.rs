@@ -22,8 +22,8 @@ pub(crate) enum Relayer {
     },
     /// Hold back what waits: of everything, of a tenant, of a signer, or of a tenant by a signer
     #[command(after_help = "\
-From the moment of its answer on nothing that is meant gets a nonce, on any process. What has one goes on, since its bytes may be with any node: `plimsoll tx cancel` ends it. What is handed in \
-meanwhile waits.
+Nothing that is meant gets a nonce any more, on any process. What has one goes on, since its bytes may be with any node, and so does what is given one at this very moment: `plimsoll tx cancel` \
+ends it. What is handed in meanwhile waits.
 
 Exit codes: 0 it is held back; 1 it was already, or it failed; 2 the command line is wrong.
 
