@@ -40,7 +40,7 @@ pub(crate) use self::policy::Live;
 use self::round::Round;
 use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
-use crate::book::{Book, BookError, Entered, Place, Queued};
+use crate::book::{Book, BookError, Entered, Queued};
 use crate::fees::Pricing;
 use crate::keys::Key;
 use crate::measure;
