@@ -2,6 +2,7 @@
 
 pub mod accept;
 mod allowance;
+pub mod alone;
 pub mod answer;
 pub mod attempt;
 mod bell;

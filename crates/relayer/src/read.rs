@@ -150,12 +150,7 @@ pub async fn signers(
 }
 
 /// Those that hold back a tenant's requests to this signer.
-fn halts_of(
-    halts: &[repo::HaltRow],
-    tenant_id: Option<Uuid>,
-    chain_id: i64,
-    signer: &str,
-) -> Vec<Halt> {
+fn halts_of(halts: &[repo::HaltRow], tenant_id: Option<Uuid>, chain_id: i64, signer: &str) -> Vec<Halt> {
     let holds = |halt: &&repo::HaltRow| {
         (halt.tenant_id.is_none() || halt.tenant_id == tenant_id)
             && (halt.signer.is_none()

@@ -82,7 +82,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "relayer_foreign_nonces_total", Unit::Count, "Nonces that the chain has consumed and this database does not know, by signer"),
     (Counter, "relayer_displaced_total", Unit::Count, "Requests whose nonce a transaction that is none of ours consumed, by chain"),
     (Counter, "relayer_revised_total", Unit::Count, "Transactions that were told to be confirmed and are not, by chain"),
-    (Histogram, "relayer_accept_seconds", Unit::Seconds, "Time to put a request on record, through the library; over HTTP it is `http_request_seconds` of the route"),
+    (Histogram, "relayer_accept_seconds", Unit::Seconds, "Time to put a request on record, from when it is handed in; the whole answer over HTTP is `http_request_seconds` of the route"),
     (Histogram, "relayer_reached_seconds", Unit::Seconds, "Time from a request's acceptance to a stage, by chain and stage: committed (it has a nonce), sent (a node has it), included, confirmed"),
     (Counter, "relayer_findings_total", Unit::Count, "Disagreements of database and chain that lasted from one look to the next, by signer and kind"),
     // The relayer's signers, read at the scrape; what the chain says of them, as it was when they were compared last.

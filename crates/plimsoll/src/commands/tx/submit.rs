@@ -1,10 +1,13 @@
 //! `plimsoll tx submit`: an operator hands in a transaction for a tenant, within the tenant's grants.
 
+use std::collections::HashMap;
+
 use alloy_primitives::{Bytes, U256, hex};
 use plimsoll_bus::Context;
+use plimsoll_relayer::alone::submit_in;
 use plimsoll_relayer::grant::SignerPolicy;
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
-use plimsoll_relayer::{Bell, SubmitError, read};
+use plimsoll_relayer::{SubmitError, read};
 use plimsoll_store::Db;
 use plimsoll_types::{Amount, parse_address};
 use uuid::Uuid;
@@ -16,13 +19,13 @@ use crate::commands::admin::operator;
 use crate::commands::admin::sheet::Sheet;
 use crate::config::{Config, did_you_mean};
 use crate::failure::Failure;
-use crate::wiring;
 
 pub(super) async fn submit(config: &Config, db: &Db, asked: &NewTransaction) -> Result<(), Failure> {
     let policy = configured(config, asked)?;
     let actor = operator::actor();
-    let intake = wiring::intake(config, &actor, &Bell::default())
-        .ok_or_else(|| Failure::usage("no signer is configured"))?;
+    let id = SignerId { chain_id: policy.chain_id, address: policy.address };
+    let policies = HashMap::from([(id, policy.clone())]);
+    let node = actor.clone();
     let tenant = Admin { db, config }.tenant(&asked.whose).await?;
     // The request's own id, too: asked again under it, it is the same transaction.
     let request_id = asked.change.how.request_id.unwrap_or_else(Uuid::now_v7);
@@ -34,7 +37,8 @@ pub(super) async fn submit(config: &Config, db: &Db, asked: &NewTransaction) -> 
     let request = request_of(context, policy, asked)?;
     Admin { db, config }
         .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
-            let accepted = intake.accept_in(conn, &request).await.map_err(|error| explained(&error))?;
+            let accepted =
+                submit_in(conn, &node, &policies, &request).await.map_err(|error| explained(&error))?;
             let made = read::by_id(conn, tenant.tenant_id, accepted.id)
                 .await?
                 .ok_or_else(|| Failure::new(format!("transaction {} is gone", accepted.id)))?;
@@ -124,6 +128,6 @@ fn explained(error: &SubmitError) -> Failure {
         SubmitError::Refused(_) | SubmitError::Unbounded { .. } => {
             failure.remedy("what a tenant may have a signer do is in `[[signers.grants]]`")
         }
-        SubmitError::Accept(_) => failure,
+        _ => failure,
     }
 }
