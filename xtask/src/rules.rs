@@ -1,9 +1,10 @@
-//! The Prometheus rules ask only for series that somebody makes: an alert over a metric that was renamed is silent.
+//! The Prometheus rules and the dashboards ask only for series that somebody makes: an alert over a metric that was renamed is silent, and so is a panel.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// Series that Prometheus or its exporters make.
 const NOT_OURS: &[&str] = &["up"];
@@ -11,7 +12,7 @@ const NOT_OURS: &[&str] = &["up"];
 /// What a histogram's or summary's name is given at the end.
 const SERIES_SUFFIXES: &[&str] = &["_bucket", "_sum", "_count"];
 
-/// One line for each name in the expressions of `deploy/prometheus/*.yml` that neither the sources' string literals nor a
+/// One line for each name in the expressions of `deploy/prometheus/*.yml` and `deploy/grafana/*.json` that neither the sources' string literals nor a
 /// recording rule have.
 pub(crate) fn unknown_metrics(root: &Path, sources: &[(String, String)]) -> Result<Vec<String>> {
     let folder = root.join("deploy/prometheus");
@@ -23,7 +24,8 @@ pub(crate) fn unknown_metrics(root: &Path, sources: &[(String, String)]) -> Resu
         );
         text.push('\n');
     }
-    let asked = asked(&text);
+    let mut asked = asked(&text);
+    asked.extend(of_dashboards(&root.join("deploy/grafana"))?);
     if asked.is_empty() {
         bail!("{} holds no expressions", folder.display());
     }
@@ -39,7 +41,7 @@ pub(crate) fn unknown_metrics(root: &Path, sources: &[(String, String)]) -> Resu
             || SERIES_SUFFIXES.iter().filter_map(|suffix| name.strip_suffix(suffix)).any(made)
     };
     let unknown = asked.iter().filter(|name| !known(name));
-    Ok(unknown.map(|name| format!("deploy/prometheus asks for {name}, which nothing makes")).collect())
+    Ok(unknown.map(|name| format!("deploy/ asks for {name}, which nothing makes")).collect())
 }
 
 /// The values of a one-line YAML field.
@@ -52,6 +54,38 @@ fn fields<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
 /// The names of series in all expressions, which stand on one line each.
 fn asked(text: &str) -> BTreeSet<String> {
     fields(text, "expr:").flat_map(series).collect()
+}
+
+/// The names of series in the panels of all dashboards of a folder.
+fn of_dashboards(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))? {
+        let file = entry?.path();
+        let text =
+            std::fs::read_to_string(&file).with_context(|| format!("could not read {}", file.display()))?;
+        let dashboard: Value =
+            serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+        let before = names.len();
+        collect(&dashboard, &mut names);
+        if names.len() == before {
+            bail!("{} asks for nothing", file.display());
+        }
+    }
+    Ok(names)
+}
+
+/// The names of series in each field `expr` of a document.
+fn collect(document: &Value, names: &mut BTreeSet<String>) {
+    match document {
+        Value::Object(fields) => {
+            if let Some(Value::String(expression)) = fields.get("expr") {
+                names.extend(series(expression));
+            }
+            fields.values().for_each(|value| collect(value, names));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The names of series in a PromQL expression: every identifier with an underscore or colon, or that is known not to be
@@ -121,6 +155,14 @@ mod tests {
         ] {
             assert_eq!(series(expression), names, "{expression}");
         }
+    }
+
+    #[test]
+    fn every_panel_of_a_dashboard_is_read() {
+        let text = r#"{"panels": [{"targets": [{"expr": "max(relayer_queue_requests)"}], "panels": [{"targets": [{"expr": "fold_lag_blocks / 2"}]}]}]}"#;
+        let mut names = BTreeSet::new();
+        collect(&serde_json::from_str(text).unwrap(), &mut names);
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["fold_lag_blocks", "relayer_queue_requests"]);
     }
 
     #[test]

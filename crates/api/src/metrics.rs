@@ -4,6 +4,7 @@
 //! scrape: it is then true in whatever process answers, and costs nothing while nobody asks.
 
 mod describe;
+mod relayer;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use crate::repo::{RepoError, chains, operations};
 /// From half a millisecond to half a minute.
 const SECONDS: &[f64] =
     &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// From a hundredth of a second to an hour: what waits for blocks, and for a turn.
+const WAITS: &[f64] =
+    &[0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
 /// Depths, ranges, batches.
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
 /// How often histogram samples are moved into their buckets: between two, they wait in memory.
@@ -43,6 +47,7 @@ pub fn install() -> Result<PrometheusHandle, InstallError> {
     let handle = PrometheusBuilder::new()
         .set_buckets(COUNTS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("relayer_reached_seconds".to_owned()), WAITS)?
         .install_recorder()?;
     describe::describe();
     Ok(handle)
@@ -112,6 +117,7 @@ impl Collector {
             gauge!("outbox_lag_events", "stream" => lag.stream, "reader" => lag.reader)
                 .set(number(lag.events.unsigned_abs()));
         }
+        relayer::collect(pool).await?;
         for (lease, holder) in lease_holders.drain() {
             gauge!("lease_holder", "lease" => lease, "holder" => holder).set(0.0);
         }

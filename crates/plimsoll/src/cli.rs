@@ -3,7 +3,9 @@
 mod admin;
 mod backfill;
 mod probe;
+mod relayer;
 mod signers;
+mod tx;
 mod verify;
 
 use std::path::PathBuf;
@@ -15,7 +17,9 @@ use clap_complete::Shell;
 pub(crate) use admin::*;
 pub(crate) use backfill::{Backfill, Backfills, NewBackfill, StateChoice};
 pub(crate) use probe::{BlockChoice, Probe};
+pub(crate) use relayer::{Halt, Reconcile, Relayer};
 pub(crate) use signers::{NewSigner, Signers};
+pub(crate) use tx::{NewTransaction, TransactionList, Transactions};
 pub(crate) use verify::*;
 
 const STYLES: Styles = Styles::styled()
@@ -63,6 +67,7 @@ Roles:
   ingest     reads the chains into the journal; one process at a time for each chain, by lease
   views      folds the journal into the mirrors; one process at a time for each chain, by lease
   verify     compares mirror rows with the chain all the time, at a low rate
+  relayer    sends what signers were asked for; each signer is worked by one process at a time, by lease
   sequencer  numbers events and audit entries; one process at a time for each of the two, by lease
   api        answers HTTP
   retention  drops partitions whose retention has passed, and sweeps idempotency keys whose time is over
@@ -109,9 +114,17 @@ Examples:
     #[command(subcommand)]
     Admin(Admin),
 
-    /// Make keys that sign transactions, or see whether those that are configured do
+    /// Signers: how each is, keys for new ones, and handing over from one to another
     #[command(subcommand)]
     Signers(Signers),
+
+    /// Transactions: look at them, hand one in, call one off
+    #[command(subcommand)]
+    Tx(Transactions),
+
+    /// Hold the relayer back and release it, or compare it with the chain
+    #[command(subcommand, after_help = relayer::AFTER_HELP)]
+    Relayer(Relayer),
 
     /// Check, show or start a configuration
     #[command(subcommand)]

@@ -82,6 +82,15 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
             let loaded = load();
             block_on(commands::signers::check(&loaded, configured(&loaded)?))
         }
+        Command::Signers(asked) => visit(&load(), async |loaded, config, db| {
+            commands::signers::ask(loaded, config, db, &asked).await
+        }),
+        Command::Tx(asked) => {
+            visit(&load(), async |_, config, db| commands::tx::ask(config, db, &asked).await)
+        }
+        Command::Relayer(asked) => visit(&load(), async |loaded, config, db| {
+            commands::relayer::ask(loaded, config, db, &asked).await
+        }),
         Command::Migrate => {
             log_quietly()?;
             let loaded = load();

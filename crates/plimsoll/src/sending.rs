@@ -15,6 +15,7 @@ use plimsoll_relayer::fees::Pricing;
 use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::SignerPolicy;
 use plimsoll_relayer::keys::Key;
+use plimsoll_relayer::reconcile::{self, Reconciler, WatchError as ReconcileError};
 use plimsoll_relayer::signers::{self, RegisterError};
 use plimsoll_relayer::{Bell, fold};
 use plimsoll_store::{Db, LeaseError, Leases, fence_status};
@@ -96,6 +97,11 @@ pub(crate) fn start(
         supervisor.spawn_leased("relayer:verdicts", Some(chain.chain_id), lease, move |cancel| {
             folding.clone().fold(cancel)
         });
+        let comparing = sending.clone();
+        let lease = reconcile::lease_name(chain.chain_id);
+        supervisor.spawn_leased("relayer:reconcile", Some(chain.chain_id), lease, move |cancel| {
+            comparing.clone().compare(cancel)
+        });
         supervisor.spawn("relayer", Some(chain.chain_id), move |cancel| sending.clone().work(cancel));
     }
     Ok(())
@@ -109,6 +115,16 @@ impl Sending {
         match runner.run(&cancel).await {
             Err(FoldError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
             Err(error @ FoldError::CursorPastEnd { .. }) => Err(End::Fatal(error.into())),
+            other => other.map_err(|error| End::MayPass(chain_of(&error))),
+        }
+    }
+
+    /// Compares what the database has of the signers with the chain, all the time.
+    async fn compare(self, cancel: CancellationToken) -> Result<(), End> {
+        let pool = self.market.pool().clone();
+        let mut reconciler = Reconciler::new(self.chain_id, self.db, self.leases, pool, self.bell);
+        match reconciler.run(&cancel).await {
+            Err(ReconcileError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
             other => other.map_err(|error| End::MayPass(chain_of(&error))),
         }
     }

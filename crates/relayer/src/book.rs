@@ -9,7 +9,7 @@ use std::future::Future;
 use alloy_primitives::B256;
 use plimsoll_bus::PublishError;
 use plimsoll_store::{Db, LeaseError, Leases, Tx};
-use plimsoll_types::TransactionState;
+use plimsoll_types::{TransactionState, address_text};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -76,7 +76,7 @@ pub enum Entered {
         /// The next nonce.
         next: u64,
     },
-    /// Some of them may not enter any more: they are not pending, or were called off or switched off. Nothing was written.
+    /// Some of them may not enter any more: they are not pending, were called off, switched off or handed over to another signer. Nothing was written.
     Overtaken,
 }
 
@@ -283,7 +283,8 @@ impl Book for PgBook {
             .map(|attempt| Change::new(attempt.transaction_id, Committed { nonce: attempt.nonce }))
             .collect();
         let mut entered = window::enter(&mut tx, &self.node, &changes).await?;
-        if entered.len() != attempts.len() {
+        let is_handed_over = entered.iter().any(|change| change.signer != address_text(&signer.address));
+        if entered.len() != attempts.len() || is_handed_over {
             tx.rollback().await?;
             return Ok(Entered::Overtaken);
         }

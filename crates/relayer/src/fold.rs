@@ -10,6 +10,7 @@
 //! A missing receipt is no record, and no record changes nothing. Success is told at the chain's confirmation depth; whatever else happens to a request that had an attempt, at finality.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use plimsoll_bus::PublishError;
@@ -20,6 +21,7 @@ use sqlx::PgConnection;
 
 use crate::bell::Bell;
 use crate::history;
+use crate::measure::{self, Stage};
 use crate::repo::{Changed, verdict as repo};
 
 /// The fold's name.
@@ -62,6 +64,7 @@ pub struct VerdictFold {
     /// The signers of ours that the fold has met, so that watched strangers cost no statement.
     signers: HashSet<Address>,
     counts: Vec<(TransactionState, usize)>,
+    reached: Vec<(Stage, Duration)>,
     moved: Option<Bell>,
 }
 
@@ -69,7 +72,13 @@ impl VerdictFold {
     /// The fold of this chain, for these signers. Whoever works one of them here is woken through `moved` when something of it has changed.
     #[must_use]
     pub fn new(chain_id: u64, signers: impl IntoIterator<Item = Address>, moved: Option<Bell>) -> Self {
-        Self { chain_id, signers: signers.into_iter().collect(), counts: Vec::new(), moved }
+        Self {
+            chain_id,
+            signers: signers.into_iter().collect(),
+            counts: Vec::new(),
+            reached: Vec::new(),
+            moved,
+        }
     }
 
     fn seen<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Vec<Seen> {
@@ -99,6 +108,15 @@ impl VerdictFold {
                 Some((_, count)) => *count += 1,
                 None => self.counts.push((change.state, 1)),
             }
+        }
+        let stage = match (from, changes[0].state) {
+            (TransactionState::Tracking, TransactionState::Mined) => Some(Stage::Included),
+            (TransactionState::Mined, TransactionState::Confirmed) => Some(Stage::Confirmed),
+            _ => None,
+        };
+        if let Some(stage) = stage {
+            let ages = changes.iter().filter_map(|change| measure::age(change.id));
+            self.reached.extend(ages.map(|age| (stage, age)));
         }
         history::publish_as(conn, ACTOR, Some(from), because, changes).await.map_err(unpublished)
     }
@@ -239,6 +257,9 @@ impl Fold for VerdictFold {
             metrics::counter!("relayer_transactions_total", "chain" => self.chain_id.to_string(), "state" => state.as_str())
                 .increment(count as u64);
         }
+        for (stage, after) in self.reached.drain(..) {
+            measure::reached(self.chain_id, stage, after);
+        }
         if let Some(moved) = &self.moved {
             moved.ring();
         }
@@ -246,5 +267,6 @@ impl Fold for VerdictFold {
 
     fn rolled_back(&mut self) {
         self.counts.clear();
+        self.reached.clear();
     }
 }

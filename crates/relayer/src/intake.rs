@@ -184,6 +184,7 @@ impl Intake {
         needs_grant: bool,
         under: Option<Under>,
     ) -> Result<Told, SubmitError> {
+        let began = std::time::Instant::now();
         request.check()?;
         // What is on record is told where its signer is not configured any more, too.
         if !needs_grant && !self.policies.contains_key(&request.signer) {
@@ -197,7 +198,9 @@ impl Intake {
             mpsc::error::TrySendError::Full(_) => AcceptError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => AcceptError::Stopped,
         })?;
-        told.await.map_err(|_| AcceptError::Stopped)?
+        let told = told.await.map_err(|_| AcceptError::Stopped)?;
+        metrics::histogram!("relayer_accept_seconds").record(began.elapsed());
+        told
     }
 
     /// Tells whoever works the signers here that something was committed elsewhere.

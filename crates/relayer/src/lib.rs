@@ -2,6 +2,7 @@
 
 pub mod accept;
 mod allowance;
+pub mod alone;
 pub mod answer;
 pub mod attempt;
 mod bell;
@@ -14,13 +15,19 @@ pub mod grant;
 mod history;
 pub mod intake;
 pub mod keys;
+mod measure;
+pub mod overview;
 pub mod post;
 pub mod read;
+pub mod reconcile;
 mod repo;
 pub mod request;
+pub mod rotation;
 pub mod route;
 pub mod signers;
 pub mod state;
+pub mod story;
+pub mod switches;
 mod writer;
 
 pub use accept::{AcceptError, Accepted, call_off, call_off_in};

@@ -64,6 +64,18 @@ pub async fn by_hash(
     }
 }
 
+/// Anybody's transaction of this id: a tenant's, or one with which the platform filled a nonce. `conn` is the worker's.
+///
+/// # Errors
+/// The database's.
+pub async fn anybodys(
+    conn: &mut PgConnection,
+    whose: Option<Uuid>,
+    id: Uuid,
+) -> Result<Option<Transaction>, sqlx::Error> {
+    Ok(these(conn, whose.as_slice(), &[id]).await?.pop())
+}
+
 /// The tenant's transactions below an id, at most `limit` of them, the newest first.
 ///
 /// # Errors
@@ -104,17 +116,13 @@ pub async fn signers(
     let names: Vec<_> = policies.iter().map(|policy| lease_name(id(policy))).collect();
     let known = repo::signers(conn, &chain_ids, &addresses).await?;
     let known: HashMap<_, _> = known.iter().map(|row| ((row.chain_id, row.address.as_str()), row)).collect();
-    let halts = repo::halts(conn, tenant_id).await?;
+    let halts = repo::halts(conn, &[tenant_id]).await?;
     let leases = repo::leases(leases, &names).await?;
     let mut told = Vec::with_capacity(policies.len());
     for (place, policy) in policies.iter().enumerate() {
         let (chain_id, address) = (chain_ids[place], addresses[place].as_str());
         let Some(row) = known.get(&(chain_id, address)) else { continue };
         let lease = leases.iter().find(|lease| lease.name == names[place]);
-        let holds = |halt: &&repo::HaltRow| {
-            halt.signer.is_none()
-                || (halt.chain_id, halt.signer.as_deref()) == (Some(chain_id), Some(address))
-        };
         told.push(Signer {
             chain_id: policy.chain_id,
             address: address.to_owned(),
@@ -122,6 +130,10 @@ pub async fn signers(
             window: policy.window.get(),
             next_nonce: to_u64(row.next_nonce)?,
             consumed_next: to_u64(row.consumed_next)?,
+            chain_nonce: row.chain_nonce.map(to_u64).transpose()?,
+            balance_wei: row.balance_wei,
+            seen_at: row.seen_at,
+            rotated_to: row.rotated_to.clone(),
             lease: lease
                 .map(|lease| {
                     Ok::<_, sqlx::Error>(SignerLease {
@@ -131,19 +143,29 @@ pub async fn signers(
                     })
                 })
                 .transpose()?,
-            halts: halts
-                .iter()
-                .filter(holds)
-                .map(|halt| Halt {
-                    is_for_tenant: halt.is_for_tenant,
-                    is_for_signer: halt.signer.is_some(),
-                    reason: halt.reason.clone(),
-                    thrown_at: halt.thrown_at,
-                })
-                .collect(),
+            halts: halts_of(&halts, Some(tenant_id), chain_id, address),
         });
     }
     Ok(told)
+}
+
+/// Those that hold back a tenant's requests to this signer.
+fn halts_of(halts: &[repo::HaltRow], tenant_id: Option<Uuid>, chain_id: i64, signer: &str) -> Vec<Halt> {
+    let holds = |halt: &&repo::HaltRow| {
+        (halt.tenant_id.is_none() || halt.tenant_id == tenant_id)
+            && (halt.signer.is_none()
+                || (halt.chain_id, halt.signer.as_deref()) == (Some(chain_id), Some(signer)))
+    };
+    halts
+        .iter()
+        .filter(holds)
+        .map(|halt| Halt {
+            is_for_tenant: halt.tenant_id.is_some(),
+            is_for_signer: halt.signer.is_some(),
+            reason: halt.reason.clone(),
+            thrown_at: halt.thrown_at,
+        })
+        .collect()
 }
 
 /// Those of these that are the tenants', the newest first.
@@ -168,8 +190,14 @@ pub(crate) async fn these(
             answers.entry(key).or_default().push(answer);
         }
     }
+    let waits = rows.iter().any(|row| row.state == TransactionState::Pending);
+    let halts = if waits { repo::halts(conn, tenants).await? } else { Vec::new() };
     rows.into_iter()
         .map(|row| {
+            let halts = match row.state {
+                TransactionState::Pending => halts_of(&halts, row.tenant_id, row.chain_id, &row.signer),
+                _ => Vec::new(),
+            };
             let attempts = attempts.remove(&row.id).unwrap_or_default();
             let attempts = attempts.into_iter().map(|attempt| {
                 let answers =
@@ -177,13 +205,14 @@ pub(crate) async fn these(
                 told_attempt(attempt, answers)
             });
             let attempts = attempts.collect::<Result<_, _>>()?;
-            told(row, attempts)
+            told(row, halts, attempts)
         })
         .collect()
 }
 
-fn told(row: Row, attempts: Vec<TransactionAttempt>) -> Result<Transaction, sqlx::Error> {
+fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result<Transaction, sqlx::Error> {
     Ok(Transaction {
+        halts,
         inclusion: inclusion(&row)?,
         transaction_id: row.id,
         request_id: row.request_id,

@@ -19,8 +19,9 @@ pub(crate) use self::problems::{
 };
 pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{
-    DECLARATIONS, approvals, audit, auth, chains, events, health, keys, metrics, openapi as document,
-    positions, ready, roles, sessions, signers, story, streams, tenants, transactions, users,
+    DECLARATIONS, approvals, audit, auth, chains, events, health, keys, kill_switches, metrics,
+    openapi as document, positions, ready, roles, sessions, signers, story, streams, tenants, transactions,
+    users,
 };
 
 /// The name of the one way to say who asks.
@@ -109,6 +110,9 @@ const BEARER: &str = "bearer";
         transactions::cancel,
         signers::list,
         signers::show,
+        kill_switches::list,
+        kill_switches::throw,
+        kill_switches::release,
     ),
     components(schemas(api::Problem, api::StreamEnd, api::BlockMark, CloudEvent)),
     modifiers(&Bearer),

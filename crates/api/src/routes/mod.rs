@@ -8,6 +8,7 @@ pub(crate) mod docs;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod keys;
+pub(crate) mod kill_switches;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod paging;
@@ -86,6 +87,7 @@ fn data() -> Routes<ApiState> {
         .merge(audit::routes())
         .merge(transactions::routes())
         .merge(signers::routes())
+        .merge(kill_switches::routes())
 }
 
 /// All routes with everything around them, as a listener serves them that nobody but this machine reaches.

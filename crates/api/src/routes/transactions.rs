@@ -325,7 +325,7 @@ fn field_of(Invalid::Field { field, problem }: &Invalid) -> FieldProblem {
     FieldProblem { name: name.to_owned(), reason: problem.clone() }
 }
 
-fn invalid(fields: Vec<FieldProblem>) -> Problem {
+pub(super) fn invalid(fields: Vec<FieldProblem>) -> Problem {
     let told: Vec<_> = fields.iter().map(|field| format!("`{}`: {}", field.name, field.reason)).collect();
     Problem::new(ProblemKind::InvalidBody, told.join("; ")).with_parameters(fields)
 }

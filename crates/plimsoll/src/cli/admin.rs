@@ -88,7 +88,7 @@ pub(crate) struct Whose {
 }
 
 /// A change that can be taken back.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Change {
     /// Why: kept in the audit log
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
@@ -111,7 +111,7 @@ pub(crate) struct Final {
 }
 
 /// How a change is made.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct How {
     /// The request's id in the audit log [default: a new one]
     #[arg(long, value_name = "UUID")]

@@ -12,10 +12,12 @@ pub(crate) mod migrate;
 pub(crate) mod openapi;
 pub(crate) mod probe;
 mod progress;
+pub(crate) mod relayer;
 mod repair;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod signers;
+pub(crate) mod tx;
 pub(crate) mod verify;
 mod waiting;
 

@@ -50,7 +50,9 @@ impl Market {
         Self { pool, last: watch::Sender::default(), asking: Arc::default() }
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
+    /// Those endpoints.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 

@@ -16,10 +16,12 @@
 mod broadcast;
 mod care;
 mod counts;
+mod look;
 mod market;
-mod nonces;
+pub(crate) mod nonces;
 mod policy;
 mod prepare;
+mod round;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -34,12 +36,14 @@ use tokio_util::sync::CancellationToken;
 use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 use self::market::Prices;
-use self::policy::Live;
+pub(crate) use self::policy::Live;
+use self::round::Round;
 use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
-use crate::book::{Book, BookError, Entered, Place, Queued};
+use crate::book::{Book, BookError, Entered, Queued};
 use crate::fees::Pricing;
 use crate::keys::Key;
+use crate::measure;
 use crate::request::SignerId;
 
 /// The most attempts of one transaction, and of one sending.
@@ -50,12 +54,10 @@ const SENDINGS_MAX: usize = 4;
 const NONCES_PERIOD: Duration = Duration::from_secs(10);
 /// And so often while nonces are not given.
 const DOUBT_PERIOD: Duration = Duration::from_secs(1);
-/// A round through a queue in which something cannot enter takes so long at least.
-const ROUND: Duration = Duration::from_secs(2);
 /// Nobody is waited for longer than this when it is asked for nonces and balance: everything else of the signer waits meanwhile.
 const NONCES_PATIENCE: Duration = Duration::from_secs(3);
 /// The most nonces between what the chain has consumed and the next one. More can only come of a lie: they are not filled, and no more are given.
-const SPAN_MAX: u64 = 100_000;
+pub(crate) const SPAN_MAX: u64 = 100_000;
 /// After the database or the chain failed.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -177,15 +179,6 @@ async fn pause(time: Duration, stop: &CancellationToken) {
 /// Nothing comes of work but an error.
 enum Never {}
 
-/// A walk through the queue. What cannot enter is passed over, and comes up again in the next round: so it keeps nothing from entering, however much of it there is.
-#[derive(Default)]
-struct Round {
-    /// When something was passed over first.
-    began: Option<Instant>,
-    /// What was looked at last.
-    at: Option<Place>,
-}
-
 /// The time during which memory and book agree.
 struct Shift<'a, B: Book> {
     desk: &'a Desk<B>,
@@ -208,6 +201,8 @@ struct Shift<'a, B: Book> {
     unsent: VecDeque<Attempt>,
     sendings: JoinSet<Vec<Sent>>,
     rung: watch::Receiver<()>,
+    /// How often it had been asked to look again, when that was read last.
+    looked: Option<u64>,
 }
 
 impl<'a, B: Book> Shift<'a, B> {
@@ -227,7 +222,9 @@ impl<'a, B: Book> Shift<'a, B> {
             unsent: VecDeque::new(),
             sendings: JoinSet::new(),
             rung: desk.bell.listener(),
+            looked: None,
         };
+        measure::window(desk.signer, desk.options.window);
         shift.read_again().await?;
         Ok(shift)
     }
@@ -254,6 +251,7 @@ impl<'a, B: Book> Shift<'a, B> {
     async fn work(&mut self) -> Result<Never, BookError> {
         loop {
             let progress = self.desk.book.progress(self.desk.signer).await?;
+            self.look_if_asked(progress.looks_wanted).await?;
             if progress.consumed_next < self.front || progress.has_wishes {
                 self.read_again().await?;
             }
@@ -316,6 +314,7 @@ impl<'a, B: Book> Shift<'a, B> {
             if reading.answer.asks_the_chain() {
                 self.nonces_asked = None;
             }
+            measure::answered(self.desk.signer, live, &reading);
             live.note(reading.answer, reading.detail, now);
         }
     }
@@ -365,22 +364,12 @@ impl<'a, B: Book> Shift<'a, B> {
         }
         self.go_round(looked_at, is_full);
         self.next = first + attempts.len() as u64;
-        metrics::histogram!("relayer_window_batch_requests").record(attempts.len() as f64);
+        measure::committed(self.desk.signer, &attempts);
         let in_hand = |flight: Flight| (flight.latest.nonce, Live { is_in_hand: true, ..Live::new(flight) });
         self.live.extend(flights.into_iter().map(in_hand));
         self.unsent.extend(attempts);
         self.send_first(prices.head);
         Ok(is_full)
-    }
-
-    /// Notes how far the queue was looked at; none: nothing of it was passed over. At its end the next round begins, though not at once.
-    fn go_round(&mut self, looked_at: Option<Place>, has_more: bool) {
-        let Some(at) = looked_at else { return };
-        let began = *self.round.began.get_or_insert_with(Instant::now);
-        self.round.at = Some(at);
-        if !has_more && began.elapsed() >= ROUND {
-            self.round = Round::default();
-        }
     }
 
     /// Sends what was not sent yet, as far as nodes keep up: what waits here is committed, and keeps nothing from being committed.

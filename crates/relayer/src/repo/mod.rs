@@ -8,10 +8,15 @@
 //! natural keys, so that two batches with the same requests wait for each other one way only.
 
 pub(crate) mod accept;
+pub(crate) mod overview;
 pub(crate) mod posts;
 pub(crate) mod read;
+pub(crate) mod reconcile;
+pub(crate) mod rotation;
 pub(crate) mod signers;
 pub(crate) mod spending;
+pub(crate) mod story;
+pub(crate) mod switches;
 pub(crate) mod verdict;
 pub(crate) mod window;
 

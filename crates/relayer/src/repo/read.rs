@@ -23,6 +23,7 @@ pub(crate) struct Wanted {
 /// A transaction's row.
 pub(crate) struct Row {
     pub(crate) id: Uuid,
+    pub(crate) tenant_id: Option<Uuid>,
     pub(crate) request_id: Uuid,
     pub(crate) operation_type: String,
     pub(crate) user_id: Option<Uuid>,
@@ -87,6 +88,10 @@ pub(crate) struct SignerRow {
     pub(crate) address: String,
     pub(crate) next_nonce: i64,
     pub(crate) consumed_next: i64,
+    pub(crate) rotated_to: Option<String>,
+    pub(crate) chain_nonce: Option<i64>,
+    pub(crate) balance_wei: Option<Amount>,
+    pub(crate) seen_at: Option<OffsetDateTime>,
 }
 
 /// A lease that is held.
@@ -99,7 +104,7 @@ pub(crate) struct LeaseRow {
 
 /// A switch that is thrown.
 pub(crate) struct HaltRow {
-    pub(crate) is_for_tenant: bool,
+    pub(crate) tenant_id: Option<Uuid>,
     pub(crate) chain_id: Option<i64>,
     pub(crate) signer: Option<String>,
     pub(crate) reason: String,
@@ -155,7 +160,7 @@ pub(crate) async fn id_of(conn: &mut PgConnection, tx_hash: &B256) -> Result<Opt
     .await
 }
 
-/// Those of these that are the tenants', the newest first.
+/// Those of these that are the tenants', or the platform's, which the worker's role alone sees; the newest first.
 pub(crate) async fn transactions(
     conn: &mut PgConnection,
     tenants: &[Uuid],
@@ -163,12 +168,12 @@ pub(crate) async fn transactions(
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, signer, to_address, value_wei AS "value_wei: Amount", data,
+        r#"SELECT id, tenant_id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, signer, to_address, value_wei AS "value_wei: Amount", data,
                   gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority, valid_until, valid_until_block, as_of_block_hash,
                   state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, block_number, block_hash, tx_hash,
                   attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
                   created_at, updated_at
-           FROM managed_transactions WHERE tenant_id = ANY($1) AND id = ANY($2) ORDER BY id DESC"#,
+           FROM managed_transactions WHERE (tenant_id = ANY($1) OR tenant_id IS NULL) AND id = ANY($2) ORDER BY id DESC"#,
         tenants,
         ids
     )
@@ -210,10 +215,12 @@ pub(crate) async fn signers(
 ) -> Result<Vec<SignerRow>, sqlx::Error> {
     sqlx::query_as!(
         SignerRow,
-        r#"SELECT s.chain_id, s.address, s.next_nonce, p.consumed_next
+        r#"SELECT s.chain_id, s.address, s.next_nonce, p.consumed_next, s.rotated_to, g.latest AS "chain_nonce?", g.balance_wei AS "balance_wei?: Amount",
+                  g.seen_at AS "seen_at?"
            FROM unnest($1::bigint[], $2::text[]) AS given(chain_id, address)
            JOIN signers s ON s.chain_id = given.chain_id AND s.address = given.address
-           JOIN signer_progress p ON p.chain_id = s.chain_id AND p.address = s.address"#,
+           JOIN signer_progress p ON p.chain_id = s.chain_id AND p.address = s.address
+           LEFT JOIN signer_sightings g ON g.chain_id = s.chain_id AND g.address = s.address"#,
         chain_ids,
         addresses
     )
@@ -221,13 +228,13 @@ pub(crate) async fn signers(
     .await
 }
 
-/// What a tenant's transactions are held up by.
-pub(crate) async fn halts(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Vec<HaltRow>, sqlx::Error> {
+/// What the transactions of tenants are held up by.
+pub(crate) async fn halts(conn: &mut PgConnection, tenants: &[Uuid]) -> Result<Vec<HaltRow>, sqlx::Error> {
     sqlx::query_as!(
         HaltRow,
-        r#"SELECT tenant_id IS NOT NULL AS "is_for_tenant!", chain_id, signer, reason, thrown_at
-           FROM kill_switches WHERE tenant_id IS NULL OR tenant_id = $1 ORDER BY thrown_at, id"#,
-        tenant_id
+        "SELECT tenant_id, chain_id, signer, reason, thrown_at
+         FROM kill_switches WHERE tenant_id IS NULL OR tenant_id = ANY($1) ORDER BY thrown_at, id",
+        tenants
     )
     .fetch_all(conn)
     .await

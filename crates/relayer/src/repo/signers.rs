@@ -19,6 +19,8 @@ pub struct Progress {
     pub has_queue: bool,
     /// Whether the end of something that is under way is asked for.
     pub has_wishes: bool,
+    /// How often its holder was asked to look again.
+    pub looks_wanted: u64,
 }
 
 /// Makes a signer known, or gives it another name or policy.
@@ -56,7 +58,7 @@ pub(crate) async fn progress(
     signer: SignerId,
 ) -> Result<Option<Progress>, sqlx::Error> {
     let row = sqlx::query!(
-        r#"SELECT s.next_nonce, p.consumed_next,
+        r#"SELECT s.next_nonce, s.looks_wanted, p.consumed_next,
                   EXISTS (SELECT FROM watched_senders w WHERE w.chain_id = s.chain_id AND w.address = s.address AND w.watched_from IS NOT NULL) AS "is_watched!",
                   EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'pending') AS "has_queue!",
                   EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'tracking'
@@ -74,6 +76,7 @@ pub(crate) async fn progress(
             is_watched: row.is_watched,
             has_queue: row.has_queue,
             has_wishes: row.has_wishes,
+            looks_wanted: to_u64(row.looks_wanted)?,
         })
     })
     .transpose()

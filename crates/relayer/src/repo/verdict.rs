@@ -49,7 +49,7 @@ pub(crate) async fn mined(
            FROM unnest($2::bytea[], $3::bigint[], $4::bytea[], $5::boolean[], $6::numeric[], $7::numeric[])
                     AS seen(tx_hash, block_number, block_hash, succeeded, gas_used, gas_paid)
            JOIN transaction_attempts a ON a.chain_id = $1 AND a.tx_hash = seen.tx_hash
-           WHERE t.id = a.transaction_id AND t.state = 'tracking' AND t.nonce = a.nonce
+           WHERE t.id = a.transaction_id AND t.state = 'tracking' AND t.nonce = a.nonce AND t.signer = a.signer
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
                      t.state AS "state: TransactionState", t.end_why"#,
         to_i64(chain_id),

@@ -67,6 +67,7 @@ pub(crate) async fn queue(
                   CASE WHEN end_wanted IS NOT NULL THEN end_why END AS called_off
            FROM managed_transactions t
            WHERE chain_id = $1 AND signer = $2 AND state = 'pending'
+             AND NOT EXISTS (SELECT FROM signers s WHERE s.chain_id = t.chain_id AND s.address = t.signer AND s.rotated_to IS NOT NULL)
              AND ($4::smallint IS NULL OR priority < $4 OR (priority = $4 AND id > $5))
              AND (end_wanted IS NOT NULL
                   OR NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
@@ -183,7 +184,7 @@ pub(crate) async fn insert_attempts(
     Ok(())
 }
 
-/// Gives requests their nonces. What is not pending, was switched off or called off meanwhile is not among what comes back.
+/// Gives requests their nonces. What is not pending, was switched off or called off meanwhile, or whose signer hands over, is not among what comes back; what was handed over comes back as the other's.
 pub(crate) async fn enter(
     conn: &mut PgConnection,
     node: &str,
@@ -197,6 +198,7 @@ pub(crate) async fn enter(
         r#"UPDATE managed_transactions t SET state = 'tracking', nonce = given.nonce, version = version + 1, worked_by = $3, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)
            WHERE t.id = given.id AND t.state = 'pending' AND t.end_wanted IS NULL
+             AND NOT EXISTS (SELECT FROM signers s WHERE s.chain_id = t.chain_id AND s.address = t.signer AND s.rotated_to IS NOT NULL)
              AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
                                                            AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,

@@ -37,6 +37,9 @@ pub(crate) const FINALITY: u64 = 6;
 /// Anvil's first account, whose key everybody knows.
 const KEY: [u8; 32] =
     alloy_primitives::hex!("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
+/// Its second one.
+pub(crate) const SECOND_KEY: [u8; 32] =
+    alloy_primitives::hex!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d");
 
 pub(crate) struct House {
     pub(crate) anvil: Anvil,
@@ -163,7 +166,8 @@ impl House {
         let mut end = self.tail.subscribe(chain_id);
         tokio::time::timeout(HANGS_AFTER, end.wait_for(|end| end.block_number >= 1)).await.unwrap().unwrap();
         signers::register(&self.db, &[policy_of(self.signer, Vec::new())]).await.unwrap();
-        let fold = VerdictFold::new(chain_id, [self.signer.address], Some(self.bell.clone()));
+        let second = LocalKey::new(Secret::new(&SECOND_KEY).unwrap()).address();
+        let fold = VerdictFold::new(chain_id, [self.signer.address, second], Some(self.bell.clone()));
         let mut runner = FoldRunner::new(fold, chain_id, self.db.clone(), leases, self.tail.clone());
         self.spawn(async move |stop| {
             while let Err(error) = runner.run(&stop).await {
@@ -375,7 +379,7 @@ pub(crate) fn calldata(function: &str, request_id: Uuid) -> Bytes {
     [selector, &[0; 16], id.as_slice()].concat().into()
 }
 
-fn policy_of(signer: SignerId, grants: Vec<Grant>) -> SignerPolicy {
+pub(crate) fn policy_of(signer: SignerId, grants: Vec<Grant>) -> SignerPolicy {
     SignerPolicy {
         name: "ops".into(),
         chain_id: signer.chain_id,

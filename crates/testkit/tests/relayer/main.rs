@@ -10,6 +10,8 @@ mod faults;
 mod freezes;
 mod intake;
 mod posts;
+mod reconciles;
 mod reorgs;
+mod rotates;
 mod rules;
 mod strangers;

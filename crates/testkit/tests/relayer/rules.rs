@@ -68,7 +68,8 @@ async fn the_app_asks_and_wishes_and_decides_nothing() {
         format!("DELETE FROM managed_transactions WHERE id = '{id}'"),
         "UPDATE signers SET next_nonce = 5".to_owned(),
         "UPDATE signer_progress SET consumed_next = 5".to_owned(),
-        "DELETE FROM kill_switches".to_owned(),
+        "UPDATE kill_switches SET reason = 'y'".to_owned(),
+        format!("INSERT INTO kill_switches (tenant_id, thrown_by, reason) VALUES ('{other}', 'x', 'x')"),
         "INSERT INTO kill_switches (thrown_by, reason) VALUES ('x', 'x')".to_owned(),
         "DELETE FROM transaction_attempts".to_owned(),
         "TRUNCATE managed_transactions".to_owned(),
@@ -77,6 +78,13 @@ async fn the_app_asks_and_wishes_and_decides_nothing() {
         let outcome = as_app(&house.db, house.tenant, sql).await;
         assert!(outcome.is_err(), "{sql}: {outcome:?}");
     }
+    // What the platform or another tenant holds back stays held back, and what is its own it throws and releases.
+    for scope in ["NULL".to_owned(), format!("'{other}'"), ours.clone()] {
+        let throw =
+            format!("INSERT INTO kill_switches (tenant_id, thrown_by, reason) VALUES ({scope}, 'x', 'x')");
+        assert_eq!(as_worker(&house.db, &throw).await.unwrap(), 1);
+    }
+    assert_eq!(as_app(&house.db, house.tenant, "DELETE FROM kill_switches").await.unwrap(), 1);
     // Another tenant's rows are not there.
     let wish =
         format!("UPDATE managed_transactions SET end_wanted = 'cancelled', end_why = '' WHERE id = '{id}'");

@@ -15,6 +15,7 @@ mod position;
 mod problem;
 mod ready;
 mod relayer;
+mod relayer_operations;
 mod whole;
 
 pub use audit::{AuditEntry, AuditOfRequest, AuditPage};
@@ -47,6 +48,7 @@ pub use relayer::{
     Cancellation, EndpointAnswer, Halt, Inclusion, NewTransaction, Signer, SignerLease, Signers, Transaction,
     TransactionAttempt, Transactions,
 };
+pub use relayer_operations::{KillSwitch, KillSwitchOrder, KillSwitches};
 
 use std::borrow::Cow;
 

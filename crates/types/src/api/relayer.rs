@@ -130,6 +130,8 @@ pub struct Transaction {
     /// Why that end is wanted, or came.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub end_why: Option<String>,
+    /// Why it is not sent yet, where an operator stopped that; nothing once it has a nonce.
+    pub halts: Vec<Halt>,
     /// What used its nonce in a block.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub inclusion: Option<Inclusion>,
@@ -263,6 +265,19 @@ pub struct Signer {
     pub next_nonce: u64,
     /// The first nonce that no block has used, as far as it was seen.
     pub consumed_next: u64,
+    /// The same, as most endpoints said when they were asked last; null where too few did.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub chain_nonce: Option<u64>,
+    /// Its balance in wei, as an endpoint said then.
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^[0-9]{1,78}$"))]
+    pub balance_wei: Option<Amount>,
+    /// When they were asked; null where they never were.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub seen_at: Option<OffsetDateTime>,
+    /// Which signer does in its place what it has not begun; null while it does that itself.
+    #[cfg_attr(feature = "openapi", schema(required = true, pattern = "^0x[0-9a-f]{40}$"))]
+    pub rotated_to: Option<String>,
     /// Who works it; null while nobody does.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lease: Option<SignerLease>,

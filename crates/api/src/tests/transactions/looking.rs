@@ -128,6 +128,12 @@ async fn the_signers_that_grant_a_tenant_anything_are_told() {
         .execute(api.db.worker())
         .await
         .unwrap();
+    sqlx::query("INSERT INTO signer_sightings (chain_id, address, latest, pending, balance_wei, needed_wei, answered, endpoints, findings, seen_at) VALUES ($1, $2, 7, 8, 1000, 0, 1, 1, '[]', now())")
+        .bind(i64::try_from(CHAIN).unwrap())
+        .bind(address_text(&OPEN))
+        .execute(api.db.worker())
+        .await
+        .unwrap();
     let told = api.read(&admin, "/api/v1/signers").await.expect(200);
     let names: Vec<_> =
         told["items"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
@@ -135,6 +141,11 @@ async fn the_signers_that_grant_a_tenant_anything_are_told() {
     let (bound, open) = (&told["items"][0], &told["items"][1]);
     assert_eq!((&open["lease"]["holder"], &open["lease"]["token"]), (&json!("node-a"), &json!(9)));
     assert_eq!((&open["next_nonce"], &open["consumed_next"]), (&json!(0), &json!(0)));
+    assert_eq!((&open["chain_nonce"], &open["balance_wei"]), (&json!(7), &json!("1000")));
+    assert_eq!(
+        (&bound["chain_nonce"], &bound["seen_at"], &bound["rotated_to"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     let reasons = |of: &Value| {
         let halts = of["halts"].as_array().unwrap().iter();
         halts.map(|halt| halt["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()

@@ -1,7 +1,9 @@
 //! Transactions handed in, looked at and called off, as a client does it; and who signs them.
 
+mod gauges;
 mod looking;
 mod submitting;
+mod switches;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;

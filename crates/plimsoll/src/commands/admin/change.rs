@@ -23,6 +23,7 @@ pub(in crate::commands) struct Order<'a> {
     reason: Option<&'a str>,
     how: &'a How,
     confirms: bool,
+    can_be_undone: bool,
 }
 
 /// As whom it is made.
@@ -63,17 +64,22 @@ enum End {
 
 impl Change {
     pub(in crate::commands) fn order(&self) -> Order<'_> {
-        Order { reason: self.reason.as_deref(), how: &self.how, confirms: false }
+        Order { reason: self.reason.as_deref(), how: &self.how, confirms: false, can_be_undone: true }
     }
 }
 
 impl Final {
     pub(in crate::commands) fn order(&self) -> Order<'_> {
-        Order { reason: Some(&self.reason), how: &self.how, confirms: !self.yes }
+        Order { reason: Some(&self.reason), how: &self.how, confirms: !self.yes, can_be_undone: false }
     }
 }
 
 impl Order<'_> {
+    /// It is grave all the same: what is asked before it is done does not say that it cannot be.
+    pub(in crate::commands) fn that_can_be_undone(self) -> Self {
+        Self { can_be_undone: true, ..self }
+    }
+
     pub(in crate::commands) fn reason(&self) -> Option<&str> {
         self.reason
     }
@@ -129,13 +135,12 @@ impl Admin<'_> {
             true => {
                 let stdin = std::io::stdin();
                 if !stdin.is_terminal() {
-                    return Err(Failure::usage(
-                        "this cannot be undone, and there is no terminal to confirm it at",
-                    )
-                    .remedy("look at it with `--dry-run`, then say `--yes`"));
+                    let what = if order.can_be_undone { "this is grave" } else { "this cannot be undone" };
+                    return Err(Failure::usage(format!("{what}, and there is no terminal to confirm it at"))
+                        .remedy("look at it with `--dry-run`, then say `--yes`"));
                 }
                 let done = attempt(None, End::RollBack).await?;
-                confirm(&done, &mut stdin.lock(), &mut std::io::stderr())?;
+                confirm(&done, order.can_be_undone, &mut stdin.lock(), &mut std::io::stderr())?;
                 Some(done)
             }
             false => None,
@@ -159,10 +164,16 @@ fn unknown(error: &sqlx::Error, request_id: Uuid) -> Failure {
 }
 
 /// Asks for the one word that means it.
-fn confirm(done: &Done, answers: &mut impl BufRead, out: &mut impl Write) -> Result<(), Failure> {
+fn confirm(
+    done: &Done,
+    can_be_undone: bool,
+    answers: &mut impl BufRead,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let warning = if can_be_undone { "" } else { "This cannot be undone. " };
     write!(
         out,
-        "about to {}\n{}This cannot be undone. Type {:?} to go on: ",
+        "about to {}\n{}{warning}Type {:?} to go on: ",
         done.order,
         difference(done.before.as_ref(), done.after.as_ref()),
         done.confirmation
@@ -239,7 +250,7 @@ mod tests {
         ] {
             let mut asked = Vec::new();
             assert_eq!(
-                confirm(&done, &mut answer.as_bytes(), &mut asked).is_ok(),
+                confirm(&done, false, &mut answer.as_bytes(), &mut asked).is_ok(),
                 is_confirmed,
                 "{answer:?}"
             );

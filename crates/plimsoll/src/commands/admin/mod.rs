@@ -60,7 +60,7 @@ impl Admin<'_> {
     }
 
     /// The tenant that is meant: the one of that name or id, or the only one.
-    async fn tenant(&self, whose: &Whose) -> Result<Tenant, Failure> {
+    pub(in crate::commands) async fn tenant(&self, whose: &Whose) -> Result<Tenant, Failure> {
         let mut all = tenant::all(&mut *self.db.begin_worker().await?).await?;
         match &whose.tenant {
             Some(asked) => named(all, asked),
@@ -73,7 +73,10 @@ impl Admin<'_> {
     }
 
     /// The tenant that was named, if one was.
-    async fn tenant_if_named(&self, asked: Option<&String>) -> Result<Option<Tenant>, Failure> {
+    pub(in crate::commands) async fn tenant_if_named(
+        &self,
+        asked: Option<&String>,
+    ) -> Result<Option<Tenant>, Failure> {
         match asked {
             Some(asked) => self.tenant(&Whose { tenant: Some(asked.clone()) }).await.map(Some),
             None => Ok(None),

@@ -48,7 +48,7 @@ impl Sheet {
     }
 
     /// A line for each field.
-    fn lines(&self) -> String {
+    pub(in crate::commands) fn lines(&self) -> String {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let mut out = String::new();
         for (name, value) in &self.0 {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{B256, keccak256};
 use anyhow::Result;
-use plimsoll_relayer::book::lease_name;
+use plimsoll_relayer::post::lease_name;
 use plimsoll_relayer::request::SignerId;
 use serde_json::json;
 use sqlx::Connection as _;

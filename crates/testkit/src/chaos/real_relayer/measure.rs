@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use plimsoll_relayer::book::lease_name;
+use plimsoll_relayer::post::lease_name;
 use plimsoll_relayer::request::SignerId;
 use tokio::time::Instant;
 use uuid::Uuid;

@@ -1,4 +1,7 @@
-//! `plimsoll signers`: keys are made, and looked at.
+//! `plimsoll signers`: keys are made, and looked at; signers are looked at, and hand over.
+
+mod rotate;
+mod view;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -7,16 +10,33 @@ use std::path::Path;
 
 use plimsoll_relayer::keys::Secret;
 use plimsoll_relayer::keys::keystore;
+use plimsoll_store::Db;
 use secrecy::SecretString;
 
+pub(crate) use self::view::{all, named};
 use super::print;
-use crate::cli::NewSigner;
+use crate::cli::{NewSigner, Signers};
 use crate::config::{Config, Loaded};
 use crate::failure::{FAILED, Failure};
 use crate::keys::{self, keep_out_of_dumps};
 
 /// What is signed to see whether a key signs. It is no transaction, nor the beginning of one: none begins with a letter.
 const TEST_PAYLOAD: &[u8] = b"plimsoll signers check: this is no transaction";
+
+/// What needs the database.
+pub(crate) async fn ask(loaded: &Loaded, config: &Config, db: &Db, asked: &Signers) -> Result<(), Failure> {
+    match asked {
+        Signers::List { json } => view::list(config, db, *json).await,
+        Signers::Show { signer, chain, json } => {
+            view::show((loaded, config), db, (signer, *chain), *json).await
+        }
+        Signers::Rotate { old, new, chain, change } => {
+            rotate::rotate(config, db, (old, new, *chain), change).await
+        }
+        Signers::New(asked) => new(asked),
+        Signers::Check => check(loaded, config).await,
+    }
+}
 
 /// Makes a key and writes it, encrypted, to a file that must not exist.
 pub(crate) fn new(asked: &NewSigner) -> Result<(), Failure> {

@@ -1,0 +1,55 @@
+//! One request in a transaction of the caller's: what an operator hands in is on record together with its audit entry, or is only rehearsed.
+//!
+//! Whoever hands in many goes through [`crate::Intake`], where they share transactions.
+
+use std::collections::HashMap;
+
+use plimsoll_bus::PublishError;
+use sqlx::PgConnection;
+
+use crate::accept::{self, AcceptError, Accepted};
+use crate::allowance::Granted;
+use crate::grant::SignerPolicy;
+use crate::intake::SubmitError;
+use crate::repo::spending;
+use crate::request::{Request, SignerId};
+
+/// Puts a tenant's request on record, as far as one of these signers grants it; what is there already under its natural key is told, whatever is granted now. `conn` is confined to the tenant.
+///
+/// # Errors
+/// [`SubmitError`]; roll back then.
+pub async fn submit_in(
+    conn: &mut PgConnection,
+    node: &str,
+    policies: &HashMap<SignerId, SignerPolicy>,
+    request: &Request,
+) -> Result<Accepted, SubmitError> {
+    request.check()?;
+    if let Some(known) = found(conn, request).await? {
+        return Ok(known);
+    }
+    let granted = Granted::of(policies, request)?;
+    if granted.has_day_limits() {
+        spending::lock(conn, granted.tenant_id, granted.signer()).await.map_err(database)?;
+        // Whoever had the lock may have put this very request, which then counts already.
+        if let Some(known) = found(conn, request).await? {
+            return Ok(known);
+        }
+        granted.within_day(conn, request).await.map_err(database)??;
+    }
+    let put = accept::put(conn, node, &[request]).await.map_err(published)?.pop();
+    Ok(put.unwrap_or(Err(AcceptError::Stopped))?)
+}
+
+async fn found(conn: &mut PgConnection, request: &Request) -> Result<Option<Accepted>, SubmitError> {
+    let found = accept::found(conn, &[request]).await.map_err(database)?.pop().flatten();
+    Ok(found.transpose()?)
+}
+
+fn database(error: sqlx::Error) -> SubmitError {
+    published(error.into())
+}
+
+fn published(error: PublishError) -> SubmitError {
+    AcceptError::Database(std::sync::Arc::new(error)).into()
+}

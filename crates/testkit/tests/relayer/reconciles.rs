@@ -1,0 +1,173 @@
+//! Database and chain are compared, what does not agree is said, and whoever holds the signer mends what can be mended.
+
+use std::time::Duration;
+
+use plimsoll_relayer::desk::DeskOptions;
+use plimsoll_relayer::overview;
+use plimsoll_relayer::reconcile::{Finding, Kind, Reconciler, Summary, look};
+use plimsoll_store::{DEFAULT_TERM, Leases};
+use plimsoll_testkit::anvil::Mining;
+use plimsoll_testkit::node::Call;
+use plimsoll_types::TransactionState;
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::house::{House, calldata};
+
+/// A task that compares all the time.
+struct Watching {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Watching {
+    async fn begin(house: &House) -> Self {
+        let leases = Leases::connect(&house.db, "node-9", DEFAULT_TERM).await.unwrap();
+        let chain_id = house.signer.chain_id;
+        let reconciler =
+            Reconciler::new(chain_id, house.db.clone(), leases, house.pool(), house.bell.clone());
+        let mut reconciler = reconciler.every(Duration::from_millis(100));
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        Self { stop, task: tokio::spawn(async move { reconciler.run(&until).await.unwrap() }) }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// What was done a moment ago was done long ago.
+async fn age(house: &House) {
+    let mut owner = house.urls.owner.connect().await.unwrap();
+    for statement in [
+        "UPDATE plimsoll.managed_transactions SET updated_at = updated_at - interval '1 hour'",
+        "UPDATE plimsoll.transaction_attempts SET committed_at = committed_at - interval '1 hour'",
+    ] {
+        sqlx::query(statement).execute(&mut owner).await.unwrap();
+    }
+    owner.close().await.unwrap();
+}
+
+async fn found(house: &House) -> Vec<Finding> {
+    look(&house.db, &house.pool(), house.signer).await.unwrap().unwrap().findings
+}
+
+fn kinds(findings: &[Finding]) -> Vec<Kind> {
+    findings.iter().map(|finding| finding.kind).collect()
+}
+
+async fn asked(house: &House) -> i64 {
+    sqlx::query_scalar("SELECT looks_wanted FROM signers").fetch_one(house.db.worker()).await.unwrap()
+}
+
+/// Waits until this was said of the signer.
+async fn until_said(house: &House, what: &str) {
+    let said = match what {
+        "raised" => {
+            "SELECT count(*) > 0 FROM (SELECT event_type FROM events UNION ALL SELECT event_type FROM events_staging) e WHERE event_type = 'relayer.finding.raised' AND $1::uuid IS NOT NULL"
+        }
+        _ => {
+            "SELECT count(*) > 0 FROM (SELECT event_type FROM events UNION ALL SELECT event_type FROM events_staging) e WHERE event_type = 'relayer.finding.settled' AND $1::uuid IS NOT NULL"
+        }
+    };
+    house.until(what, false, said, Uuid::nil()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_every_node_lost_is_found_and_its_holder_sends_it_again_when_asked() {
+    let house = House::new(Mining::OnDemand).await;
+    // By itself it would not, for long.
+    let patient = DeskOptions {
+        resend_after_blocks: 1_000_000,
+        bump_after_blocks: 1_000_000,
+        resend_after: Duration::from_secs(3_600),
+        ..DeskOptions::default()
+    };
+    let desk = house.work("node-1", house.pool(), patient).await;
+    let request = house.request();
+    let id = house.acceptor.accept(request.clone()).await.unwrap().id;
+    house.until_taken(id).await;
+    age(&house).await;
+    assert_eq!(found(&house).await, []);
+    house.anvil.drop_all_transactions().await.unwrap();
+    let lost = found(&house).await;
+    assert_eq!((kinds(&lost), lost[0].transaction_id), (vec![Kind::Lost], Some(id)));
+    assert_eq!(Summary::of(&lost), Summary { resend: 1, ..Summary::default() });
+    assert_eq!(asked(&house).await, 0, "looking changes nothing");
+
+    let watching = Watching::begin(&house).await;
+    until_said(&house, "raised").await;
+    let again = "SELECT count(*) > 1 FROM transaction_broadcasts WHERE $1::uuid IS NOT NULL";
+    house.until("it is sent again", false, again, id).await;
+    until_said(&house, "settled").await;
+    house.until_state(id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    let attempts: i64 = sqlx::query_scalar("SELECT count(*) FROM transaction_attempts")
+        .fetch_one(house.db.worker())
+        .await
+        .unwrap();
+    assert_eq!((attempts, asked(&house).await), (1, 1), "the same bytes, once asked for");
+    watching.end().await;
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_that_nothing_has_is_found_and_its_holder_fills_it() {
+    let house = House::new(Mining::OnDemand).await;
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    let first = house.acceptor.accept(house.request()).await.unwrap().id;
+    house.until_state(first, TransactionState::Confirmed, true).await;
+    assert_eq!(found(&house).await, []);
+    sqlx::query("UPDATE signers SET next_nonce = 3").execute(house.db.worker()).await.unwrap();
+    let gap = found(&house).await;
+    assert_eq!((kinds(&gap), gap[0].nonce, gap[0].until), (vec![Kind::Gap], 1, 3));
+    assert_eq!(Summary::of(&gap), Summary { fill: 2, ..Summary::default() });
+    let watching = Watching::begin(&house).await;
+    let filled = "SELECT count(*) = 2 FROM managed_transactions WHERE operation_type = 'fill' AND $1::uuid IS NOT NULL";
+    house.until("both are filled", false, filled, first).await;
+    let request = house.request();
+    let id = house.acceptor.accept(request.clone()).await.unwrap().id;
+    house.until_state(id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    watching.end().await;
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_use_of_the_key_stays_a_finding_and_nobody_is_asked_to_mend_it() {
+    let house = House::new(Mining::OnDemand).await;
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    let id = house.acceptor.accept(house.request()).await.unwrap().id;
+    house.until_state(id, TransactionState::Confirmed, true).await;
+    desk.kill().await;
+    let from = house.signer.address;
+    let theirs = Call { from, to: Some(house.counter), data: calldata("perform", Uuid::new_v4()) };
+    house.anvil.send(&theirs).await.unwrap();
+    assert_eq!(kinds(&found(&house).await), [Kind::Stranger], "it waits");
+    house.anvil.mine(1).await.unwrap();
+    let foreign = found(&house).await;
+    assert_eq!((kinds(&foreign), foreign[0].nonce, foreign[0].until), (vec![Kind::Foreign], 1, 2));
+    assert_eq!(Summary::of(&foreign), Summary { stay: 1, ..Summary::default() });
+    let watching = Watching::begin(&house).await;
+    until_said(&house, "raised").await;
+    assert_eq!(asked(&house).await, 0);
+    watching.end().await;
+
+    // What was seen is there for whoever asks, with everything else that is known of the signer.
+    let mut conn = house.db.worker().acquire().await.unwrap();
+    let all = overview::signers(&mut conn).await.unwrap();
+    drop(conn);
+    let [signer] = &all[..] else { panic!("{all:?}") };
+    let seen = signer.sighting.as_ref().unwrap();
+    assert_eq!((&seen.findings, seen.latest, seen.pending), (&foreign, Some(2), Some(2)));
+    assert_eq!((seen.answered, seen.endpoints), (1, 1));
+    assert!(seen.balance_wei.is_some_and(|wei| !wei.is_zero()) && seen.needed_wei.is_zero());
+    assert_eq!((signer.next_nonce, signer.queued, signer.in_flight), (1, 0, 0));
+    house.end().await;
+}
