@@ -1,5 +1,7 @@
 //! What the holder of a signer's lease reads and commits.
 
+use std::cmp::Ordering;
+
 use alloy_primitives::Bytes;
 use plimsoll_types::{Amount, AttemptPurpose, TransactionState, address_text};
 use sqlx::PgConnection;
@@ -42,6 +44,19 @@ pub struct Queued {
 pub struct Place {
     priority: i16,
     id: Uuid,
+}
+
+impl Ord for Place {
+    /// As in the queue: the higher priority first, and then the older id.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.priority.cmp(&self.priority).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Queued {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use plimsoll_testkit::chaos::sim::{self, Run};
-use plimsoll_testkit::chaos::{self, Options, RealOptions, RealRun, Report, real, real_relayer, seeds};
+use plimsoll_testkit::chaos::{
+    self, Options, RealOptions, RealRun, Report, Tally, real, real_relayer, relayer, seeds, sim,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,13 +24,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Subject {
     /// The follower's decisions, against a simulated chain and its endpoints, in simulated time; or real processes
-    Ingest(Ingest),
-    /// The relayer in real processes: one effect of each request, whatever dies
-    Relayer(Ingest),
+    Ingest(Asked),
+    /// The relayer's decisions, of several processes with strangers beside them, in simulated time; or real processes: one effect of each request, whatever dies
+    Relayer(Asked),
 }
 
 #[derive(Args)]
-struct Ingest {
+struct Asked {
     /// How many seeds [default: one if the first is named, else 100, of real processes 30]
     #[arg(long)]
     seeds: Option<u64>,
@@ -57,13 +58,13 @@ fn main() -> Result<ExitCode> {
         .init();
     match Cli::parse().subject {
         Subject::Ingest(asked) if asked.real => run_real_ingest(&asked),
-        Subject::Ingest(asked) => simulate(&asked),
+        Subject::Ingest(asked) => simulate(&asked, &INGEST),
         Subject::Relayer(asked) if asked.real => run_real_relayer(&asked),
-        Subject::Relayer(_) => bail!("the relayer is run in real processes alone: `--real`"),
+        Subject::Relayer(asked) => simulate(&asked, &RELAYER),
     }
 }
 
-impl Ingest {
+impl Asked {
     /// The first seed and how many.
     fn range(&self, default: u64) -> (u64, u64) {
         let count = self.seeds.unwrap_or(if self.seed.is_some() { 1 } else { default });
@@ -86,27 +87,68 @@ impl Ingest {
     }
 }
 
-fn simulate(ingest: &Ingest) -> Result<ExitCode> {
-    if let (Some(seed), true) = (ingest.seed, ingest.trace) {
-        let run = show(seed, usize::MAX);
+/// A simulator.
+struct Simulator<C> {
+    name: &'static str,
+    /// Where its seeds are kept.
+    file: &'static str,
+    outcome: fn(u64) -> (C, Option<String>),
+    schedule: fn(u64) -> String,
+    /// Runs a seed and keeps all that happens.
+    told: fn(u64) -> Told,
+}
+
+/// A run that was kept.
+struct Told {
+    hash: u64,
+    lines: Vec<String>,
+    violation: Option<String>,
+}
+
+const INGEST: Simulator<sim::Counts> = Simulator {
+    name: "ingest",
+    file: seeds::INGEST,
+    outcome: sim::outcome,
+    schedule: sim::schedule,
+    told: |seed| {
+        let sim::Run { hash, lines, violation, .. } = sim::run(seed, true);
+        Told { hash, lines, violation }
+    },
+};
+
+const RELAYER: Simulator<relayer::Counts> = Simulator {
+    name: "relayer",
+    file: seeds::RELAYER,
+    outcome: relayer::outcome,
+    schedule: relayer::schedule,
+    told: |seed| {
+        let relayer::Run { hash, lines, violation, .. } = relayer::run(seed, true, None);
+        Told { hash, lines, violation }
+    },
+};
+
+fn simulate<C: Tally + Send + serde::Serialize>(asked: &Asked, simulator: &Simulator<C>) -> Result<ExitCode> {
+    if let (Some(seed), true) = (asked.seed, asked.trace) {
+        let run = show(simulator, seed, usize::MAX);
         return Ok(if run.violation.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
-    let (first, count) = ingest.range(100);
-    let report = chaos::run(&Options { first, count }, |run| {
-        eprintln!("seed {} fails: {}", run.seed, run.violation.as_deref().unwrap_or_default());
+    let (first, count) = asked.range(100);
+    let report = chaos::run(&Options { first, count }, simulator.outcome, |seed, broken| {
+        eprintln!("seed {seed} fails: {broken}");
     });
-    let outcome = ingest.report(&report, seeds::INGEST);
+    let outcome = asked.report(&report, simulator.file);
     if let Some(seed) = report.failing_seeds.first() {
-        show(*seed, SHOWN_LINES);
+        show(simulator, *seed, SHOWN_LINES);
     }
     outcome
 }
 
 /// Runs a seed again, and shows its schedule and what happened.
-fn show(seed: u64, lines: usize) -> Run {
-    let run = sim::run(seed, true);
-    eprintln!("seed {seed}:\n{}", sim::schedule(seed));
-    tail(&run.lines, lines, &format!("`cargo xtask chaos ingest --seed {seed} --trace` shows all"));
+fn show<C>(simulator: &Simulator<C>, seed: u64, lines: usize) -> Told {
+    let run = (simulator.told)(seed);
+    eprintln!("seed {seed}:\n{}", (simulator.schedule)(seed));
+    let more = format!("`cargo xtask chaos {} --seed {seed} --trace` shows all", simulator.name);
+    tail(&run.lines, lines, &more);
     eprintln!("hash {:016x}", run.hash);
     run
 }
@@ -122,7 +164,7 @@ fn tail(lines: &[String], shown: usize, more: &str) {
 
 /// Real processes, seed after seed; what was started ends with what started it.
 fn run_real<C: serde::Serialize>(
-    asked: &Ingest,
+    asked: &Asked,
     file: &str,
     run_all: impl AsyncFnOnce(&RealOptions) -> Report<C>,
 ) -> Result<ExitCode> {
@@ -149,7 +191,7 @@ fn run_real<C: serde::Serialize>(
     }
 }
 
-fn run_real_ingest(asked: &Ingest) -> Result<ExitCode> {
+fn run_real_ingest(asked: &Asked) -> Result<ExitCode> {
     let held = |counts: &real::Counts| {
         let real::Counts { events, retractions, requests, takeovers, lies, rest_ms_max, .. } = counts;
         format!(
@@ -161,7 +203,7 @@ fn run_real_ingest(asked: &Ingest) -> Result<ExitCode> {
     })
 }
 
-fn run_real_relayer(asked: &Ingest) -> Result<ExitCode> {
+fn run_real_relayer(asked: &Asked) -> Result<ExitCode> {
     let held = |counts: &real_relayer::Counts| {
         let real_relayer::Counts { requests, effects, attempts, requeued, takeovers, rest_ms_max, .. } =
             counts;

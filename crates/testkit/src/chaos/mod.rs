@@ -1,16 +1,19 @@
-//! Chaos: an ingest lives through what a chain, its endpoints, a database and a process can do to it, and what it has written then is held against
-//! the truth.
+//! Chaos: an ingest, or a relayer, lives through what a chain, its endpoints, a database and a process can do to it, and what came of it is held
+//! against the truth.
 //!
-//! `cargo xtask chaos ingest --seeds N` runs N seeds of the [simulator](sim), and with `--real` N seeds of [real processes](real); `docs/ingest.md` says
-//! how a seed is replayed. `cargo xtask chaos relayer --real --seeds N` does the latter with [what the relayer promises](real_relayer).
+//! `cargo xtask chaos ingest --seeds N` runs N seeds of the ingest's [simulator](sim), and with `--real` N seeds of [real processes](real);
+//! `cargo xtask chaos relayer --seeds N` runs N of the [relayer's](relayer), or N of its [real processes](real_relayer). `docs/ingest.md` and `docs/relayer.md` say how a seed is replayed.
 
-mod dice;
+mod conduct;
+pub mod dice;
 pub(crate) mod house;
 pub mod real;
 pub mod real_relayer;
+pub mod relayer;
 mod runs;
 pub mod seeds;
 pub mod sim;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -21,7 +24,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use self::runs::{RealOptions, RealRun};
-use self::sim::{Counts, Run};
+pub use self::trace::Tally;
 
 /// What is run.
 #[derive(Clone, Copy, Debug)]
@@ -50,23 +53,29 @@ pub struct Report<C> {
     pub broken: BTreeMap<u64, String>,
 }
 
-/// Runs seeds, as many at a time as there are processors. `failed` is called with each failing one as it ends.
-pub fn run(options: &Options, failed: impl Fn(&Run) + Sync) -> Report<Counts> {
+/// Runs seeds, as many at a time as there are processors. `simulate` runs one, and tells how often what happened and which promise was broken;
+/// `failed` is called with each failing one as it ends.
+pub fn run<C: Tally + Send>(
+    options: &Options,
+    simulate: impl Fn(u64) -> (C, Option<String>) + Sync,
+    failed: impl Fn(u64, &str) + Sync,
+) -> Report<C> {
     let began = Instant::now();
     let next = AtomicU64::new(0);
-    let sum: Mutex<(Counts, BTreeMap<u64, String>)> = Mutex::default();
+    let sum: Mutex<(C, BTreeMap<u64, String>)> = Mutex::default();
     let work = || {
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             if place >= options.count {
                 break;
             }
-            let run = sim::run(options.first.wrapping_add(place), false);
+            let seed = options.first.wrapping_add(place);
+            let (counts, violation) = simulate(seed);
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-            sum.0.add(&run.counts);
-            if let Some(violation) = &run.violation {
-                sum.1.insert(run.seed, violation.clone());
-                failed(&run);
+            sum.0.add(&counts);
+            if let Some(violation) = violation {
+                failed(seed, &violation);
+                sum.1.insert(seed, violation);
             }
         }
     };

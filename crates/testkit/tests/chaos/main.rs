@@ -36,7 +36,7 @@ fn seeds_that_once_failed_hold() {
 
 #[test]
 fn seeds_that_nobody_has_seen_hold_and_the_simulator_does_something() {
-    let report = chaos::run(&Options { first: rand::random::<u64>() >> 1, count: FRESH }, |_| {});
+    let report = chaos::run(&Options { first: rand::random::<u64>() >> 1, count: FRESH }, sim::outcome, |_, _| {});
     holds(&report.broken.into_iter().collect::<Vec<_>>());
     let counts = report.counts;
     for (what, count) in [

@@ -14,7 +14,7 @@ use super::conduct::{Answer, Fault, garble, refusal};
 use super::dice::Dice;
 use super::lies::Liar;
 use super::network::Network;
-use super::trace::Trace;
+use super::Trace;
 
 /// The longest that something slow takes, in milliseconds.
 const SLOWEST_MS: u64 = 4_000;

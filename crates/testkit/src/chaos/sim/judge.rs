@@ -28,7 +28,7 @@ use super::lies::Lies;
 use super::network::Network;
 use super::store::BlockId;
 use super::story::Settings;
-use super::trace::Trace;
+use super::Trace;
 use crate::truth::{TruthEvent, differences};
 use crate::world::{Inclusion, contracts, user};
 

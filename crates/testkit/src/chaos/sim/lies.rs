@@ -15,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::dice::Dice;
 use super::network::Network;
-use super::trace::Trace;
+use super::Trace;
 use crate::truth::TruthEvent;
 
 /// An endpoint that lies about its logs.

@@ -12,7 +12,7 @@
 //! hash over all that happened, and two runs of a seed are held to the same.
 
 mod book;
-mod conduct;
+mod counts;
 mod endpoint;
 mod judge;
 mod lies;
@@ -20,7 +20,6 @@ mod network;
 mod process;
 mod store;
 mod story;
-mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +29,7 @@ use alloy_primitives::B256;
 use tokio::time::Instant;
 
 pub use self::book::{Made, MemoryBook, MemoryJournal};
+pub use self::counts::Counts;
 use self::book::{Misfortune, Witness};
 use self::endpoint::Endpoint;
 use self::judge::Judge;
@@ -38,11 +38,13 @@ use self::network::{CHAIN_ID, Network};
 use self::process::Process;
 use self::store::BlockId;
 use self::story::{Act, FinalityBy, Settings, Story};
-pub use self::trace::Counts;
-use self::trace::Trace;
+use super::conduct;
 use super::dice::{self, Dice};
 use crate::model::ModelChain;
 use crate::world::{Deed, Plan, World};
+
+/// What happens in a run of the follower.
+type Trace = super::trace::Trace<Counts>;
 
 /// When all is well, the journal is where the chain is within this. Endpoints that were benched for being of another chain are out for up to an
 /// hour.
@@ -119,6 +121,13 @@ pub fn run(seed: u64, keeps_lines: bool) -> Run {
         commits: journal.made(),
         journal,
     }
+}
+
+/// What a run of a seed counts, and which promise it breaks.
+#[must_use]
+pub fn outcome(seed: u64) -> (Counts, Option<String>) {
+    let run = run(seed, false);
+    (run.counts, run.violation)
 }
 
 /// Everybody who has a part.

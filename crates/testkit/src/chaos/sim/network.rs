@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::conduct::Conduct;
 use super::store::BlockId;
 use super::story::{EndpointSettings, Settings};
-use super::trace::Trace;
+use super::Trace;
 use crate::model::ModelChain;
 use crate::world::World;
 

@@ -23,7 +23,7 @@ use super::judge::Judge;
 use super::lies::name;
 use super::network::{CHAIN_ID, Network};
 use super::story::{FinalityBy, Settings};
-use super::trace::Trace;
+use super::Trace;
 use crate::world::{contracts, user};
 
 /// How long a supervisor waits before it starts again what has failed.

@@ -1,0 +1,402 @@
+//! The book in memory: what [`plimsoll_relayer::book::PgBook`] is in Postgres, with leases by a simulated clock and a database that may be lost at any moment.
+//!
+//! A commit goes its way when it has left the process, whether or not that lives to hear of it. It takes place at one moment, at which its token is
+//! looked at: in Postgres too, whoever takes a lease waits for the transactions under the old token, so each of them is wholly before it or refused.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use plimsoll_relayer::attempt::{Attempt, Flight};
+use plimsoll_relayer::book::{
+    Book, BookError, Ending, Entered, Place, Progress, Queued, Told, lease_name,
+};
+use plimsoll_relayer::request::SignerId;
+use plimsoll_store::LeaseError;
+use time::OffsetDateTime;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::life::Life;
+use super::store::{Broken, Store, refused};
+use crate::chaos::dice::Dice;
+
+/// How often a waiting taker looks.
+const POLL: Duration = Duration::from_millis(200);
+/// By the database's clock, a simulation begins here.
+const BEGIN_UNIX: i64 = 1_900_000_000;
+/// A commit that is answered before it is made is made so much later.
+const TOO_LATE: Duration = Duration::from_millis(1_500);
+
+/// Looks at what a transaction did, before anybody else can.
+pub(super) trait Witness: Send + Sync {
+    /// Something was committed; if by a signer's holder, under this token.
+    fn committed(&self, store: &mut Store, under: Option<(SignerId, i64)>, now: OffsetDateTime);
+}
+
+/// How the database fares.
+#[derive(Debug)]
+pub(super) struct Misfortune {
+    pub(super) dice: Dice,
+    /// Of a thousand transactions, so many do not come through.
+    pub(super) lost_permille: u32,
+    /// Of a thousand, so many come through, and their answer does not.
+    pub(super) answer_lost_permille: u32,
+    /// How long the way there and back takes at most, in milliseconds.
+    pub(super) slowest_ms: u64,
+    /// Until when it cannot be reached at all.
+    pub(super) down_until: Option<Instant>,
+    pub(super) lost: u64,
+    pub(super) answers_lost: u64,
+}
+
+/// What chance has in store for a transaction.
+#[derive(Clone, Copy)]
+struct Fate {
+    there: Duration,
+    back: Duration,
+    is_lost: bool,
+    is_unanswered: bool,
+}
+
+/// The database: tables, a clock, and what may happen on the way to it.
+pub struct Tables {
+    store: Mutex<Store>,
+    began: Instant,
+    misfortune: Mutex<Option<Misfortune>>,
+    witness: Mutex<Option<Arc<dyn Witness>>>,
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Tables {
+    /// A database in which nothing ever goes wrong. Needs a runtime, whose clock is its own.
+    #[must_use]
+    pub fn new(store: Store) -> Arc<Self> {
+        let (misfortune, witness) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { store: Mutex::new(store), began: Instant::now(), misfortune, witness })
+    }
+
+    /// The tables.
+    pub fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
+    }
+
+    /// The database's clock.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        let begin = OffsetDateTime::from_unix_timestamp(BEGIN_UNIX).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        begin + self.began.elapsed()
+    }
+
+    pub(super) fn misfortune(&self) -> MutexGuard<'_, Option<Misfortune>> {
+        lock(&self.misfortune)
+    }
+
+    pub(super) fn watched_by(&self, witness: Arc<dyn Witness>) {
+        *lock(&self.witness) = Some(witness);
+    }
+
+    /// Whether it can be reached.
+    pub(super) fn is_up(&self) -> bool {
+        let down_until = self.misfortune().as_ref().and_then(|misfortune| misfortune.down_until);
+        down_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// A transaction of somebody else than a signer's holder.
+    pub(super) fn write<T>(&self, does: impl FnOnce(&mut Store) -> T) -> T {
+        let now = self.now();
+        let mut store = self.store();
+        let told = does(&mut store);
+        self.show(&mut store, None, now);
+        told
+    }
+
+    fn show(&self, store: &mut Store, under: Option<(SignerId, i64)>, now: OffsetDateTime) {
+        match &*lock(&self.witness) {
+            Some(witness) => witness.committed(store, under, now),
+            None => store.changes.clear(),
+        }
+    }
+
+    fn fate(&self) -> Fate {
+        let mut misfortune = self.misfortune();
+        let Some(misfortune) = &mut *misfortune else {
+            let now = Duration::ZERO;
+            return Fate { there: now, back: now, is_lost: false, is_unanswered: false };
+        };
+        let is_down = misfortune.down_until.is_some_and(|until| until > Instant::now());
+        let dice = &mut misfortune.dice;
+        let there = Duration::from_millis(dice.up_to(misfortune.slowest_ms));
+        let back = Duration::from_millis(dice.up_to(misfortune.slowest_ms));
+        let is_lost = dice.permille(misfortune.lost_permille) || is_down;
+        let is_unanswered = !is_lost && dice.permille(misfortune.answer_lost_permille);
+        misfortune.lost += u64::from(is_lost);
+        misfortune.answers_lost += u64::from(is_unanswered);
+        Fate { there, back, is_lost, is_unanswered }
+    }
+}
+
+/// The book, as one life of one process has it.
+#[derive(Clone, Debug)]
+pub struct MemoryBook {
+    tables: Arc<Tables>,
+    life: Arc<Life>,
+    term: Duration,
+    taken: Arc<Mutex<BTreeSet<(SignerId, i64)>>>,
+}
+
+/// The right to work a signer, while its token is in force.
+#[derive(Debug)]
+pub struct Holding {
+    signer: SignerId,
+    token: i64,
+    lost: CancellationToken,
+    tables: Arc<Tables>,
+    life: Arc<Life>,
+    _keeper: AbortOnDropHandle<()>,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        // Who dies gives nothing back.
+        if !self.life.is_over() && self.tables.is_up() {
+            let now = self.tables.now();
+            self.tables.store().free_lease(self.signer, self.token, now);
+        }
+    }
+}
+
+impl Holding {
+    /// Its token.
+    #[must_use]
+    pub fn token(&self) -> i64 {
+        self.token
+    }
+}
+
+fn lost_on_the_way() -> BookError {
+    refused("the connection is gone")
+}
+
+impl MemoryBook {
+    /// The book in these tables, with leases of this term, as a process has it that never dies.
+    #[must_use]
+    pub fn new(tables: Arc<Tables>, term: Duration) -> Self {
+        Self::of(tables, term, Arc::default())
+    }
+
+    pub(super) fn of(tables: Arc<Tables>, term: Duration, life: Arc<Life>) -> Self {
+        Self { tables, life, term, taken: Arc::default() }
+    }
+
+    /// Whether this life took this lease.
+    pub(super) fn held(&self, lease: (SignerId, i64)) -> bool {
+        lock(&self.taken).contains(&lease)
+    }
+
+    async fn read<T>(
+        &self,
+        does: impl FnOnce(&Store, OffsetDateTime) -> Result<T, BookError>,
+    ) -> Result<T, BookError> {
+        self.life.goes_on().await;
+        let fate = self.tables.fate();
+        sleep(fate.there + fate.back).await;
+        let told = does(&self.tables.store(), self.tables.now());
+        self.life.goes_on().await;
+        if fate.is_lost || fate.is_unanswered { Err(lost_on_the_way()) } else { told }
+    }
+
+    /// One transaction, under a token if there is one.
+    async fn write<T: Send + 'static>(
+        &self,
+        under: Option<(SignerId, i64)>,
+        delay: Duration,
+        does: impl FnOnce(&mut Store, OffsetDateTime) -> Result<T, BookError> + Send + 'static,
+    ) -> Result<T, BookError> {
+        self.life.goes_on().await;
+        let fate = self.tables.fate();
+        let (answer, answered) = oneshot::channel();
+        let tables = Arc::clone(&self.tables);
+        // It is on its way, and whoever sent it may die meanwhile.
+        tokio::spawn(async move {
+            sleep(fate.there + delay).await;
+            let told = if fate.is_lost { Err(lost_on_the_way()) } else { tables.commit(under, does) };
+            let _ = answer.send(told);
+        });
+        let told = answered.await.unwrap_or_else(|_| Err(lost_on_the_way()));
+        sleep(fate.back).await;
+        self.life.goes_on().await;
+        if fate.is_unanswered { Err(lost_on_the_way()) } else { told }
+    }
+}
+
+impl Tables {
+    fn commit<T>(
+        &self,
+        under: Option<(SignerId, i64)>,
+        does: impl FnOnce(&mut Store, OffsetDateTime) -> Result<T, BookError>,
+    ) -> Result<T, BookError> {
+        let now = self.now();
+        let mut store = self.store();
+        if let Some((signer, token)) = under {
+            let is_guarded = store.broken != Some(Broken::NoGuard);
+            if is_guarded && !store.is_in_force(signer, token, now) {
+                return Err(LeaseError::Fenced { name: lease_name(signer), token }.into());
+            }
+        }
+        let told = does(&mut store, now)?;
+        self.show(&mut store, under, now);
+        Ok(told)
+    }
+}
+
+/// Renews a lease as long as it can be.
+async fn keep(
+    tables: Arc<Tables>,
+    life: Arc<Life>,
+    lost: CancellationToken,
+    (signer, token): (SignerId, i64),
+    term: Duration,
+) {
+    let mut renewed = Instant::now();
+    loop {
+        sleep(term / 3).await;
+        life.goes_on().await;
+        let asked = Instant::now();
+        let fate = tables.fate();
+        sleep(fate.there).await;
+        let is_renewed = !fate.is_lost && tables.store().renew_lease(signer, token, tables.now(), stretch(term));
+        sleep(fate.back).await;
+        life.goes_on().await;
+        match (fate.is_lost || fate.is_unanswered, is_renewed) {
+            (false, true) => renewed = asked,
+            (false, false) => return lost.cancel(),
+            (true, _) if renewed.elapsed() >= term => return lost.cancel(),
+            (true, _) => {}
+        }
+    }
+}
+
+fn stretch(term: Duration) -> time::Duration {
+    time::Duration::try_from(term).unwrap_or(time::Duration::MAX)
+}
+
+impl Book for MemoryBook {
+    type Authority = Holding;
+
+    async fn acquire(&self, signer: SignerId, stop: &CancellationToken) -> Result<Holding, BookError> {
+        loop {
+            let term = stretch(self.term);
+            let take = move |store: &mut Store, now| Ok(store.take_lease(signer, now, term));
+            let taken = stop.run_until_cancelled(self.write(None, Duration::ZERO, take)).await;
+            let cancelled = LeaseError::Cancelled { name: lease_name(signer) };
+            // A taking whose answer was lost is held by nobody until its term is over.
+            if let Some(token) = taken.ok_or(cancelled)?.unwrap_or(None) {
+                lock(&self.taken).insert((signer, token));
+                let lost = CancellationToken::new();
+                let (tables, life) = (Arc::clone(&self.tables), Arc::clone(&self.life));
+                let keeper = keep(
+                    Arc::clone(&tables),
+                    Arc::clone(&life),
+                    lost.clone(),
+                    (signer, token),
+                    self.term,
+                );
+                let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
+                return Ok(Holding { signer, token, lost, tables, life, _keeper });
+            }
+            let waited = stop.run_until_cancelled(sleep(POLL)).await;
+            waited.ok_or(LeaseError::Cancelled { name: lease_name(signer) })?;
+        }
+    }
+
+    fn lost<'a>(&self, authority: &'a Holding) -> &'a CancellationToken {
+        &authority.lost
+    }
+
+    async fn progress(&self, signer: SignerId) -> Result<Progress, BookError> {
+        self.read(|store, _| store.progress(signer)).await
+    }
+
+    async fn queue(
+        &self,
+        signer: SignerId,
+        behind: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Queued>, BookError> {
+        self.read(|store, now| Ok(store.queue(signer, behind, limit, now))).await
+    }
+
+    async fn flights(&self, signer: SignerId, from: u64) -> Result<Vec<Flight>, BookError> {
+        self.read(|store, _| Ok(store.flights(signer, from))).await
+    }
+
+    async fn bound(&self, signer: SignerId, from: u64, to: u64) -> Result<Vec<u64>, BookError> {
+        self.read(|store, _| Ok(store.bound(signer, from, to))).await
+    }
+
+    async fn enter(
+        &self,
+        held: &Holding,
+        signer: SignerId,
+        floor: u64,
+        attempts: &[Attempt],
+    ) -> Result<Entered, BookError> {
+        let (token, attempts) = (held.token, attempts.to_vec());
+        let enter =
+            move |store: &mut Store, now| store.enter(token, signer, floor, &attempts, now);
+        if self.tables.store().broken == Some(Broken::SentBeforeCommitted) {
+            let book = self.clone();
+            let late = async move { book.write(Some((signer, token)), TOO_LATE, enter).await };
+            tokio::spawn(late);
+            return Ok(Entered::Committed);
+        }
+        self.write(Some((signer, token)), Duration::ZERO, enter).await
+    }
+
+    async fn again(&self, held: &Holding, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
+        let (token, attempts) = (held.token, attempts.to_vec());
+        let again = move |store: &mut Store, now| store.again(token, signer, &attempts, now);
+        self.write(Some((signer, token)), Duration::ZERO, again).await
+    }
+
+    async fn fill(&self, held: &Holding, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
+        let (token, attempts) = (held.token, attempts.to_vec());
+        let fill = move |store: &mut Store, now| store.fill(token, signer, &attempts, now);
+        self.write(Some((signer, token)), Duration::ZERO, fill).await
+    }
+
+    async fn end(&self, held: &Holding, endings: &[Ending]) -> Result<(), BookError> {
+        let endings = endings.to_vec();
+        let end = move |store: &mut Store, _| {
+            store.end(&endings);
+            Ok(())
+        };
+        self.write(Some((held.signer, held.token)), Duration::ZERO, end).await
+    }
+
+    async fn want_end(&self, held: &Holding, ending: &Ending) -> Result<(), BookError> {
+        let ending = ending.clone();
+        let want = move |store: &mut Store, _| {
+            store.want_end(&ending);
+            Ok(())
+        };
+        self.write(Some((held.signer, held.token)), Duration::ZERO, want).await
+    }
+
+    async fn record(&self, _: u64, told: &[Told]) -> Result<(), BookError> {
+        let told = told.to_vec();
+        self.write(None, Duration::ZERO, move |store: &mut Store, _| store.record(&told)).await
+    }
+}
