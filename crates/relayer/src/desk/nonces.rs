@@ -2,7 +2,8 @@
 //!
 //! The database's next nonce lies above everything that we ever committed. So a `latest` above it says that somebody else sent with this key, or that the database is
 //! older than the chain: the nonces in between are gone, and the next one is the chain's. One endpoint's word for that is not enough: a lie would leave a gap that
-//! only a filling closes. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
+//! only a filling closes. Of a signer that is new to us nothing is known that a `latest` that is too low could be held against, and a nonce from before it was ours
+//! would never come back to us from the journal: so its first nonce is given when all who answer say the same. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
 
 use std::time::Duration;
 
@@ -56,6 +57,13 @@ pub(crate) enum Pause {
         /// Its `latest`.
         latest: u64,
     },
+    /// Of a signer that is new to us, endpoints say different things, or too few say anything.
+    Disagreed {
+        /// The lowest `latest`.
+        lowest: u64,
+        /// The highest.
+        highest: u64,
+    },
     /// A transaction that is none of ours waits at our next nonce.
     Stranger {
         /// The majority's `pending`.
@@ -95,6 +103,12 @@ impl std::fmt::Display for Pause {
                     "the only endpoint says that {latest} are used up, more than {ALONE_MOST} above what was sent from here: it is believed once the journal has seen them, or another endpoint says so"
                 )
             }
+            Self::Disagreed { lowest, highest } => {
+                write!(
+                    f,
+                    "the signer is new here, and the endpoints that answer (most of them must) say from {lowest} to {highest} of how many it has sent: until they agree"
+                )
+            }
             Self::Stranger { pending } => {
                 write!(
                     f,
@@ -111,6 +125,11 @@ pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
     let Some(TransactionCounts { latest, pending }) = heard(counts, endpoints) else {
         return Ruling::Pause(Pause::Unheard);
     };
+    let said = || counts.iter().map(|counts| counts.latest);
+    let (lowest, highest) = (said().min().unwrap_or(latest), said().max().unwrap_or(latest));
+    if next == 0 && (counts.len() <= endpoints / 2 || lowest != highest) {
+        return Ruling::Pause(Pause::Disagreed { lowest, highest });
+    }
     if latest > next {
         // Too few of them cannot add to what we know, and they need not.
         if counts.len() <= endpoints / 2 {
@@ -195,6 +214,23 @@ mod tests {
         assert_eq!(later(5, 10_006), Ruling::Pause(Pause::TooFarAhead { latest: 10_006 }));
         // A signer that is new to us may have sent any number.
         assert_eq!(later(0, 1_000_000), Ruling::Give { floor: 1_000_000 });
+    }
+
+    #[test]
+    fn of_a_signer_that_is_new_all_who_answer_say_the_same() {
+        let unsure = |lowest, highest| Ruling::Pause(Pause::Disagreed { lowest, highest });
+        for (counts, endpoints, expected) in [
+            (&[(0, 0), (0, 0)][..], 2, Ruling::Give { floor: 0 }),
+            (&[(3, 3), (3, 3)], 3, Ruling::Give { floor: 3 }),
+            // One is still syncing: its zero is what most of two reach, and was used before the signer was ours.
+            (&[(3, 3), (0, 0)], 2, unsure(0, 3)),
+            (&[(3, 3), (3, 3), (0, 0)], 3, unsure(0, 3)),
+            // Nor is one of two believed alone.
+            (&[(0, 0)], 2, unsure(0, 0)),
+        ] {
+            assert_eq!(ruling(0, counts, endpoints), expected, "{counts:?} of {endpoints}");
+        }
+        assert_eq!(ruling(1, &[(3, 3), (0, 0)], 2), Ruling::Give { floor: 0 });
     }
 
     #[test]
