@@ -47,6 +47,7 @@ impl<B: Book> Shift<'_, B> {
         let readings = Readings {
             counts: &counts,
             endpoints,
+            is_new: self.front == 0,
             ahead_for: since(self.ahead_since),
             stranger_for: since(self.stranger_since),
         };

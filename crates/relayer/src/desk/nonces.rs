@@ -3,7 +3,7 @@
 //! The database's next nonce lies above everything that we ever committed. So a `latest` above it says that somebody else sent with this key, or that the database is
 //! older than the chain: the nonces in between are gone, and the next one is the chain's. One endpoint's word for that is not enough: a lie would leave a gap that
 //! only a filling closes. Of a signer that is new to us nothing is known that a `latest` that is too low could be held against, and a nonce from before it was ours
-//! would never come back to us from the journal: so its first nonce is given when all who answer say the same. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
+//! would never come back to us from the journal: so until that has seen something of it, nonces are given, and filled, when all who answer say the same. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
 
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) struct Readings<'a> {
     pub(crate) counts: &'a [TransactionCounts],
     /// How many endpoints there are.
     pub(crate) endpoints: usize,
+    /// The journal has seen nothing of the signer yet.
+    pub(crate) is_new: bool,
     /// For how long the majority's `latest` has been above our next nonce.
     pub(crate) ahead_for: Duration,
     /// For how long the majority's `pending` has been above our next nonce and its `latest`.
@@ -121,13 +123,13 @@ impl std::fmt::Display for Pause {
 
 /// Whether nonces may be given, `next` being our own next one, or what the journal has proven to be consumed.
 pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
-    let Readings { counts, endpoints, ahead_for, stranger_for } = readings;
+    let Readings { counts, endpoints, is_new, ahead_for, stranger_for } = readings;
     let Some(TransactionCounts { latest, pending }) = heard(counts, endpoints) else {
         return Ruling::Pause(Pause::Unheard);
     };
     let said = || counts.iter().map(|counts| counts.latest);
     let (lowest, highest) = (said().min().unwrap_or(latest), said().max().unwrap_or(latest));
-    if next == 0 && (counts.len() <= endpoints / 2 || lowest != highest) {
+    if is_new && (counts.len() <= endpoints / 2 || lowest != highest) {
         return Ruling::Pause(Pause::Disagreed { lowest, highest });
     }
     if latest > next {
@@ -155,8 +157,13 @@ mod tests {
     fn ruling(next: u64, counts: &[(u64, u64)], endpoints: usize) -> Ruling {
         let counts: Vec<_> =
             counts.iter().map(|&(latest, pending)| TransactionCounts { latest, pending }).collect();
-        let readings =
-            Readings { counts: &counts, endpoints, ahead_for: Duration::ZERO, stranger_for: Duration::ZERO };
+        let readings = Readings {
+            counts: &counts,
+            endpoints,
+            is_new: next == 0,
+            ahead_for: Duration::ZERO,
+            stranger_for: Duration::ZERO,
+        };
         rule(next, readings)
     }
 
@@ -192,6 +199,7 @@ mod tests {
         let later = Readings {
             counts: &counts,
             endpoints: 1,
+            is_new: false,
             ahead_for: ALONE_PATIENCE,
             stranger_for: Duration::ZERO,
         };
@@ -205,6 +213,7 @@ mod tests {
             let readings = Readings {
                 counts: &counts,
                 endpoints: 1,
+                is_new: next == 0,
                 ahead_for: ALONE_PATIENCE,
                 stranger_for: Duration::ZERO,
             };
@@ -242,6 +251,7 @@ mod tests {
         let later = Readings {
             counts: &counts,
             endpoints: 1,
+            is_new: false,
             ahead_for: Duration::ZERO,
             stranger_for: STRANGER_PATIENCE,
         };

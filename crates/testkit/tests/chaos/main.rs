@@ -1,4 +1,4 @@
-//! Chaos, as CI runs it. Of the simulator: seeds that once failed, some that nobody has seen yet, and that a seed is one run. Of real processes: one
+//! Chaos, as CI runs it. Of the ingest's simulator: seeds that once failed, some that nobody has seen yet, and that a seed is one run. Of real processes: one
 //! short run, and that the judge sees what is wrong.
 
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -9,6 +9,7 @@ mod support;
 mod mirror;
 mod real;
 mod real_relayer;
+mod relayer;
 mod torn;
 mod votes;
 
@@ -18,11 +19,11 @@ use plimsoll_testkit::chaos::{self, Options, seeds, sim};
 const FRESH: u64 = 100;
 
 /// Nothing was broken, or what is to be done about it.
-fn holds(runs: &[(u64, String)]) {
+fn holds(subject: &str, runs: &[(u64, String)]) {
     let told: Vec<_> = runs.iter().map(|(seed, broken)| format!("seed {seed}: {broken}")).collect();
     assert!(
         told.is_empty(),
-        "`cargo xtask chaos ingest --seed S` replays a seed and keeps it:\n{}",
+        "`cargo xtask chaos {subject} --seed S` replays a seed and keeps it:\n{}",
         told.join("\n")
     );
 }
@@ -31,13 +32,13 @@ fn holds(runs: &[(u64, String)]) {
 fn seeds_that_once_failed_hold() {
     let runs = seeds::read(seeds::INGEST).unwrap().into_iter().map(|seed| sim::run(seed, false));
     let broken: Vec<_> = runs.filter_map(|run| run.violation.map(|broken| (run.seed, broken))).collect();
-    holds(&broken);
+    holds("ingest", &broken);
 }
 
 #[test]
 fn seeds_that_nobody_has_seen_hold_and_the_simulator_does_something() {
     let report = chaos::run(&Options { first: rand::random::<u64>() >> 1, count: FRESH }, sim::outcome, |_, _| {});
-    holds(&report.broken.into_iter().collect::<Vec<_>>());
+    holds("ingest", &report.broken.into_iter().collect::<Vec<_>>());
     let counts = report.counts;
     for (what, count) in [
         ("events", counts.events),

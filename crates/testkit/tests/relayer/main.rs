@@ -9,6 +9,7 @@ mod effects;
 mod faults;
 mod freezes;
 mod intake;
+mod mirror;
 mod posts;
 mod reconciles;
 mod reorgs;

@@ -25,7 +25,7 @@ use crate::chaos::conduct::Conduct;
 use crate::chaos::dice::Dice;
 
 /// When all is well, everything has its end within this: the longest patience of the relayer is some minutes.
-const RESTS_WITHIN: Duration = Duration::from_secs(45 * 60);
+const RESTS_WITHIN: Duration = Duration::from_secs(20 * 60);
 /// How often it is looked whether it has.
 const LOOKS_EACH: Duration = Duration::from_secs(1);
 /// A finney, in wei.

@@ -122,8 +122,8 @@ pub enum Broken {
     SentBeforeCommitted,
     /// The token is not looked at.
     NoGuard,
-    /// The predicted nonces are not compared.
-    NotPredicted,
+    /// The next nonce stays where it is.
+    NeverMoved,
     /// The natural key of a request is forgotten.
     Forgetful,
     /// Whose nonce a stranger took waits again when that is seen.
@@ -149,7 +149,7 @@ impl Broken {
     pub const ALL: [Self; 12] = [
         Self::SentBeforeCommitted,
         Self::NoGuard,
-        Self::NotPredicted,
+        Self::NeverMoved,
         Self::Forgetful,
         Self::RequeuedBeforeFinality,
         Self::MissingIsFailure,

@@ -103,7 +103,7 @@ impl Store {
     ) -> Result<Entered, BookError> {
         let Some(first) = attempts.first() else { return Ok(Entered::Committed) };
         let next = self.next_nonce(signer)?.max(floor);
-        if next != first.nonce && self.broken != Some(Broken::NotPredicted) {
+        if next != first.nonce {
             return Ok(Entered::Mispredicted { next });
         }
         let may_enter = |attempt: &Attempt| {
@@ -123,7 +123,9 @@ impl Store {
         }
         self.insert_attempts(signer, token, attempts, now);
         let last = first.nonce + attempts.len() as u64;
-        self.advance(signer, last);
+        if self.broken != Some(Broken::NeverMoved) {
+            self.advance(signer, last);
+        }
         Ok(Entered::Committed)
     }
 
