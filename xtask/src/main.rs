@@ -74,7 +74,7 @@ enum Command {
     },
     /// Let Plimsoll live through what can happen to it, from seeds; ends with 1 if a promise was broken
     Chaos {
-        /// What: `ingest` (`cargo xtask chaos help` names all)
+        /// What: `ingest`, `relayer`
         subject: OsString,
         /// Handed over as they are: `--seeds 5000 --json target/chaos.json`, `--seed 7 --trace`, `--real --seeds 30`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]

@@ -37,7 +37,8 @@ fn seeds_that_once_failed_hold() {
 
 #[test]
 fn seeds_that_nobody_has_seen_hold_and_the_simulator_does_something() {
-    let report = chaos::run(&Options { first: rand::random::<u64>() >> 1, count: FRESH }, sim::outcome, |_, _| {});
+    let report =
+        chaos::run(&Options { first: rand::random::<u64>() >> 1, count: FRESH }, sim::outcome, |_, _| {});
     holds("ingest", &report.broken.into_iter().collect::<Vec<_>>());
     let counts = report.counts;
     for (what, count) in [

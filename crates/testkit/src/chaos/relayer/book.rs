@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plimsoll_relayer::attempt::{Attempt, Flight};
-use plimsoll_relayer::book::{
-    Book, BookError, Ending, Entered, Place, Progress, Queued, Told, lease_name,
-};
+use plimsoll_relayer::book::{Book, BookError, Ending, Entered, Place, Progress, Queued, Told, lease_name};
 use plimsoll_relayer::request::SignerId;
 use plimsoll_store::LeaseError;
 use time::OffsetDateTime;
@@ -20,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::life::Life;
+use super::misfortune::{Fate, Misfortune};
 use super::store::{Broken, Store, refused};
-use crate::chaos::dice::Dice;
 
 /// How often a waiting taker looks.
 const POLL: Duration = Duration::from_millis(200);
@@ -34,31 +32,6 @@ const TOO_LATE: Duration = Duration::from_millis(1_500);
 pub(super) trait Witness: Send + Sync {
     /// Something was committed; if by a signer's holder, under this token.
     fn committed(&self, store: &mut Store, under: Option<(SignerId, i64)>, now: OffsetDateTime);
-}
-
-/// How the database fares.
-#[derive(Debug)]
-pub(super) struct Misfortune {
-    pub(super) dice: Dice,
-    /// Of a thousand transactions, so many do not come through.
-    pub(super) lost_permille: u32,
-    /// Of a thousand, so many come through, and their answer does not.
-    pub(super) answer_lost_permille: u32,
-    /// How long the way there and back takes at most, in milliseconds.
-    pub(super) slowest_ms: u64,
-    /// Until when it cannot be reached at all.
-    pub(super) down_until: Option<Instant>,
-    pub(super) lost: u64,
-    pub(super) answers_lost: u64,
-}
-
-/// What chance has in store for a transaction.
-#[derive(Clone, Copy)]
-struct Fate {
-    there: Duration,
-    back: Duration,
-    is_lost: bool,
-    is_unanswered: bool,
 }
 
 /// The database: tables, a clock, and what may happen on the way to it.
@@ -130,20 +103,7 @@ impl Tables {
     }
 
     fn fate(&self) -> Fate {
-        let mut misfortune = self.misfortune();
-        let Some(misfortune) = &mut *misfortune else {
-            let now = Duration::ZERO;
-            return Fate { there: now, back: now, is_lost: false, is_unanswered: false };
-        };
-        let is_down = misfortune.down_until.is_some_and(|until| until > Instant::now());
-        let dice = &mut misfortune.dice;
-        let there = Duration::from_millis(dice.up_to(misfortune.slowest_ms));
-        let back = Duration::from_millis(dice.up_to(misfortune.slowest_ms));
-        let is_lost = dice.permille(misfortune.lost_permille) || is_down;
-        let is_unanswered = !is_lost && dice.permille(misfortune.answer_lost_permille);
-        misfortune.lost += u64::from(is_lost);
-        misfortune.answers_lost += u64::from(is_unanswered);
-        Fate { there, back, is_lost, is_unanswered }
+        self.misfortune().as_mut().map_or_else(Fate::default, Misfortune::draw)
     }
 }
 
@@ -276,7 +236,8 @@ async fn keep(
         let asked = Instant::now();
         let fate = tables.fate();
         sleep(fate.there).await;
-        let is_renewed = !fate.is_lost && tables.store().renew_lease(signer, token, tables.now(), stretch(term));
+        let is_renewed =
+            !fate.is_lost && tables.store().renew_lease(signer, token, tables.now(), stretch(term));
         sleep(fate.back).await;
         life.goes_on().await;
         match (fate.is_lost || fate.is_unanswered, is_renewed) {
@@ -306,13 +267,8 @@ impl Book for MemoryBook {
                 lock(&self.taken).insert((signer, token));
                 let lost = CancellationToken::new();
                 let (tables, life) = (Arc::clone(&self.tables), Arc::clone(&self.life));
-                let keeper = keep(
-                    Arc::clone(&tables),
-                    Arc::clone(&life),
-                    lost.clone(),
-                    (signer, token),
-                    self.term,
-                );
+                let keeper =
+                    keep(Arc::clone(&tables), Arc::clone(&life), lost.clone(), (signer, token), self.term);
                 let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
                 return Ok(Holding { signer, token, lost, tables, life, _keeper });
             }
@@ -354,8 +310,7 @@ impl Book for MemoryBook {
         attempts: &[Attempt],
     ) -> Result<Entered, BookError> {
         let (token, attempts) = (held.token, attempts.to_vec());
-        let enter =
-            move |store: &mut Store, now| store.enter(token, signer, floor, &attempts, now);
+        let enter = move |store: &mut Store, now| store.enter(token, signer, floor, &attempts, now);
         if self.tables.store().broken == Some(Broken::SentBeforeCommitted) {
             let book = self.clone();
             let late = async move { book.write(Some((signer, token)), TOO_LATE, enter).await };

@@ -38,7 +38,8 @@ const ODD: [&str; 6] = [
     "node is syncing",
 ];
 /// What they say of what no chain would ever take.
-const HOPELESS: [&str; 3] = ["oversized data: transaction size 200000, limit 131072", "invalid sender", "rlp: element too large"];
+const HOPELESS: [&str; 3] =
+    ["oversized data: transaction size 200000, limit 131072", "invalid sender", "rlp: element too large"];
 
 /// What a node does with a transaction that it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +195,8 @@ impl Endpoint {
         let answers = if refused.is_none() { self.tells(&packet) } else { Vec::new() };
         sleep(back).await;
         life.goes_on().await;
-        refused.unwrap_or_else(|| garble(fault, answers, matches!(packet, RequestPacket::Batch(_)), &mut dice))
+        refused
+            .unwrap_or_else(|| garble(fault, answers, matches!(packet, RequestPacket::Batch(_)), &mut dice))
     }
 
     /// The node's answers.
@@ -250,7 +252,8 @@ impl Endpoint {
     }
 
     fn fee_history(&self, params: &Value) -> String {
-        let blocks = params[0].as_str().and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+        let blocks =
+            params[0].as_str().and_then(|text| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok());
         let percentiles = params[2].as_array().map_or(0, Vec::len);
         let fees = lock(&self.0.world).fees_of(self.0.place, blocks.unwrap_or(1));
         let reward = |(low, high): &(u128, u128)| -> Vec<String> {

@@ -106,7 +106,8 @@ impl Judge {
                     return Err("it did not succeed".to_owned());
                 }
                 let deep = taken.block_number + self.confirmations;
-                let is_deep = world.ever(deep).any(|tip| world.is_on(tip, taken.block_hash, taken.block_number));
+                let is_deep =
+                    world.ever(deep).any(|tip| world.is_on(tip, taken.block_hash, taken.block_number));
                 if is_deep { Ok(()) } else { Err("its block never had the confirmations".to_owned()) }
             }
             (S::Failed | S::Cancelled | S::Expired | S::Replaced, Some(_)) => {
@@ -142,7 +143,9 @@ impl Judge {
             && attempt.is_some_and(|attempt| attempt.purpose == AttemptPurpose::Cancel)
             && row.end_wanted == Some(row.state);
         let is_right = match row.state {
-            S::Failed => attempt.is_some() && (!included.succeeded || is_cancel && self.was_hopeless(store, row)),
+            S::Failed => {
+                attempt.is_some() && (!included.succeeded || is_cancel && self.was_hopeless(store, row))
+            }
             S::Cancelled => is_cancel && lock(&self.truth).called_off.contains(&row.id),
             S::Expired => is_cancel,
             S::Replaced => {
@@ -188,7 +191,8 @@ impl Witness for Judge {
         if let Some((signer, token)) = under
             && !store.is_in_force(signer, token, now)
         {
-            self.trace.violated(format!("something is written under the token {token}, which is not in force"));
+            self.trace
+                .violated(format!("something is written under the token {token}, which is not in force"));
         }
         for (place, before) in std::mem::take(&mut store.changes) {
             let row = &store.rows[place];

@@ -16,7 +16,11 @@ pub(super) struct Life {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { is_over: AtomicBool::new(false), is_frozen: watch::Sender::new(false), waker: Mutex::default() }
+        Self {
+            is_over: AtomicBool::new(false),
+            is_frozen: watch::Sender::new(false),
+            waker: Mutex::default(),
+        }
     }
 }
 

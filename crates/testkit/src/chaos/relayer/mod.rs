@@ -18,6 +18,7 @@ mod endpoint;
 mod journal;
 mod judge;
 mod life;
+mod misfortune;
 mod node;
 mod stage;
 mod store;

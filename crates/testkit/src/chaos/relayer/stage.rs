@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::Trace;
-use super::book::{Misfortune, Tables};
+use super::book::Tables;
 use super::endpoint::{Endpoint, Manners};
 use super::journal::Journal;
 use super::judge::{Judge, Truth, lock, signer_id};
+use super::misfortune::Misfortune;
 use super::node::Node;
 use super::store::{Broken, Store};
 use super::story::{Act, Settings, Story, Style};
@@ -60,9 +61,10 @@ impl Stage {
     pub(super) fn new(seed: u64, settings: &Settings, trace: &Arc<Trace>, broken: Option<Broken>) -> Self {
         let pen = |place: usize| Pen::new(Address::repeat_byte(u8::try_from(0xa0 + place).expect("few")));
         let pens: Vec<_> = (0..settings.signers.len()).map(pen).collect();
-        let accounts = pens.iter().zip(&settings.signers).map(|(pen, (sent, _))| {
-            (pen.address(), Account { nonce: *sent, balance: wei(RICH) })
-        });
+        let accounts = pens
+            .iter()
+            .zip(&settings.signers)
+            .map(|(pen, (sent, _))| (pen.address(), Account { nonce: *sent, balance: wei(RICH) }));
         let mut world = World::new(&settings.clients, accounts, Dice::new(seed, 2));
         world.course.rumour_ms = settings.rumour_ms;
         let world = Arc::new(Mutex::new(world));
@@ -95,7 +97,8 @@ impl Stage {
         };
         let endpoints: Vec<_> = (0..settings.clients.len()).map(endpoint).collect();
         let (tables_of_journal, judge_of_journal) = (Arc::clone(&tables), Arc::clone(&judge));
-        let journal = Journal::new(tables_of_journal, judge_of_journal, settings.journal_ms, Dice::new(seed, 4));
+        let journal =
+            Journal::new(tables_of_journal, judge_of_journal, settings.journal_ms, Dice::new(seed, 4));
         let journal = Arc::new(journal);
         let node = |place: usize| {
             let dice = Dice::new(seed, 200 + place as u64);
@@ -275,7 +278,8 @@ impl Stage {
 
     fn misfortune(&self, lost_permille: u32, answer_lost_permille: u32, down: Duration) {
         if let Some(misfortune) = &mut *self.tables.misfortune() {
-            (misfortune.lost_permille, misfortune.answer_lost_permille) = (lost_permille, answer_lost_permille);
+            (misfortune.lost_permille, misfortune.answer_lost_permille) =
+                (lost_permille, answer_lost_permille);
             misfortune.down_until = (!down.is_zero()).then(|| Instant::now() + down);
         }
     }

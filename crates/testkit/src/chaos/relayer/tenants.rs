@@ -99,9 +99,9 @@ impl Tenants {
             // Nobody decides on a block that is not known here.
             self.tables.store().journal.blocks.get(&hash).filter(|is_canonical| **is_canonical).map(|_| hash)
         });
-        let until = asked.until_ms.map(|ms| {
-            self.tables.now() + Duration::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX))
-        });
+        let until = asked
+            .until_ms
+            .map(|ms| self.tables.now() + Duration::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX)));
         Request {
             context,
             operation_type: "chaos".into(),

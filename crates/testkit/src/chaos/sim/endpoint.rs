@@ -10,11 +10,11 @@ use plimsoll_chain::transport::{self, TransportFailure};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::Trace;
 use super::conduct::{Answer, Fault, garble, refusal};
 use super::dice::Dice;
 use super::lies::Liar;
 use super::network::Network;
-use super::Trace;
 
 /// The longest that something slow takes, in milliseconds.
 const SLOWEST_MS: u64 = 4_000;

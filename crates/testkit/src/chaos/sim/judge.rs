@@ -23,12 +23,12 @@ use plimsoll_types::Completeness;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::Trace;
 use super::book::{Commit, MemoryJournal, Witness};
 use super::lies::Lies;
 use super::network::Network;
 use super::store::BlockId;
 use super::story::Settings;
-use super::Trace;
 use crate::truth::{TruthEvent, differences};
 use crate::world::{Inclusion, contracts, user};
 

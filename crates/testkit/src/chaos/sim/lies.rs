@@ -13,9 +13,9 @@ use alloy_transport::{TransportError, TransportErrorKind};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::Trace;
 use super::dice::Dice;
 use super::network::Network;
-use super::Trace;
 use crate::truth::TruthEvent;
 
 /// An endpoint that lies about its logs.

@@ -29,8 +29,8 @@ use alloy_primitives::B256;
 use tokio::time::Instant;
 
 pub use self::book::{Made, MemoryBook, MemoryJournal};
-pub use self::counts::Counts;
 use self::book::{Misfortune, Witness};
+pub use self::counts::Counts;
 use self::endpoint::Endpoint;
 use self::judge::Judge;
 use self::lies::{Liar, Lies};

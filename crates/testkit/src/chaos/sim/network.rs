@@ -10,10 +10,10 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use tokio::time::Instant;
 
+use super::Trace;
 use super::conduct::Conduct;
 use super::store::BlockId;
 use super::story::{EndpointSettings, Settings};
-use super::Trace;
 use crate::model::ModelChain;
 use crate::world::World;
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Trace;
 use super::book::{MemoryBook, MemoryJournal};
 use super::dice::Dice;
 use super::endpoint::Endpoint;
@@ -23,7 +24,6 @@ use super::judge::Judge;
 use super::lies::name;
 use super::network::{CHAIN_ID, Network};
 use super::story::{FinalityBy, Settings};
-use super::Trace;
 use crate::world::{contracts, user};
 
 /// How long a supervisor waits before it starts again what has failed.

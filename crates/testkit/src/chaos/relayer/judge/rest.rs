@@ -28,7 +28,9 @@ impl Judge {
             // Before it sends anything, nobody tells of what it had sent.
             let is_told = row.consumed_next == on_chain || row.consumed_next == 0 && row.next_nonce == 0;
             let is_behind = row.next_nonce > on_chain || !is_told;
-            is_behind.then(|| format!("{signer}: the next nonce is {}, and {on_chain} on the chain", row.next_nonce))
+            is_behind.then(|| {
+                format!("{signer}: the next nonce is {}, and {on_chain} on the chain", row.next_nonce)
+            })
         })
     }
 
@@ -46,12 +48,7 @@ impl Judge {
     }
 
     /// Each request took effect as often as its end says.
-    fn requests(
-        &self,
-        store: &Store,
-        world: &World,
-        accepted: &BTreeMap<Uuid, Vec<Uuid>>,
-    ) -> Option<String> {
+    fn requests(&self, store: &Store, world: &World, accepted: &BTreeMap<Uuid, Vec<Uuid>>) -> Option<String> {
         let effects = &world.head().state.effects;
         for (request_id, ids) in accepted {
             let rows: Vec<_> = ids.iter().filter_map(|id| store.row(*id)).collect();

@@ -69,12 +69,13 @@ impl Store {
     /// Takes inclusions back, the newest first, as `VerdictFold::undo` does.
     pub fn undo(&mut self, chain_id: u64, seen: &[Seen]) {
         let at = |seen: &Seen| SignerId { chain_id, address: seen.sender };
-        let is_there = |row: &Row, seen: &Seen| {
-            row.taken.is_some_and(|taken| taken.block_hash == seen.block_hash)
-        };
+        let is_there =
+            |row: &Row, seen: &Seen| row.taken.is_some_and(|taken| taken.block_hash == seen.block_hash);
         for seen in seen {
-            let place = self.bound_to(at(seen), seen.nonce).filter(|place| is_there(&self.rows[*place], seen));
-            if let Some(place) = place.filter(|place| self.rows[*place].state == TransactionState::Confirmed) {
+            let place =
+                self.bound_to(at(seen), seen.nonce).filter(|place| is_there(&self.rows[*place], seen));
+            if let Some(place) = place.filter(|place| self.rows[*place].state == TransactionState::Confirmed)
+            {
                 self.turn(place, TransactionState::Mined);
             }
         }
@@ -123,8 +124,7 @@ impl Store {
         }
         let Seen { block_number, block_hash, tx_hash, succeeded, gas_used, gas_paid_wei, .. } = *seen;
         row.taken = Some(Taken { block_number, block_hash, tx_hash, succeeded });
-        row.ours =
-            Some(Ours { attempt: attempt.number, purpose: attempt.purpose, gas_used, gas_paid_wei });
+        row.ours = Some(Ours { attempt: attempt.number, purpose: attempt.purpose, gas_used, gas_paid_wei });
         self.turn(place, TransactionState::Mined);
         match self.broken {
             Some(Broken::ConfirmedWhenSeen) => self.confirmed(block_number),
@@ -181,9 +181,9 @@ impl Store {
         let is_cancel = |row: &Row| row.ours.is_some_and(|ours| ours.purpose == AttemptPurpose::Cancel);
         let is_it = |row: &Row| {
             row.state == TransactionState::Mined
-                && row.taken.is_some_and(|taken| {
-                    taken.block_number <= number && (!taken.succeeded || is_cancel(row))
-                })
+                && row
+                    .taken
+                    .is_some_and(|taken| taken.block_number <= number && (!taken.succeeded || is_cancel(row)))
         };
         self.turn_all(is_it, |row| {
             row.is_final = true;

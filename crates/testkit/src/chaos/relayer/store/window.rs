@@ -164,7 +164,10 @@ impl Store {
         now: OffsetDateTime,
     ) -> Result<(), BookError> {
         let next = self.next_nonce(signer)?;
-        assert!(attempts.iter().all(|attempt| attempt.nonce < next), "what is filled lies below the next nonce");
+        assert!(
+            attempts.iter().all(|attempt| attempt.nonce < next),
+            "what is filled lies below the next nonce"
+        );
         if attempts.iter().any(|attempt| self.nonces.contains_key(&(signer, attempt.nonce))) {
             return Err(refused("a nonce has one request at a time"));
         }

@@ -7,9 +7,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use tokio::time::Instant;
 
-use super::{
-    BLOCK_GAS, Block, COUNTER, GWEI, Included, PERFORM_GAS, PLAIN_GAS, REVERT_GAS, State, World,
-};
+use super::{BLOCK_GAS, Block, COUNTER, GWEI, Included, PERFORM_GAS, PLAIN_GAS, REVERT_GAS, State, World};
 use crate::chaos::relayer::transaction::{Effect, Signed, effect};
 
 /// The base fee rises and falls by this part of itself (EIP-1559).
@@ -134,7 +132,9 @@ impl World {
                 tx.nonce == account.nonce && !blocked.contains(&tx.sender)
             };
             // Who offers most comes first.
-            let Some(tx) = pool.values().filter(next).max_by_key(|tx| (tx.tip, tx.hash)).cloned() else { break };
+            let Some(tx) = pool.values().filter(next).max_by_key(|tx| (tx.tip, tx.hash)).cloned() else {
+                break;
+            };
             if !execute(&mut block, &tx, self.course.refuses, &mut self.doubled) {
                 blocked.insert(tx.sender);
             }
@@ -150,8 +150,12 @@ impl World {
     pub(in crate::chaos::relayer) fn fees_of(&self, place: usize, blocks: u64) -> Fees {
         let head = self.head_of(place);
         let count = blocks.min(head.number + 1);
-        let mut fees =
-            Fees { oldest: head.number + 1 - count, base_fees: Vec::new(), used: Vec::new(), tips: Vec::new() };
+        let mut fees = Fees {
+            oldest: head.number + 1 - count,
+            base_fees: Vec::new(),
+            used: Vec::new(),
+            tips: Vec::new(),
+        };
         let mut at = self.nodes[place].tip;
         for _ in 0..count {
             let block = &self.blocks[at];

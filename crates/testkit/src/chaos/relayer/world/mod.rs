@@ -245,13 +245,8 @@ impl World {
 
     /// Everything is told as it is, at once.
     pub(super) fn heal(&mut self) {
-        self.course = Course {
-            base_fee: GWEI,
-            refuses: false,
-            empty_permille: 20,
-            deaf_permille: 0,
-            rumour_ms: 100,
-        };
+        self.course =
+            Course { base_fee: GWEI, refuses: false, empty_permille: 20, deaf_permille: 0, rumour_ms: 100 };
         let tip = self.tip;
         for node in &mut self.nodes {
             (node.lag, node.lie) = (Duration::ZERO, (0, 0));

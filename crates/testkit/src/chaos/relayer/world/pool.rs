@@ -74,7 +74,9 @@ impl Refusal {
                 return format!("NonceGap, Future nonce. Expected nonce: {next}");
             }
             (Self::NonceTooHigh(_), Besu) => "Transaction nonce is too distant from current sender nonce",
-            (Self::NonceTooHigh(next), _) => return format!("nonce too high: tx nonce higher, state: {next}"),
+            (Self::NonceTooHigh(next), _) => {
+                return format!("nonce too high: tx nonce higher, state: {next}");
+            }
             (Self::Underpriced, Nethermind) => "FeeTooLow, MaxFeePerGas too low",
             (Self::Underpriced, Besu) => "Gas price below configured minimum gas price",
             (Self::Underpriced, Erigon) => "underpriced",
@@ -145,7 +147,12 @@ impl World {
     }
 
     /// A node loses so many of a thousand that wait in its pool.
-    pub(in crate::chaos::relayer) fn forget(&mut self, place: usize, permille: u32, dice: &mut Dice) -> usize {
+    pub(in crate::chaos::relayer) fn forget(
+        &mut self,
+        place: usize,
+        permille: u32,
+        dice: &mut Dice,
+    ) -> usize {
         self.tick();
         let pool = &mut self.nodes[place].pool;
         let before = pool.len();
