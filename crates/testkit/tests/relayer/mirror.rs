@@ -16,8 +16,9 @@ use plimsoll_relayer::fees::Fees;
 use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
-use plimsoll_relayer::{AcceptError, Acceptor, Bell, call_off, signers};
-use plimsoll_store::{DEFAULT_TERM, Db, Lease, Leases, Partitions};
+use plimsoll_relayer::post::Post;
+use plimsoll_relayer::{AcceptError, Bell, Intake, call_off, signers};
+use plimsoll_store::{DEFAULT_TERM, Db, Leases, Partitions};
 use plimsoll_testkit::chaos::dice::Dice;
 use plimsoll_testkit::chaos::relayer::{Handed, Holding, MemoryBook, Store, Tables};
 use plimsoll_types::{AttemptPurpose, Context, TransactionState};
@@ -42,16 +43,18 @@ struct Mined {
 struct Twins {
     dice: Dice,
     db: Db,
-    acceptor: Acceptor,
+    intake: Intake,
     tenant: Uuid,
     signer: SignerId,
     leases: [Leases; 2],
-    pg: [PgBook; 2],
+    pg: PgBook,
     tables: Arc<Tables>,
     memory: MemoryBook,
     fold: VerdictFold,
-    /// Who held the lease, the last of whom holds it now: the node, and both its rights.
-    holders: Vec<(usize, Lease, Holding)>,
+    /// Who held the lease, the last of whom holds it now, and both its rights.
+    holders: Vec<(PgBook, Post, Holding)>,
+    /// Those who stand by.
+    nodes: Vec<String>,
     handed: Vec<(Uuid, Request)>,
     chain: Vec<Mined>,
     final_number: u64,
@@ -99,22 +102,22 @@ impl Twins {
             on_foreign_use: if requeues { ForeignUse::Requeue } else { ForeignUse::Replace },
             grants: Vec::new(),
         };
-        signers::register(db, &[policy]).await.unwrap();
+        signers::register(db, std::slice::from_ref(&policy)).await.unwrap();
         let mut store = Store::default();
         store.register(signer, requeues);
         let tables = Tables::new(store);
-        let book = |place: usize, name: &str| PgBook::new(db.clone(), leases[place].clone(), name.into());
         Self {
             dice,
-            acceptor: Acceptor::start(db.clone(), "a".into(), [signer], Bell::default()),
+            intake: Intake::start(db.clone(), "a", [policy], Bell::default()),
             tenant,
             signer,
-            pg: [book(0, "a"), book(1, "b")],
-            leases: leases.clone(),
+            pg: PgBook::new(db.clone(), leases[0].clone(), "a".into()),
+            leases,
             memory: MemoryBook::new(Arc::clone(&tables), TERM),
             tables,
             fold: VerdictFold::new(chain_id, [signer.address], None),
             holders: Vec::new(),
+            nodes: Vec::new(),
             handed: Vec::new(),
             chain: Vec::new(),
             final_number: 0,
@@ -136,7 +139,7 @@ impl Twins {
         } else {
             self.request()
         };
-        let told = self.acceptor.accept(request.clone()).await;
+        let told = self.intake.accept(request.clone()).await;
         let id = match &told {
             Ok(accepted) => accepted.id,
             Err(AcceptError::Conflict { id, .. }) => *id,
@@ -260,7 +263,7 @@ impl Twins {
             (0..store.rows.len()).for_each(|place| store.check(place).unwrap());
         }
         let signer = self.signer;
-        let (real, ours) = (&self.pg[0], &self.memory);
+        let (real, ours) = (&self.pg, &self.memory);
         let progress = (real.progress(signer).await, ours.progress(signer).await);
         assert_eq!(shown(&progress.0), shown(&progress.1), "progress after step {step}");
         let all = (real.queue(signer, None, 100).await, ours.queue(signer, None, 100).await);

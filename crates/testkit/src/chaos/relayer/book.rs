@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plimsoll_relayer::attempt::{Attempt, Flight};
-use plimsoll_relayer::book::{Book, BookError, Ending, Entered, Place, Progress, Queued, Told, lease_name};
+use plimsoll_relayer::book::{Book, BookError, Ending, Entered, Place, Progress, Queued, Told};
+use plimsoll_relayer::post::lease_name;
 use plimsoll_relayer::request::SignerId;
 use plimsoll_store::LeaseError;
 use time::OffsetDateTime;

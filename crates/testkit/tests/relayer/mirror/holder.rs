@@ -1,8 +1,13 @@
 //! What the holder of a signer does, and one who was.
 
+use std::time::Duration;
+
 use alloy_primitives::B256;
 use plimsoll_relayer::attempt::Flight;
-use plimsoll_relayer::book::{Book as _, Ending, Told};
+use plimsoll_relayer::book::{Book as _, Ending, PgBook, Told};
+use plimsoll_relayer::post::lease_name;
+use plimsoll_relayer::request::SignerId;
+use plimsoll_relayer::route;
 use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -11,21 +16,45 @@ use uuid::Uuid;
 use super::Twins;
 use super::shown::shown;
 
+/// A lease that is over is taken within this, if it is not renewed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Twins {
     /// Another node takes the signer; the one before it keeps what it thinks it has.
     pub(super) async fn takes_over(&mut self) {
-        let node = self.holders.last().map_or(0, |(node, ..)| 1 - node);
-        if let Some((_, lease, holding)) = self.holders.last() {
-            lease.clone().release().await.unwrap();
+        let SignerId { chain_id, address } = self.signer;
+        self.nodes.push(String::new());
+        let last = self.nodes.len() - 1;
+        // Of all who stand by it is the one whom the signer is routed to: so it does not wait for another.
+        for number in 0.. {
+            self.nodes[last] = format!("node-{number}");
+            let is_new = self.nodes[..last].iter().all(|node| *node != self.nodes[last]);
+            if is_new && route::preferred(&self.nodes, chain_id, address) == Some(&self.nodes[last]) {
+                break;
+            }
+        }
+        let leases = self.leases[last % 2].clone();
+        let book = PgBook::new(self.db.clone(), leases, self.nodes[last].clone());
+        let stop = CancellationToken::new();
+        let post = loop {
+            // Nobody gave it back, and it is over.
+            sqlx::query("UPDATE leases SET expires_at = clock_timestamp() WHERE name = $1")
+                .bind(lease_name(self.signer))
+                .execute(self.db.worker())
+                .await
+                .unwrap();
+            // Who had it may have renewed it just then.
+            let taken = tokio::time::timeout(PATIENCE, book.acquire(self.signer, &stop)).await;
+            if let Ok(taken) = taken {
+                break taken.unwrap();
+            }
+        };
+        if let Some((_, _, holding)) = self.holders.last() {
             let now = self.tables.now();
             self.tables.store().free_lease(self.signer, holding.token(), now);
         }
-        let stop = CancellationToken::new();
-        let name = plimsoll_relayer::book::lease_name(self.signer);
-        let lease = self.leases[node].acquire_wait(&name, &stop).await.unwrap();
         let holding = self.memory.acquire(self.signer, &stop).await.unwrap();
-        assert_eq!(lease.token(), holding.token());
-        self.holders.push((node, lease, holding));
+        self.holders.push((book, post, holding));
     }
 
     /// Who acts: mostly the one who may.
@@ -37,14 +66,14 @@ impl Twins {
     pub(super) async fn enters(&mut self) {
         let behind = None;
         let limit = 1 + self.dice.index(3);
-        let queued = self.pg[0].queue(self.signer, behind, limit).await.unwrap();
+        let queued = self.pg.queue(self.signer, behind, limit).await.unwrap();
         let mut ids: Vec<_> = queued.iter().map(|queued| queued.id).collect();
         if ids.is_empty() || self.dice.permille(100) {
             // One that may not enter, or not any more.
             let Some((id, _)) = self.handed.first() else { return };
             ids = vec![*id];
         }
-        let next = self.pg[0].progress(self.signer).await.unwrap().next_nonce;
+        let next = self.pg.progress(self.signer).await.unwrap().next_nonce;
         let floor = if self.dice.permille(150) { next + self.dice.up_to(3) } else { 0 };
         let wrong = u64::from(self.dice.permille(150));
         let first = next.max(floor) + wrong;
@@ -52,14 +81,14 @@ impl Twins {
         let attempts: Vec<_> =
             ids.into_iter().zip(first..).map(|(id, nonce)| self.attempt(id, tenant, nonce, 1)).collect();
         let holder = self.holder();
-        let (node, lease, holding) = &self.holders[holder];
-        let real = self.pg[*node].enter(lease, self.signer, floor, &attempts).await;
+        let (book, post, holding) = &self.holders[holder];
+        let real = book.enter(post, self.signer, floor, &attempts).await;
         let ours = self.memory.enter(holding, self.signer, floor, &attempts).await;
         assert_eq!(shown(&real), shown(&ours), "enter");
     }
 
     pub(super) async fn flights(&self) -> Vec<Flight> {
-        let mut flights = self.pg[0].flights(self.signer, 0).await.unwrap();
+        let mut flights = self.pg.flights(self.signer, 0).await.unwrap();
         for flight in &mut flights {
             flight.committed_at = OffsetDateTime::UNIX_EPOCH;
         }
@@ -81,28 +110,28 @@ impl Twins {
             None => AttemptPurpose::Bump,
         };
         let holder = self.holder();
-        let (node, lease, holding) = &self.holders[holder];
+        let (book, post, holding) = &self.holders[holder];
         let attempts = [attempt];
-        let real = self.pg[*node].again(lease, self.signer, &attempts).await;
+        let real = book.again(post, self.signer, &attempts).await;
         let ours = self.memory.again(holding, self.signer, &attempts).await;
         assert_eq!(shown(&real), shown(&ours), "again");
     }
 
     pub(super) async fn fills(&mut self) {
-        let next = self.pg[0].progress(self.signer).await.unwrap().next_nonce;
+        let next = self.pg.progress(self.signer).await.unwrap().next_nonce;
         if next == 0 {
             return;
         }
-        let bound = self.pg[0].bound(self.signer, 0, next).await.unwrap();
+        let bound = self.pg.bound(self.signer, 0, next).await.unwrap();
         let gap = (0..next).find(|nonce| !bound.contains(nonce));
         let nonce = gap.filter(|_| !self.dice.permille(100)).unwrap_or(next - 1);
         let id = Uuid::from_u128(self.dice.any().into());
         let mut attempt = self.attempt(id, None, nonce, 1);
         attempt.purpose = AttemptPurpose::Fill;
         let holder = self.holder();
-        let (node, lease, holding) = &self.holders[holder];
+        let (book, post, holding) = &self.holders[holder];
         let attempts = [attempt];
-        let real = self.pg[*node].fill(lease, self.signer, &attempts).await;
+        let real = book.fill(post, self.signer, &attempts).await;
         let ours = self.memory.fill(holding, self.signer, &attempts).await;
         assert_eq!(shown(&real), shown(&ours), "fill");
     }
@@ -121,12 +150,12 @@ impl Twins {
             .collect();
         let wants = self.dice.permille(500);
         let holder = self.holder();
-        let (node, lease, holding) = &self.holders[holder];
+        let (book, post, holding) = &self.holders[holder];
         let (real, ours) = if wants {
             let ending = &endings[0];
-            (self.pg[*node].want_end(lease, ending).await, self.memory.want_end(holding, ending).await)
+            (book.want_end(post, ending).await, self.memory.want_end(holding, ending).await)
         } else {
-            (self.pg[*node].end(lease, &endings).await, self.memory.end(holding, &endings).await)
+            (book.end(post, &endings).await, self.memory.end(holding, &endings).await)
         };
         assert_eq!(shown(&real), shown(&ours), "end");
     }
@@ -143,7 +172,7 @@ impl Twins {
             detail: None,
             sent_at: OffsetDateTime::UNIX_EPOCH,
         }];
-        let real = self.pg[0].record(self.signer.chain_id, &told).await;
+        let real = self.pg.record(self.signer.chain_id, &told).await;
         let ours = self.memory.record(self.signer.chain_id, &told).await;
         assert_eq!(shown(&real), shown(&ours), "record");
     }

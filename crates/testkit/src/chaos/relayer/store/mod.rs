@@ -294,6 +294,8 @@ impl Store {
         };
         Ok(Progress {
             next_nonce: row.next_nonce,
+            // Nobody asks a simulated desk to look.
+            looks_wanted: 0,
             consumed_next: row.consumed_next,
             is_watched: row.is_watched,
             has_queue: mine().any(|row| row.state == TransactionState::Pending),
