@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// After so many looks in a row it gives the signer up: who stands by may be seen a moment late.
 const LOOKS: u32 = 2;
 
+/// What the names of all leases of those who stand by begin with.
+const STANDBY: &str = "standby/";
+
 /// The name of a signer's lease.
 #[must_use]
 pub fn lease_name(signer: SignerId) -> String {
@@ -35,7 +38,7 @@ pub fn lease_name(signer: SignerId) -> String {
 
 /// What the names of the leases of those who stand by for a signer begin with; the node's name follows.
 fn standby_prefix(signer: SignerId) -> String {
-    format!("standby/{signer}/")
+    format!("{STANDBY}{signer}/")
 }
 
 /// The node that works a signer, or is to: of those who stand by. None: nobody does.
@@ -43,10 +46,20 @@ fn standby_prefix(signer: SignerId) -> String {
 /// # Errors
 /// The database's. The worker's role alone may ask.
 pub async fn node_of(conn: &mut PgConnection, signer: SignerId) -> Result<Option<String>, sqlx::Error> {
+    let leases = repo::held(conn, &standby_prefix(signer)).await?;
+    Ok(among(&leases, signer))
+}
+
+/// The names of the leases of all who stand by for any signer.
+pub(crate) async fn standing_by(conn: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    repo::held(conn, STANDBY).await
+}
+
+/// The node that works a signer, or is to, of those who stand by under these leases.
+pub(crate) fn among(leases: &[String], signer: SignerId) -> Option<String> {
     let prefix = standby_prefix(signer);
-    let leases = repo::held(conn, &prefix).await?;
     let nodes: Vec<_> = leases.iter().filter_map(|name| name.strip_prefix(&prefix)).collect();
-    Ok(route::preferred(&nodes, signer.chain_id, signer.address).map(str::to_owned))
+    route::preferred(&nodes, signer.chain_id, signer.address).map(str::to_owned)
 }
 
 /// The right to work a signer.

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::grant::SignerPolicy;
-use crate::post::lease_name;
+use crate::post::{self, lease_name};
 use crate::repo::read::{self as repo, AnswerRow, AttemptRow, Row, Wanted};
 use crate::repo::spending::first_id_of;
 use crate::repo::{hash, to_u64, unreadable};
@@ -117,6 +117,7 @@ pub async fn signers(
     let known = repo::signers(conn, &chain_ids, &addresses).await?;
     let known: HashMap<_, _> = known.iter().map(|row| ((row.chain_id, row.address.as_str()), row)).collect();
     let halts = repo::halts(conn, &[tenant_id]).await?;
+    let standing_by = post::standing_by(&mut *leases.acquire().await?).await?;
     let leases = repo::leases(leases, &names).await?;
     let mut told = Vec::with_capacity(policies.len());
     for (place, policy) in policies.iter().enumerate() {
@@ -143,6 +144,7 @@ pub async fn signers(
                     })
                 })
                 .transpose()?,
+            route: post::among(&standing_by, id(policy)),
             halts: halts_of(&halts, Some(tenant_id), chain_id, address),
         });
     }

@@ -281,6 +281,9 @@ pub struct Signer {
     /// Who works it; null while nobody does.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lease: Option<SignerLease>,
+    /// Where it is worked, or is to be: the process's address where it is configured (`relayer.url`), else its name; null while nobody stands by. What is handed in there is worked without a detour.
+    #[cfg_attr(feature = "openapi", schema(required = true, example = "https://node-a.plimsoll.example"))]
+    pub route: Option<String>,
     /// Why nothing is sent, where an operator stopped it.
     pub halts: Vec<Halt>,
 }

@@ -15,11 +15,11 @@ use super::stage::Stage;
 use super::story::{Ask, Kind, Settings};
 
 /// What has not come to pass by then never will.
-const HANGS_AFTER: Duration = Duration::from_secs(120);
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const HANGS_AFTER: Duration = Duration::from_secs(120);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
 /// As it is shipped, but for what is asked for here.
-fn settings(confirmations: u64, block_ms: u64) -> Settings {
+pub(super) fn settings(confirmations: u64, block_ms: u64) -> Settings {
     Settings {
         endpoints: 1,
         nodes: 2,
@@ -39,7 +39,7 @@ fn settings(confirmations: u64, block_ms: u64) -> Settings {
     }
 }
 
-fn ask() -> Ask {
+pub(super) fn ask() -> Ask {
     let kind = Kind::Count { has_limit: true };
     Ask { request_id: Uuid::new_v4(), kind, tenant: 0, signer: 0, priority: 0 }
 }
@@ -128,7 +128,7 @@ impl Stage {
     }
 
     /// Hands a request in, and waits until the contract has counted it.
-    async fn until_counted(&mut self, ask: Ask) -> Result<()> {
+    pub(super) async fn until_counted(&mut self, ask: Ask) -> Result<()> {
         self.submit(&[ask]).await?;
         self.until("a request to be counted", async |stage| Ok(stage.effects(ask.request_id).await? > 0))
             .await

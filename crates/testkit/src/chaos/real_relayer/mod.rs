@@ -15,6 +15,7 @@ mod client;
 mod counts;
 mod judge;
 mod keys;
+mod load;
 mod measure;
 mod people;
 mod perform;
@@ -30,6 +31,7 @@ use plimsoll_store::DatabaseUrls;
 use uuid::Uuid;
 
 pub use self::counts::Counts;
+pub(crate) use self::load::served;
 pub(crate) use self::measure::{excess_over_confirmations, takeovers};
 use self::stage::Stage;
 use self::story::Story;

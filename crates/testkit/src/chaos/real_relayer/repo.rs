@@ -142,3 +142,40 @@ pub(super) async fn is_confirmed(conn: &mut PgConnection, request_id: Uuid) -> R
     let is = "SELECT state = 'confirmed' FROM managed_transactions WHERE request_id = $1";
     sqlx::query_scalar(is).bind(request_id).fetch_one(conn).await
 }
+
+/// When a node had a request first, and whether the process that took it worked it.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) request_id: Uuid,
+    pub(super) at: OffsetDateTime,
+    pub(super) is_worked_where_accepted: bool,
+}
+
+/// How many of these are confirmed.
+pub(super) async fn confirmed(conn: &mut PgConnection, requests: &[Uuid]) -> Result<usize, sqlx::Error> {
+    let count =
+        "SELECT count(*) FROM managed_transactions WHERE request_id = ANY($1) AND state = 'confirmed'";
+    let count: i64 = sqlx::query_scalar(count).bind(requests).fetch_one(conn).await?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// When a node took each of these first.
+pub(super) async fn sent(conn: &mut PgConnection, requests: &[Uuid]) -> Result<Vec<Sent>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT t.request_id, min(b.sent_at) AS at, t.accepted_by = t.worked_by AS here
+         FROM managed_transactions t JOIN transaction_attempts a ON a.transaction_id = t.id JOIN transaction_broadcasts b USING (chain_id, tx_hash)
+         WHERE t.request_id = ANY($1) AND b.answer IN ('accepted', 'already_known') GROUP BY t.id",
+    )
+    .bind(requests)
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Sent {
+                request_id: row.try_get("request_id")?,
+                at: row.try_get("at")?,
+                is_worked_where_accepted: row.try_get("here")?,
+            })
+        })
+        .collect()
+}
