@@ -1,4 +1,5 @@
-//! How long it takes in real processes when nothing else goes wrong: until another takes over from one that was killed, and until what is deep enough is told to be confirmed.
+//! What is measured of real processes when nothing else goes wrong: how long until another takes over from one that was killed, and until what is deep enough is told to be
+//! confirmed; and how often who accepts a request also works it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use plimsoll_relayer::post::lease_name;
 use plimsoll_relayer::request::SignerId;
+use plimsoll_types::api::Signers;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ use super::story::{Ask, Kind, Settings};
 /// What has not come to pass by then never will.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(5);
+/// A client asks so often where its signers are worked.
+const REQUESTS_A_HINT: usize = 20;
 
 /// As it is shipped, but for what is asked for here.
 fn settings(confirmations: u64, block_ms: u64) -> Settings {
@@ -117,7 +121,60 @@ pub(crate) async fn excess_over_confirmations(
     Ok(excess)
 }
 
+/// Requests are handed in with the process that works their signer, as the API says it; how many of a hundred were worked by the process that accepted them.
+///
+/// # Errors
+/// Something could not be run, or was not worked.
+#[allow(clippy::cast_precision_loss)]
+pub(crate) async fn routing_hit_rate(program: &Path, requests: usize) -> Result<f64> {
+    let settings = Settings { nodes: 3, requeues: vec![true; KEYS.len()], ..settings(1, 100) };
+    let mut stage = Stage::set(1, &settings, program).await?;
+    let all = |of: &[usize]| of.len() == KEYS.len();
+    let mut working = stage.all_working().await?;
+    let until = Instant::now() + HANGS_AFTER;
+    while !all(&working) {
+        ensure!(Instant::now() < until, "nobody works some of the signers");
+        stage.pause(Duration::from_millis(100)).await?;
+        working = stage.all_working().await?;
+    }
+    for number in 0..requests {
+        if number % REQUESTS_A_HINT == 0 {
+            let now = stage.all_working().await?;
+            working = if all(&now) { now } else { working };
+            stage.pause(Duration::from_millis(100)).await?;
+        }
+        let signer = number % KEYS.len();
+        stage.submit_to(working[signer], &[Ask { signer, ..ask() }]).await?;
+    }
+    let mut conn = stage.house.connect().await?;
+    let hits = loop {
+        stage.attend().await?;
+        let (worked, hits) = repo::routed(&mut conn).await?;
+        if worked == requests as u64 {
+            break hits;
+        }
+        ensure!(Instant::now() < until + HANGS_AFTER, "{worked} of {requests} requests are worked");
+        tokio::time::sleep(LOOK).await;
+    };
+    drop(conn);
+    stage.end().await?;
+    Ok(100.0 * hits as f64 / requests as f64)
+}
+
 impl Stage {
+    /// The places of the processes that work the signers, as the API tells a client, in the signers' order; fewer where somebody is between two.
+    async fn all_working(&self) -> Result<Vec<usize>> {
+        let url = format!("{}/api/v1/signers", self.house.processes[self.settings.api()].url());
+        let told = self.http.get(url).bearer_auth(&self.people[0].token).send().await?.bytes().await?;
+        let told: Signers = serde_json::from_slice(&told).context("what the API says of signers")?;
+        let of = |address: &str| {
+            let lease = told.items.iter().find(|signer| signer.address == address)?.lease.as_ref()?;
+            let pid = lease.holder.rsplit(':').next()?.parse().ok();
+            self.house.processes.iter().position(|process| process.pid() == pid)
+        };
+        Ok(KEYS.iter().filter_map(|sealed| of(sealed.address)).collect())
+    }
+
     /// The place of the process that works the only signer.
     async fn working(&self) -> Result<usize> {
         let signer = SignerId { chain_id: self.chain_id, address: KEYS[0].address.parse()? };

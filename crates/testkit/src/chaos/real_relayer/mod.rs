@@ -30,7 +30,7 @@ use plimsoll_store::DatabaseUrls;
 use uuid::Uuid;
 
 pub use self::counts::Counts;
-pub(crate) use self::measure::{excess_over_confirmations, takeovers};
+pub(crate) use self::measure::{excess_over_confirmations, routing_hit_rate, takeovers};
 use self::stage::Stage;
 use self::story::Story;
 use super::Report;

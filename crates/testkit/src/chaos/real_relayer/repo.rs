@@ -142,3 +142,10 @@ pub(super) async fn is_confirmed(conn: &mut PgConnection, request_id: Uuid) -> R
     let is = "SELECT state = 'confirmed' FROM managed_transactions WHERE request_id = $1";
     sqlx::query_scalar(is).bind(request_id).fetch_one(conn).await
 }
+
+/// How many requests somebody works or worked, and of these, how many the one that accepted them.
+pub(super) async fn routed(conn: &mut PgConnection) -> Result<(u64, u64), sqlx::Error> {
+    let counts = "SELECT count(*), count(*) FILTER (WHERE worked_by = accepted_by) FROM managed_transactions WHERE worked_by IS NOT NULL";
+    let (worked, hits): (i64, i64) = sqlx::query_as(counts).fetch_one(conn).await?;
+    Ok((number(worked), number(hits)))
+}
