@@ -95,11 +95,6 @@ impl Stage {
 
     /// Hands these in, all at once.
     pub(super) async fn submit(&mut self, asks: &[Ask]) -> Result<()> {
-        self.submit_to(self.settings.api(), asks).await
-    }
-
-    /// Hands these in with this process, all at once.
-    pub(super) async fn submit_to(&mut self, process: usize, asks: &[Ask]) -> Result<()> {
         let head = self.house.node.block_number().await?;
         for ask in asks {
             let person = &self.people[ask.tenant];
@@ -107,7 +102,7 @@ impl Stage {
             let (place, call) = (self.asked.len(), asked.submission(person));
             self.asked.push(asked);
             self.counts.requests += 1;
-            self.call_at(process, About::Submission { place, is_repeat: false }, call);
+            self.call(About::Submission { place, is_repeat: false }, call);
         }
         Ok(())
     }
@@ -147,11 +142,7 @@ impl Stage {
     }
 
     fn call(&mut self, about: About, call: Call) {
-        self.call_at(self.settings.api(), about, call);
-    }
-
-    fn call_at(&mut self, process: usize, about: About, call: Call) {
-        let base = self.house.processes[process].url();
+        let base = self.house.processes[self.settings.api()].url();
         let asking = client::ask(self.http.clone(), base, call);
         self.calls.spawn(async move { (about, asking.await) });
     }
