@@ -10,6 +10,7 @@ use plimsoll_bus::{Events, Feed};
 use plimsoll_identity::Authenticator;
 use plimsoll_journal::Marks;
 use plimsoll_relayer::Intake;
+use plimsoll_relayer::chains::Chains;
 use plimsoll_store::Db;
 use plimsoll_store::idempotency::Keys;
 use sqlx::PgPool;
@@ -100,6 +101,8 @@ pub struct Services {
     pub marks: Marks,
     /// Where transactions are handed in; `None` where no signer is configured.
     pub relayer: Option<Intake>,
+    /// The chains that can be asked for nonces, fees and balances.
+    pub chains: Chains,
     /// What this process measures.
     pub prometheus: PrometheusHandle,
     /// What its roles do.
@@ -160,6 +163,11 @@ impl ApiState {
     /// Where transactions are handed in, if this server has signers.
     pub(crate) fn relayer(&self) -> Option<&Intake> {
         self.inner.services.relayer.as_ref()
+    }
+
+    /// The chains that can be asked.
+    pub(crate) fn chains(&self) -> &Chains {
+        &self.inner.services.chains
     }
 
     pub(crate) fn collector(&self) -> &Collector {

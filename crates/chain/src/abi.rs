@@ -4,11 +4,12 @@
 //! decode under it is an [`AbiMismatch`], because reading on with a wrong ABI would fill every mirror with nonsense.
 
 mod json;
+mod request;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use alloy_dyn_abi::{DynSolEvent, DynSolValue, JsonAbiExt, Specifier};
+use alloy_dyn_abi::{DynSolEvent, DynSolValue, Specifier};
 use alloy_json_abi::{Event, JsonAbi};
 use alloy_primitives::{Address, B256};
 use plimsoll_types::{RequestId, address_text, hash_text};
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use self::json::write_json_text;
 pub use self::json::write_json_value;
+pub use self::request::{CannotCarry, Carried};
 
 /// Parameters named so carry the request's id and its on-chain sequence (spec 1 §4.1, §5.4).
 const REQUEST_ID_PARAMETER: &str = "requestId";
@@ -183,24 +185,6 @@ impl Contract {
         Self { name: name.into(), address, tenant_id, start_block, abi, events: Arc::new(events) }
     }
 
-    /// The request id that a call of this contract carries: its function's argument `requestId`, else 32 bytes behind the arguments.
-    #[must_use]
-    pub fn request_id_of_call(&self, input: &[u8]) -> Option<RequestId> {
-        let (selector, arguments) = input.split_first_chunk::<4>()?;
-        let function = self.abi.functions().find(|f| f.selector() == *selector)?;
-        let values = function.abi_decode_input(arguments).ok()?;
-        let at = function.inputs.iter().position(|input| input.name == REQUEST_ID_PARAMETER);
-        let word = match at.and_then(|at| values.get(at)) {
-            Some(DynSolValue::FixedBytes(word, 32)) => *word,
-            Some(_) => return None,
-            None => {
-                let encoded = DynSolValue::Tuple(values).abi_encode_params();
-                B256::try_from(arguments.get(encoded.len()..)?).ok()?
-            }
-        };
-        RequestId::from_chain(word)
-    }
-
     /// The event with this topic0.
     #[must_use]
     pub fn event(&self, topic0: &B256) -> Option<&EventAbi> {
@@ -266,6 +250,7 @@ impl Contracts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_dyn_abi::JsonAbiExt;
     use alloy_primitives::{U256, b256, keccak256};
 
     fn contracts() -> (Contracts, Address) {

@@ -122,6 +122,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
             relayer: wiring::intake(config, &db, &holder, &bell),
+            chains: wiring::chains(loaded, config)?,
             keys: Keys::new(db.clone(), holder, config.idempotency),
             marks: Marks::new(db.clone(), tail),
             db: db.clone(),

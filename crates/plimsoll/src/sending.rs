@@ -17,6 +17,7 @@ use plimsoll_relayer::grant::SignerPolicy;
 use plimsoll_relayer::keys::Key;
 use plimsoll_relayer::reconcile::{self, Reconciler, WatchError as ReconcileError};
 use plimsoll_relayer::signers::{self, RegisterError};
+use plimsoll_relayer::users::{Courier, courier_lease};
 use plimsoll_relayer::{Bell, fold};
 use plimsoll_store::{Db, LeaseError, Leases, fence_status};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,11 @@ use crate::wiring;
 /// Arbitrum One, Nova and Sepolia, whose sequencer takes transactions as they come.
 const WITHOUT_TIPS: [u64; 3] = [42_161, 42_170, 421_614];
 
+/// How a chain prices gas.
+pub(crate) fn pricing(chain_id: u64) -> Pricing {
+    if WITHOUT_TIPS.contains(&chain_id) { Pricing::BaseFeeWithoutTips } else { Pricing::BaseFee }
+}
+
 /// What is sent for one chain, and by whom.
 #[derive(Clone)]
 struct Sending {
@@ -42,6 +48,7 @@ struct Sending {
     bell: Bell,
     db: Db,
     leases: Leases,
+    node: String,
     tail: Tail,
     /// Where a fence would be.
     data_dir: Option<PathBuf>,
@@ -71,11 +78,7 @@ pub(crate) fn start(
             chain_id: chain.chain_id,
             signers: opened,
             options: DeskOptions {
-                pricing: if WITHOUT_TIPS.contains(&chain.chain_id) {
-                    Pricing::BaseFeeWithoutTips
-                } else {
-                    Pricing::BaseFee
-                },
+                pricing: pricing(chain.chain_id),
                 resend_after_blocks: config.relayer.resend_after_blocks,
                 bump_after_blocks: config.relayer.bump_after_blocks,
                 poll: config.relayer.policy_interval,
@@ -86,6 +89,7 @@ pub(crate) fn start(
             bell: bell.clone(),
             db: db.clone(),
             leases: leases.clone(),
+            node: holder.to_owned(),
             tail: tail.clone(),
             data_dir: match &config.database.source {
                 DatabaseSource::Private(directory) => Some(directory.clone()),
@@ -101,6 +105,11 @@ pub(crate) fn start(
         let lease = reconcile::lease_name(chain.chain_id);
         supervisor.spawn_leased("relayer:reconcile", Some(chain.chain_id), lease, move |cancel| {
             comparing.clone().compare(cancel)
+        });
+        let of_users = sending.clone();
+        let lease = courier_lease(chain.chain_id);
+        supervisor.spawn_leased("relayer:users", Some(chain.chain_id), lease, move |cancel| {
+            of_users.clone().send_for_users(cancel)
         });
         supervisor.spawn("relayer", Some(chain.chain_id), move |cancel| sending.clone().work(cancel));
     }
@@ -129,8 +138,16 @@ impl Sending {
         }
     }
 
-    /// Makes the signers known, and works each whenever this process has the right to.
-    async fn work(self, cancel: CancellationToken) -> Result<(), End> {
+    /// Sends what users signed, whenever this process has the right to.
+    async fn send_for_users(self, cancel: CancellationToken) -> Result<(), End> {
+        self.unfenced()?;
+        let Self { chain_id, market, db, leases, node, bell, .. } = self;
+        Courier::new(chain_id, market, db, leases, node, bell).run(&cancel).await;
+        Ok(())
+    }
+
+    /// A restored database does not know what was sent after its backup.
+    fn unfenced(&self) -> Result<(), End> {
         if let Some(data_dir) = &self.data_dir
             && let Some(fence) = fence_status(data_dir).map_err(|error| End::MayPass(chain_of(&error)))?
         {
@@ -140,6 +157,12 @@ impl Sending {
             );
             return Err(End::MayPass(why));
         }
+        Ok(())
+    }
+
+    /// Makes the signers known, and works each whenever this process has the right to.
+    async fn work(self, cancel: CancellationToken) -> Result<(), End> {
+        self.unfenced()?;
         let policies: Vec<_> = self.signers.iter().map(|(policy, _)| policy.clone()).collect();
         while let Err(error) = signers::register(&self.db, &policies).await {
             // The chain's first process begins its journal, a moment later than this role begins.

@@ -22,6 +22,8 @@ use plimsoll_identity::token::Tokens;
 use plimsoll_identity::webauthn::RelyingParty;
 use plimsoll_identity::{Authenticator, UserStatus};
 use plimsoll_ingest::IngestConfig;
+use plimsoll_relayer::chains::{Chain as Asked, Chains};
+use plimsoll_relayer::desk::Market;
 use plimsoll_relayer::{Bell, Intake};
 use plimsoll_store::Db;
 use secrecy::SecretString;
@@ -30,6 +32,7 @@ use crate::config::{self, Chain, Config, DatabaseSource, Endpoint, Identity, Loa
 use crate::failure::{Failure, chain_of};
 use crate::first_key::make_key;
 use crate::repo;
+use crate::sending;
 use crate::wallet::ContractWallets;
 
 /// Requests in flight when the process ends get this long.
@@ -191,6 +194,19 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
 pub(crate) fn intake(config: &Config, db: &Db, node: &str, bell: &Bell) -> Option<Intake> {
     let policies = config.signers.iter().map(|signer| signer.policy.clone());
     (!config.signers.is_empty()).then(|| Intake::start(db.clone(), node, policies, bell.clone()))
+}
+
+/// The chains that the API asks for nonces, fees and balances.
+pub(crate) fn chains(loaded: &Loaded, config: &Config) -> Result<Chains, Failure> {
+    let asked = config.chains.iter().map(|chain| {
+        Ok(Asked {
+            chain_id: chain.chain_id,
+            market: Market::new(pool(loaded, chain)?),
+            pricing: sending::pricing(chain.chain_id),
+            contracts: contracts(chain),
+        })
+    });
+    Ok(Chains::new(asked.collect::<Result<Vec<_>, Failure>>()?))
 }
 
 /// How people sign in.

@@ -46,6 +46,8 @@ pub struct Flight {
     pub priority: i16,
     /// The end that is asked for, and why.
     pub end_wanted: Option<(TransactionState, String)>,
+    /// That more is to be offered for it now, by whose wish, and why.
+    pub speed_up: Option<String>,
     /// Whether it only fills a gap.
     pub is_fill: bool,
     /// When its latest attempt was committed, by the database's clock.

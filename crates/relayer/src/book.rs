@@ -19,7 +19,7 @@ use crate::history;
 use crate::post::Post;
 pub use crate::repo::signers::Progress;
 pub use crate::repo::window::{Place, Queued};
-use crate::repo::{signers, window};
+use crate::repo::{signers, speed_up, window};
 use crate::request::SignerId;
 use crate::state::{CalledOff, Cancelled, Change, Committed, Expired, Failed};
 
@@ -305,6 +305,7 @@ impl Book for PgBook {
         let mut tx = self.begin(post).await?;
         window::lock(&mut tx, signer).await?;
         window::insert_attempts(&mut tx, signer, post.token(), &self.node, attempts).await?;
+        speed_up::met(&mut tx, attempts).await?;
         Ok(tx.commit().await?)
     }
 

@@ -23,6 +23,7 @@ use crate::bell::Bell;
 use crate::history;
 use crate::measure::{self, Stage};
 use crate::repo::{Changed, verdict as repo};
+use crate::users::fold as users;
 
 /// The fold's name.
 pub const FOLD_NAME: &str = "relayer";
@@ -82,15 +83,52 @@ impl VerdictFold {
     }
 
     fn seen<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Vec<Seen> {
+        self.seen_of(records, true)
+    }
+
+    /// What our signers sent, or everybody else.
+    fn seen_of<'a>(&self, records: impl IntoIterator<Item = &'a Record>, is_ours: bool) -> Vec<Seen> {
         records
             .into_iter()
             .filter_map(|record| match &record.body {
-                Body::Transaction(transaction) if self.signers.contains(&transaction.sender) => {
+                Body::Transaction(transaction) if self.signers.contains(&transaction.sender) == is_ours => {
                     Some(Seen::of(transaction))
                 }
                 _ => None,
             })
             .collect()
+    }
+
+    /// The same for what users signed, where there is any.
+    async fn apply_to_users(
+        &mut self,
+        conn: &mut PgConnection,
+        final_number: Option<u64>,
+        records: &[Record],
+    ) -> Result<(), FoldError> {
+        if users::is_idle(conn, self.chain_id).await? {
+            return Ok(());
+        }
+        let mut known_final = final_number;
+        for run in records.chunk_by(|one, next| one.kind == next.kind) {
+            let highest = run.iter().map(|record| record.block_number).max().unwrap_or_default();
+            match run[0].kind {
+                JournalKind::Included | JournalKind::LateIncluded => {
+                    users::included(conn, self.chain_id, &self.seen_of(run, false)).await?;
+                    if let (JournalKind::LateIncluded, Some(number)) = (run[0].kind, known_final) {
+                        users::finalized(conn, self.chain_id, number).await?;
+                    }
+                }
+                JournalKind::Confirm => users::confirmed(conn, self.chain_id, highest).await?,
+                JournalKind::Finalize => {
+                    users::finalized(conn, self.chain_id, highest).await?;
+                    known_final = known_final.max(Some(highest));
+                }
+                JournalKind::Append | JournalKind::LateAppend | JournalKind::Block | JournalKind::Retract => {
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn tell(
@@ -214,11 +252,14 @@ impl Fold for VerdictFold {
                 }
             }
         }
+        self.apply_to_users(conn, final_number, records).await?;
         Ok(vec![None; records.len()])
     }
 
     async fn undo(&mut self, conn: &mut PgConnection, undone: Vec<Undone>) -> Result<(), FoldError> {
         // A mark is taken back only together with its own block, and so with every inclusion that it was told of: those say all that there is to do.
+        let of_users = self.seen_of(undone.iter().map(|undone| &undone.record), false);
+        users::taken_back(conn, self.chain_id, &of_users).await?;
         let seen = self.seen(undone.iter().map(|undone| &undone.record));
         if seen.is_empty() {
             return Ok(());

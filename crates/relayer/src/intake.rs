@@ -112,6 +112,7 @@ pub(crate) struct Waiting {
 pub struct Intake {
     queue: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    node: Arc<str>,
     policies: Arc<HashMap<SignerId, SignerPolicy>>,
     woken: Bell,
 }
@@ -126,7 +127,7 @@ impl Intake {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let writer = Writer::new(db, node, Arc::clone(&policies), woken.clone());
         tokio::spawn(writer.run(waiting));
-        Self { queue, room: Arc::new(Semaphore::new(QUEUE_MAX_KIB)), policies, woken }
+        Self { queue, room: Arc::new(Semaphore::new(QUEUE_MAX_KIB)), node: node.into(), policies, woken }
     }
 
     /// The signers that a tenant has a grant from, by chain and name.
@@ -136,6 +137,24 @@ impl Intake {
             self.policies.values().filter(|policy| policy.grant_of(tenant_id).is_ok()).collect();
         granted.sort_by_key(|policy| (policy.chain_id, policy.name.as_str()));
         granted
+    }
+
+    /// The name of this node.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The policy of a signer.
+    #[must_use]
+    pub fn policy(&self, signer: SignerId) -> Option<&SignerPolicy> {
+        self.policies.get(&signer)
+    }
+
+    /// Whether anything is sent on this chain: where a signer of ours is, users' transactions are sent too.
+    #[must_use]
+    pub fn serves(&self, chain_id: u64) -> bool {
+        self.policies.keys().any(|signer| signer.chain_id == chain_id)
     }
 
     /// Puts a request of the platform's own on record, whatever its tenant is granted.

@@ -2,11 +2,13 @@
 //!
 //! A transaction is read before its attempts, and these before what was answered to them: what is told of it is never of a later moment than what is told of the rest.
 
+mod users;
+
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, hex};
 use plimsoll_types::api::{
-    EndpointAnswer, Halt, Inclusion, Signer, SignerLease, Transaction, TransactionAttempt,
+    EndpointAnswer, Halt, Inclusion, Signer, SignerLease, Transaction, TransactionAttempt, TransactionKind,
 };
 use plimsoll_types::{TransactionState, address_text};
 use sqlx::{PgConnection, PgPool};
@@ -135,6 +137,8 @@ pub async fn signers(
             balance_wei: row.balance_wei,
             seen_at: row.seen_at,
             rotated_to: row.rotated_to.clone(),
+            // Of the chain, and not of the database: whoever asks adds it.
+            balance: None,
             lease: lease
                 .map(|lease| {
                     Ok::<_, sqlx::Error>(SignerLease {
@@ -194,7 +198,8 @@ pub(crate) async fn these(
     }
     let waits = rows.iter().any(|row| row.state == TransactionState::Pending);
     let halts = if waits { repo::halts(conn, tenants).await? } else { Vec::new() };
-    rows.into_iter()
+    let mut told = rows
+        .into_iter()
         .map(|row| {
             let halts = match row.state {
                 TransactionState::Pending => halts_of(&halts, row.tenant_id, row.chain_id, &row.signer),
@@ -209,7 +214,12 @@ pub(crate) async fn these(
             let attempts = attempts.collect::<Result<_, _>>()?;
             told(row, halts, attempts)
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    if told.len() < ids.len() {
+        told.extend(users::whole(conn, tenants, ids).await?);
+        told.sort_by_key(|of| std::cmp::Reverse(of.transaction_id));
+    }
+    Ok(told)
 }
 
 fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result<Transaction, sqlx::Error> {
@@ -217,6 +227,7 @@ fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result
         halts,
         inclusion: inclusion(&row)?,
         transaction_id: row.id,
+        kind: TransactionKind::Managed,
         request_id: row.request_id,
         operation_type: row.operation_type,
         state: row.state,
@@ -235,6 +246,8 @@ fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result
         nonce: row.nonce.map(to_u64).transpose()?,
         end_wanted: row.end_wanted,
         end_why: row.end_why,
+        // Of what is in a block it means nothing any more.
+        speed_up_wanted: row.speed_up_wanted.filter(|_| row.state == TransactionState::Tracking),
         attempts,
         user_id: row.user_id,
         created_by: row.created_by,

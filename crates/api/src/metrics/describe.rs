@@ -77,6 +77,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Histogram, "relayer_window_batch_requests", Unit::Count, "Requests that got their nonces in one transaction"),
     (Counter, "relayer_transactions_total", Unit::Count, "Changes of a transaction's state that the journal made, by chain and new state"),
     (Counter, "relayer_sends_total", Unit::Count, "Signed transactions that were sent, by endpoint and answer"),
+    (Counter, "relayer_user_sends_total", Unit::Count, "Transactions that users signed and that were sent for them, by endpoint and answer"),
     (Counter, "relayer_answers_lost_total", Unit::Count, "Answers of endpoints that could not be kept"),
     (Counter, "relayer_troubles_total", Unit::Count, "Times that a signer's work was begun anew, by signer"),
     (Counter, "relayer_foreign_nonces_total", Unit::Count, "Nonces that the chain has consumed and this database does not know, by signer"),

@@ -79,7 +79,11 @@ operations! {
     /// A write with the three keys.
     WriteProblems: ALWAYS, BODY, WRITE;
     /// Handing in a transaction.
-    SubmitProblems: ALWAYS, BODY, WRITE, [ProblemKind::Forbidden, ProblemKind::NotConfigured];
+    SubmitProblems: ALWAYS, BODY, WRITE, [
+        ProblemKind::Forbidden,
+        ProblemKind::NotConfigured,
+        ProblemKind::ChainUnavailable,
+    ];
     /// Who signs.
     SignerProblems: DATA, [ProblemKind::NotFound, ProblemKind::NotConfigured];
     /// What is one's own, read.

@@ -188,6 +188,9 @@ kinds! {
     WalletUnavailable: "wallet-unavailable", SERVICE_UNAVAILABLE, again
         "The wallet's contract could not be asked"
         "try again soon; it is neither a yes nor a no";
+    ChainUnavailable: "chain-unavailable", SERVICE_UNAVAILABLE, again
+        "The chain could not be asked"
+        "try again soon; nothing was kept or sent";
     ProviderUnavailable: "provider-unavailable", SERVICE_UNAVAILABLE, again
         "The identity provider could not be asked"
         "try again soon; it is neither a yes nor a no";

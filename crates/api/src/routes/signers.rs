@@ -1,10 +1,14 @@
 //! `/api/v1/signers`: who signs for a tenant (spec 2 §5.2).
 
+use alloy_primitives::Address;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use futures::future::join_all;
 use plimsoll_identity::Permission::RelayerRead;
-use plimsoll_relayer::read;
-use plimsoll_types::{address_text, api, parse_address};
+use plimsoll_relayer::grant::SignerPolicy;
+use plimsoll_relayer::{explain as explaining, read};
+use plimsoll_types::{api, parse_address};
 
 use super::paging::Segment;
 use super::transactions::no_signers;
@@ -12,14 +16,17 @@ use crate::gateway::Access::Needs;
 use crate::gateway::{Caller, Declaration, Routes};
 use crate::openapi::SignerProblems;
 use crate::problem::{Problem, ProblemKind};
-use crate::query::{NoParameters, Query};
+use crate::query::{Fields, NoParameters, Parameters, Query, bigint};
 use crate::repo::RepoError;
 use crate::state::ApiState;
+
+const NONCE: &str = "/api/v1/signers/{signer}/nonces/{nonce}/explain";
 
 pub(super) fn routes() -> Routes<ApiState> {
     Routes::default()
         .read(Declaration::read("/api/v1/signers", Needs(RelayerRead)), list)
         .read(Declaration::read("/api/v1/signers/{signer}", Needs(RelayerRead)), show)
+        .read(Declaration::read(NONCE, Needs(RelayerRead)), explain)
 }
 
 /// The signers that the tenant may use
@@ -37,9 +44,9 @@ pub(crate) async fn list(
 
 /// A signer
 ///
-/// An address signs on each chain by itself: those of its chains on which the tenant may use it.
+/// By its address, or by its name. Either signs on each chain by itself: those of its chains on which the tenant may use it.
 #[utoipa::path(get, operation_id = "show_signer", path = "/api/v1/signers/{signer}", tag = "relayer",
-    params(("signer" = String, Path, description = "The signer's address, in any letter case", pattern = "^0x[0-9a-fA-F]{40}$")),
+    params(("signer" = String, Path, description = "The signer's address, in any letter case, or its name")),
     responses((status = 200, description = "The signer, on each chain", body = api::Signers), SignerProblems))]
 pub(crate) async fn show(
     State(state): State<ApiState>,
@@ -47,24 +54,113 @@ pub(crate) async fn show(
     signer: Segment,
     _: Query<NoParameters>,
 ) -> Result<Json<api::Signers>, Problem> {
-    let unknown = || {
-        Problem::new(ProblemKind::NotFound, "the tenant may use no such signer")
-            .with_remedy("`/api/v1/signers` lists those that it may use")
-    };
-    let address = address_text(&parse_address(&signer.0).map_err(|_| unknown())?);
-    let items = signers(&state, &caller, |known| *known == address).await?;
+    let named = named(&signer.0);
+    let items = signers(&state, &caller, named).await?;
     if items.is_empty() { Err(unknown()) } else { Ok(Json(api::Signers { items })) }
+}
+
+/// Which chain a nonce is of.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NonceQuery {
+    /// The chain, where the signer is on several.
+    #[param(minimum = 1, maximum = 9_223_372_036_854_775_807_u64)]
+    chain_id: Option<i64>,
+}
+
+impl Parameters for NonceQuery {
+    const KNOWN: &'static [&'static str] = &["chain_id"];
+
+    fn read(mut fields: Fields) -> Result<Self, Problem> {
+        let query = Self { chain_id: fields.take("chain_id", bigint) };
+        fields.finish()?;
+        Ok(query)
+    }
+}
+
+/// What a nonce waits for
+///
+/// What has this nonce of a signer, what that waits for, who holds it, what happens next and when. Of another tenant's transaction it is told that it is one, and nothing else.
+#[utoipa::path(get, operation_id = "explain_nonce", path = "/api/v1/signers/{signer}/nonces/{nonce}/explain", tag = "relayer",
+    params(
+        ("signer" = String, Path, description = "The signer's address, in any letter case, or its name"),
+        ("nonce" = u64, Path, description = "The nonce", maximum = 9_223_372_036_854_775_807_u64),
+        NonceQuery,
+    ),
+    responses((status = 200, description = "The explanation", body = api::Explanation), SignerProblems))]
+pub(crate) async fn explain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    path: Result<Path<(String, String)>, PathRejection>,
+    Query(query): Query<NonceQuery>,
+) -> Result<Json<api::Explanation>, Problem> {
+    let Path((signer, nonce)) = path.map_err(|_| unknown())?;
+    let nonce = bigint(&nonce)
+        .map_err(|reason| Problem::new(ProblemKind::InvalidParameter, format!("`nonce`: {reason}")))?;
+    let intake = state.relayer().ok_or_else(no_signers)?;
+    let is_named = named(&signer);
+    let of_chain = |policy: &SignerPolicy| {
+        query.chain_id.is_none_or(|chain_id| policy.chain_id == chain_id.unsigned_abs())
+    };
+    let mut granted = intake.granted_to(caller.tenant_id);
+    granted.retain(|policy| is_named(policy) && of_chain(policy));
+    let policy = match granted[..] {
+        [] => return Err(unknown()),
+        [only] => only,
+        _ => {
+            let detail =
+                format!("`chain_id`: the signer is on {} chains, and which is not said", granted.len());
+            return Err(
+                Problem::new(ProblemKind::InvalidParameter, detail).with_remedy("give the `chain_id` too")
+            );
+        }
+    };
+    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
+    let told =
+        explaining::of_nonce(&mut tx, state.operations(), caller.tenant_id, policy, nonce.unsigned_abs());
+    Ok(Json(told.await.map_err(RepoError::from)?))
+}
+
+/// Whether a signer is the one that is named so.
+fn named(name: &str) -> impl Fn(&SignerPolicy) -> bool + use<> {
+    let (address, text) = (parse_address(name).ok(), name.to_owned());
+    move |policy: &SignerPolicy| match address {
+        Some(address) => policy.address == address,
+        None => policy.name == text,
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::new(ProblemKind::NotFound, "the tenant may use no such signer")
+        .with_remedy("`/api/v1/signers` lists those that it may use")
 }
 
 async fn signers(
     state: &ApiState,
     caller: &Caller,
-    is_wanted: impl Fn(&String) -> bool,
+    is_wanted: impl Fn(&SignerPolicy) -> bool,
 ) -> Result<Vec<api::Signer>, Problem> {
     let intake = state.relayer().ok_or_else(no_signers)?;
     let mut granted = intake.granted_to(caller.tenant_id);
-    granted.retain(|policy| is_wanted(&address_text(&policy.address)));
-    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
-    let told = read::signers(&mut tx, state.operations(), caller.tenant_id, &granted).await;
-    Ok(told.map_err(RepoError::from)?)
+    granted.retain(|policy| is_wanted(policy));
+    let mut told = {
+        let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
+        let told = read::signers(&mut tx, state.operations(), caller.tenant_id, &granted).await;
+        told.map_err(RepoError::from)?
+    };
+    let balances = join_all(told.iter().map(|signer| balance(state, signer))).await;
+    for (signer, balance) in told.iter_mut().zip(balances) {
+        signer.balance = balance;
+    }
+    Ok(told)
+}
+
+async fn balance(state: &ApiState, signer: &api::Signer) -> Option<api::SignerBalance> {
+    let address: Address = parse_address(&signer.address).ok()?;
+    let told = state.chains().get(signer.chain_id)?.balance(address).await?;
+    Some(api::SignerBalance {
+        wei: told.value.into(),
+        block_number: told.block_number,
+        block_hash: told.block_hash,
+    })
 }

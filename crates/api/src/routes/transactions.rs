@@ -1,31 +1,41 @@
-//! `/chain/tx`: transactions that signers of the platform send (spec 2 §5.2).
+//! `/chain/tx`: transactions that signers of the platform send, and those that users sign (spec 2 §5.2).
 //!
-//! A submission is handed over with its key ([`plimsoll_relayer::Intake::submit_under`]): key, request, audit entry and answer are committed in one transaction, which others that come
-//! at the same time share. So there is nothing to recover: a process that dies anywhere leaves all of it or nothing, and whoever asks again gets the same answer or the first one. Behind
-//! the key stands `(tenant_id, request_id, operation_type)`, for when the key has gone. Nothing is sent here: whoever works the signer finds the request.
+//! A submission is one transaction, which others that come at the same time share: key, request, audit entry and answer ([`submit`]). So there is nothing to recover: a process that dies anywhere
+//! leaves all of it or nothing, and whoever asks again gets the same answer or the first one. Behind the key stands `(tenant_id, request_id, operation_type)`, for when the key has gone. Nothing is sent here: whoever works the
+//! signer, or sends for the chain's users, finds what was put.
 
-use alloy_primitives::{Bytes, U256, hex, keccak256};
+mod authorized;
+mod fields;
+mod prepare;
+mod signed;
+mod submit;
+mod texts;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use plimsoll_bus::PublishError;
 use plimsoll_bus::audit::Entry;
 use plimsoll_identity::Permission::{RelayerOperate, RelayerRead, RelayerSubmit};
-use plimsoll_relayer::request::{Call, Invalid, Request, SignerId, Validity};
-use plimsoll_relayer::{AcceptError, Kept, Outcome, SubmitError, call_off_in, read};
+use plimsoll_relayer::request::SignerId;
+use plimsoll_relayer::speed_up::speed_up_in;
+use plimsoll_relayer::{call_off_in, explain as explaining, read};
 use plimsoll_types::api::FieldProblem;
-use plimsoll_types::{Address, Amount, Context, TransactionState, api, parse_address, parse_hash};
-use serde_json::{Value, json};
+use plimsoll_types::{Address, TransactionState, api, parse_address, parse_hash};
+use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub(super) use self::fields::invalid;
+use self::fields::shown_whole;
+pub(crate) use self::prepare::{__path_prepare, prepare};
+pub(crate) use self::submit::{__path_submit, submit};
 use super::paging::{Filter, Listing, Paging, Segment, TransactionKey};
 use crate::cursor::Fingerprint;
 use crate::gateway::Access::Needs;
 use crate::gateway::{Caller, Declaration, Done, Keyed, Routes, WriteMethod, finish};
 use crate::idempotency::{Answered, Execution, Reply};
-use crate::openapi::{ListProblems, RecordProblems, SubmitProblems, WriteProblems};
+use crate::openapi::{ListProblems, RecordProblems, WriteProblems};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{Fields, NoParameters, Query, bigint, instant, shown, text};
 use crate::repo::RepoError;
@@ -37,13 +47,21 @@ const REASON_MAX_CHARS: usize = 500;
 pub(super) fn routes() -> Routes<ApiState> {
     const ONE: &str = "/chain/tx/{transaction_id}";
     const SUBMIT: &str = "/chain/tx/submit";
+    const PREPARE: &str = "/chain/tx/prepare";
+    const EXPLAIN: &str = "/chain/tx/{transaction_id}/explain";
     const CANCEL: &str = "/chain/tx/{transaction_id}/cancel";
-    let cancelling = Declaration::with_optional_key(WriteMethod::Post, CANCEL, Needs(RelayerOperate));
+    const SPEED_UP: &str = "/chain/tx/{transaction_id}/speed-up";
+    let operating = |path| Declaration::with_optional_key(WriteMethod::Post, path, Needs(RelayerOperate));
+    let why = "it changes nothing: what is prepared is kept nowhere";
+    let preparing = Declaration::exempt(WriteMethod::Post, PREPARE, Needs(RelayerSubmit), why).costly();
     Routes::default()
         .read(Declaration::read("/chain/tx", Needs(RelayerRead)), list)
+        .exempt(preparing, prepare)
         .write(Declaration::requiring_key(WriteMethod::Post, SUBMIT, Needs(RelayerSubmit)), submit)
         .read(Declaration::read(ONE, Needs(RelayerRead)), show)
-        .write(cancelling, cancel)
+        .read(Declaration::read(EXPLAIN, Needs(RelayerRead)), explain)
+        .write(operating(CANCEL), cancel)
+        .write(operating(SPEED_UP), speed_up)
 }
 
 /// Which transactions.
@@ -137,45 +155,42 @@ pub(crate) async fn show(
     _: Query<NoParameters>,
 ) -> Result<Json<api::Transaction>, Problem> {
     let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
-    let found = match parse_hash(&name.0) {
-        Ok(hash) => read::by_hash(&mut tx, caller.tenant_id, &hash).await,
-        Err(_) => read::by_id(&mut tx, caller.tenant_id, name.id()?).await,
-    };
-    found.map_err(RepoError::from)?.map(Json).ok_or_else(unknown)
+    named(&mut tx, caller.tenant_id, &name).await.map(Json)
 }
 
-/// Hand in a transaction
-///
-/// A signer of the platform makes this call once, whatever dies: it is on record before this is answered, and sent when its turn comes. The same `request_id` and `operation_type`
-/// are the same transaction, also under another `Idempotency-Key`; with anything else in the body they are a conflict. What the tenant is not granted by the signer is refused, and not
-/// kept under the key: it may be granted later.
-#[utoipa::path(post, operation_id = "submit_transaction", path = "/chain/tx/submit", tag = "relayer", request_body = api::NewTransaction,
-    responses((status = 202, description = "The transaction", body = api::Transaction), SubmitProblems))]
-pub(crate) async fn submit(
-    execution: Execution,
-    (State(state), asked): (State<ApiState>, Keyed<api::NewTransaction>),
-) -> Result<Answered, Problem> {
-    let intake = state.relayer().ok_or_else(no_signers)?;
-    let context = Context { request_id: asked.body.request_id, ..execution.caller().clone() };
-    let request = request_of(context, &asked.body)?;
-    let (claim, form) = execution.hand_over();
-    let call = request.call.clone();
-    let answer = move |outcome: Outcome<'_>| {
-        let (response, entry) = match outcome {
-            Ok((accepted, made)) => {
-                let entry = Entry::new("relayer.transaction.submit", "transaction", accepted.id.to_string())
-                    .with_change(None, Some(state_of(made, &call)));
-                (form.keep(Reply::json(StatusCode::ACCEPTED, made)?)?, (!accepted.is_replay).then_some(entry))
-            }
-            // What cannot be done as things stand is an answer; any other refusal was not executed.
-            Err(error @ SubmitError::Accept(AcceptError::Conflict { .. })) => {
-                (form.keep(conflict(error.to_string()))?, None)
-            }
-            Err(_) => return Ok(None),
-        };
-        Ok(Some(Kept { response, entry }))
+async fn named(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    name: &Segment,
+) -> Result<api::Transaction, Problem> {
+    let found = match parse_hash(&name.0) {
+        Ok(hash) => read::by_hash(conn, tenant_id, &hash).await,
+        Err(_) => read::by_id(conn, tenant_id, name.id()?).await,
     };
-    Ok(intake.submit_under(request, claim, Box::new(answer)).await?.into())
+    found.map_err(RepoError::from)?.ok_or_else(unknown)
+}
+
+/// What a transaction waits for
+///
+/// By its id, or by the hash of any of its attempts: what it waits for, who holds it, what happens next and when, in words and in fields.
+#[utoipa::path(get, operation_id = "explain_transaction", path = "/chain/tx/{transaction_id}/explain", tag = "relayer",
+    params(("transaction_id" = String, Path, description = "The transaction's id, or the hash of an attempt")),
+    responses((status = 200, description = "The explanation", body = api::Explanation), RecordProblems))]
+pub(crate) async fn explain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    name: Segment,
+    _: Query<NoParameters>,
+) -> Result<Json<api::Explanation>, Problem> {
+    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
+    let found = named(&mut tx, caller.tenant_id, &name).await?;
+    let policy = parse_address(&found.signer)
+        .ok()
+        .and_then(|address| state.relayer()?.policy(SignerId { chain_id: found.chain_id, address }));
+    let window = policy.map(|policy| policy.window.get());
+    let told =
+        explaining::of_transaction(&mut tx, state.operations(), caller.tenant_id, &found, window).await;
+    Ok(Json(told.map_err(RepoError::from)?))
 }
 
 /// Call a transaction off
@@ -189,11 +204,7 @@ pub(crate) async fn cancel(
     (State(state), id, asked): (State<ApiState>, Segment, Keyed<api::Cancellation>),
 ) -> Result<Answered, Problem> {
     let id = id.id()?;
-    let chars = asked.body.reason.chars().count();
-    if !(1..=REASON_MAX_CHARS).contains(&chars) {
-        let reason = format!("has {chars} characters, 1 to {REASON_MAX_CHARS} may be");
-        return Err(invalid(vec![FieldProblem { name: "reason".into(), reason }]));
-    }
+    bounded(&asked.body.reason)?;
     let mut effect = asked.begin(execution).await?;
     let done = cancel_in(&mut effect, asked.caller.tenant_id, id, &asked.body.reason).await;
     let answered = finish(effect, done).await?;
@@ -213,6 +224,7 @@ async fn cancel_in(
     if !call_off_in(conn, id, reason).await.map_err(RepoError::from)? {
         let now = of_id(conn, tenant_id, id).await?;
         let detail = match now.end_wanted.filter(|_| !now.state.is_end()) {
+            _ if is_users(&now) => USERS.to_owned(),
             Some(end) => format!(
                 "the transaction is to be {end} already: {}",
                 shown(now.end_why.as_deref().unwrap_or_default())
@@ -230,104 +242,82 @@ async fn cancel_in(
     Ok((entry, Reply::json(StatusCode::ACCEPTED, &after)?))
 }
 
-async fn of_id(conn: &mut PgConnection, tenant_id: Uuid, id: Uuid) -> Result<api::Transaction, Problem> {
-    read::by_id(conn, tenant_id, id).await.map_err(RepoError::from)?.ok_or_else(unknown)
-}
-
-/// As the audit has it: calldata by its hash.
-fn state_of(made: &api::Transaction, call: &Call) -> Value {
-    json!({
-        "operation_type": made.operation_type,
-        "chain_id": made.chain_id,
-        "signer": made.signer,
-        "to": made.to,
-        "value_wei": made.value_wei,
-        "data_bytes": call.data.len(),
-        "data_keccak256": keccak256(&call.data),
-        "state": made.state,
-    })
-}
-
-/// What is asked for, or everything that is wrong with it.
-fn request_of(context: Context, body: &api::NewTransaction) -> Result<Request, Problem> {
-    let mut wrong = Vec::new();
-    let signer = taken(&mut wrong, "signer", Some(&body.signer), parse_address).unwrap_or_default();
-    let to = taken(&mut wrong, "to", body.to.as_deref(), parse_address);
-    // One that could not be read is one all the same: nothing that follows from there being none is wrong.
-    let to = to.or(body.to.as_ref().map(|_| Address::ZERO));
-    let value = taken(&mut wrong, "value_wei", body.value_wei.as_deref(), str::parse::<Amount>);
-    let data = taken(&mut wrong, "data", body.data.as_deref(), bytes);
-    let max_fee_limit =
-        taken(&mut wrong, "max_fee_per_gas_limit", body.max_fee_per_gas_limit.as_deref(), fee);
-    let until = taken(&mut wrong, "valid_until", body.valid_until.as_deref(), instant);
-    let as_of_block_hash =
-        taken(&mut wrong, "as_of_block_hash", body.as_of_block_hash.as_deref(), parse_hash);
-    let priority = i16::try_from(body.priority.unwrap_or(0)).ok();
-    if priority.is_none() {
-        let reason = format!("is above {}", i16::MAX);
-        wrong.push(FieldProblem { name: "priority".into(), reason });
+/// Offer more for a transaction
+///
+/// Whoever works its signer signs it again at its next look, with a tenth more at least and as the market asks, within the limits of the request and of the signer; where they leave no room, as
+/// soon as they do. Of several attempts one can be included. 409 where there is nothing to offer more for: it has no nonce yet, is in a block, has ended, is being called off, or this is
+/// asked for already.
+#[utoipa::path(post, operation_id = "speed_up_transaction", path = "/chain/tx/{transaction_id}/speed-up", tag = "relayer", request_body = api::SpeedUp,
+    params(("transaction_id" = Uuid, Path, description = "The transaction's id")),
+    responses((status = 202, description = "The transaction", body = api::Transaction), WriteProblems))]
+pub(crate) async fn speed_up(
+    execution: Execution,
+    (State(state), id, asked): (State<ApiState>, Segment, Keyed<api::SpeedUp>),
+) -> Result<Answered, Problem> {
+    let id = id.id()?;
+    bounded(&asked.body.reason)?;
+    let mut effect = asked.begin(execution).await?;
+    let done = speed_up_of(&mut effect, &asked.caller, id, &asked.body.reason).await;
+    let answered = finish(effect, done).await?;
+    if let Some(intake) = state.relayer() {
+        intake.ring();
     }
-    let request = Request {
-        context,
-        operation_type: body.operation_type.clone(),
-        signer: SignerId { chain_id: body.chain_id, address: signer },
-        call: Call { to, value: value.map_or(U256::ZERO, |value| value.0), data: data.unwrap_or_default() },
-        gas_limit: body.gas_limit,
-        max_fee_limit,
-        priority: priority.unwrap_or_default(),
-        validity: Validity { until, until_block: body.valid_until_block, as_of_block_hash },
-    };
-    // Of a text that could not be read it is said once what is wrong.
-    if let Err(error) = request.check()
-        && let field = field_of(&error)
-        && wrong.iter().all(|known| known.name != field.name)
-    {
-        wrong.push(field);
+    Ok(answered)
+}
+
+async fn speed_up_of(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    id: Uuid,
+    reason: &str,
+) -> Result<Done, Problem> {
+    let before = of_id(conn, caller.tenant_id, id).await?;
+    if !speed_up_in(conn, id, &caller.actor(), reason).await.map_err(RepoError::from)? {
+        let now = of_id(conn, caller.tenant_id, id).await?;
+        let detail = match (now.state, now.end_wanted, &now.speed_up_wanted, &now.inclusion) {
+            _ if is_users(&now) => USERS.to_owned(),
+            (TransactionState::Pending, ..) => {
+                "the transaction has no nonce yet: nothing of it was offered to anybody".to_owned()
+            }
+            (TransactionState::Tracking, _, _, Some(_)) => {
+                "another transaction has its nonce in a block: no offer helps".to_owned()
+            }
+            (TransactionState::Tracking, Some(end), ..) => {
+                format!("the transaction is to be {end}: what competes with it is sent as it has to be")
+            }
+            (TransactionState::Tracking, _, Some(why), _) => {
+                format!("more is to be offered already: {}", shown(why))
+            }
+            (state, ..) => format!("the transaction is {state}: there is nothing to offer more for"),
+        };
+        return Err(Problem::new(ProblemKind::Conflict, detail)
+            .with_remedy("look at the transaction, or at what explains it: it says what it waits for"));
     }
-    if wrong.is_empty() { Ok(request) } else { Err(invalid(wrong)) }
-}
-
-fn taken<T, E: ToString>(
-    wrong: &mut Vec<FieldProblem>,
-    name: &str,
-    text: Option<&str>,
-    read: impl FnOnce(&str) -> Result<T, E>,
-) -> Option<T> {
-    let error = match read(text?) {
-        Ok(value) => return Some(value),
-        Err(error) => error.to_string(),
+    let after = of_id(conn, caller.tenant_id, id).await?;
+    let offered = |of: &api::Transaction| {
+        let latest = of.attempts.last().map(|latest| latest.max_fee_per_gas);
+        json!({ "state": of.state, "max_fee_per_gas": latest, "speed_up_wanted": of.speed_up_wanted })
     };
-    wrong.push(FieldProblem { name: name.to_owned(), reason: shown_whole(&error) });
-    None
+    let entry = Entry::new("relayer.transaction.speed_up", "transaction", id.to_string())
+        .with_change(Some(offered(&before)), Some(offered(&after)))
+        .with_reason(reason);
+    Ok((entry, Reply::json(StatusCode::ACCEPTED, &after)?))
 }
 
-fn bytes(text: &str) -> Result<Bytes, String> {
-    let digits = text.strip_prefix("0x").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    digits
-        .and_then(|digits| hex::decode(digits).ok())
-        .map(Bytes::from)
-        .ok_or_else(|| format!("`{}` is not `0x` and two hexadecimal digits for each byte", shown(text)))
+/// What cannot be changed of it is its user's to change.
+const USERS: &str = "its user signed the transaction: nobody here can change it; the same wallet can, with another at its nonce";
+
+fn is_users(transaction: &api::Transaction) -> bool {
+    transaction.kind == api::TransactionKind::UserSigned
 }
 
-fn fee(text: &str) -> Result<u128, String> {
-    let amount: Amount = text.parse().map_err(|error: plimsoll_types::AmountError| error.to_string())?;
-    u128::try_from(amount.0).map_err(|_| format!("`{}` wei are above 2^128-1", shown(text)))
-}
-
-/// An error's text without control characters. Those above bound what they repeat.
-fn shown_whole(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
-}
-
-fn field_of(Invalid::Field { field, problem }: &Invalid) -> FieldProblem {
-    // As the body names it.
-    let name = if *field == "max_fee_limit" { "max_fee_per_gas_limit" } else { field };
-    FieldProblem { name: name.to_owned(), reason: problem.clone() }
-}
-
-pub(super) fn invalid(fields: Vec<FieldProblem>) -> Problem {
-    let told: Vec<_> = fields.iter().map(|field| format!("`{}`: {}", field.name, field.reason)).collect();
-    Problem::new(ProblemKind::InvalidBody, told.join("; ")).with_parameters(fields)
+fn bounded(reason: &str) -> Result<(), Problem> {
+    let chars = reason.chars().count();
+    if (1..=REASON_MAX_CHARS).contains(&chars) {
+        return Ok(());
+    }
+    let reason = format!("has {chars} characters, 1 to {REASON_MAX_CHARS} may be");
+    Err(invalid(vec![FieldProblem { name: "reason".into(), reason }]))
 }
 
 fn unknown() -> Problem {
@@ -341,42 +331,6 @@ pub(super) fn no_signers() -> Problem {
         .with_remedy("ask whoever runs this server to configure one, or ask a server that has one")
 }
 
-/// The natural key has another request.
-fn conflict(told: String) -> Problem {
-    Problem::new(ProblemKind::Conflict, told)
-        .with_remedy("give what is new a new `request_id`; to ask again, send what was sent the first time")
-}
-
-impl From<SubmitError> for Problem {
-    fn from(error: SubmitError) -> Self {
-        let kind = match error {
-            SubmitError::Accept(error) => return error.into(),
-            SubmitError::Key(error) => return error.into(),
-            SubmitError::Audit(error) => return error.into(),
-            SubmitError::Answer(error) => return error.into(),
-            SubmitError::Refused(_) | SubmitError::Unbounded { .. } => ProblemKind::Forbidden,
-        };
-        Self::new(kind, error.to_string())
-            .with_remedy("ask whoever runs this server for the grant; `/api/v1/signers` lists the signers that grant this tenant anything")
-    }
-}
-
-impl From<AcceptError> for Problem {
-    fn from(error: AcceptError) -> Self {
-        let told = error.to_string();
-        match error {
-            AcceptError::Invalid(error) => invalid(vec![field_of(&error)]),
-            AcceptError::UnknownSigner { .. } => Self::new(ProblemKind::NotConfigured, told)
-                .with_remedy("give a signer of `/api/v1/signers`, on its chain"),
-            AcceptError::Conflict { .. } => conflict(told),
-            AcceptError::Overloaded | AcceptError::Stopped => Self::new(ProblemKind::Overloaded, told),
-            AcceptError::Database(error) => match &*error {
-                PublishError::Database(error) => error.into(),
-                _ => {
-                    tracing::error!(error = told, "a transaction could not be put on record");
-                    Self::new(ProblemKind::Internal, "the transaction could not be put on record")
-                }
-            },
-        }
-    }
+async fn of_id(conn: &mut PgConnection, tenant_id: Uuid, id: Uuid) -> Result<api::Transaction, Problem> {
+    read::by_id(conn, tenant_id, id).await.map_err(RepoError::from)?.ok_or_else(unknown)
 }

@@ -64,6 +64,7 @@ fn services_on(db: &Db, keys: Keys, roles: Roles, tail: Tail) -> Services {
         keys,
         marks: Marks::new(db.clone(), tail),
         relayer: Some(transactions::intake(db)),
+        chains: plimsoll_relayer::chains::Chains::default(),
         prometheus: recorder(),
         roles,
     }

@@ -248,6 +248,7 @@ fn requests(
             .collect();
     let path: String = route
         .path
+        .replace("{nonce}", "0")
         .split('/')
         .map(|part| if part.starts_with('{') { encoded.as_str() } else { part })
         .collect::<Vec<_>>()

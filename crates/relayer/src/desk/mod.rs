@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
-use self::market::Prices;
+pub(crate) use self::market::Prices;
 pub(crate) use self::policy::Live;
 use self::round::Round;
 use crate::attempt::{Attempt, Flight};

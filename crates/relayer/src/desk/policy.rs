@@ -116,7 +116,7 @@ pub(crate) enum Next {
 pub(crate) enum Replacement {
     /// A better offer, if the market asks for one.
     Bump,
-    /// A better offer, whatever the market says: nobody takes this one for what it offers.
+    /// A better offer, whatever the market says: nobody takes this one for what it offers, or somebody asks for it.
     Outbid,
     /// More gas, if it is estimated to need more now.
     Gas,
@@ -138,6 +138,9 @@ pub(crate) fn next(live: &Live, view: View) -> Next {
     let does_something = matches!(live.flight.latest.purpose, AttemptPurpose::Send | AttemptPurpose::Bump);
     if live.flight.end_wanted.is_some() && does_something {
         return if waits { Next::Wait } else { Next::Replace(Replacement::Cancel) };
+    }
+    if live.flight.speed_up.is_some() && does_something {
+        return if waits { Next::Wait } else { Next::Replace(Replacement::Outbid) };
     }
     let (Some(answer), Some((at, head))) = (live.answer, live.sent) else { return Next::Send };
     if waits {
@@ -194,6 +197,7 @@ mod tests {
             max_fee_limit: None,
             priority: 0,
             end_wanted: None,
+            speed_up: None,
             is_fill: false,
             committed_at: OffsetDateTime::UNIX_EPOCH,
             latest: Attempt {
@@ -290,5 +294,25 @@ mod tests {
         assert_eq!(next(&wished, view(now)), Next::Replace(Replacement::Cancel));
         wished.is_in_hand = true;
         assert_eq!(next(&wished, view(now)), Next::Wait);
+    }
+
+    #[test]
+    fn more_is_offered_at_once_where_it_is_asked_for_and_an_end_comes_before_it() {
+        let mut wished = live(AttemptPurpose::Send);
+        let now = Instant::now();
+        (wished.sends, wished.sent) = (1, Some((now, 100)));
+        wished.note(SendAnswer::Accepted, None, now);
+        assert_eq!(next(&wished, view(now)), Next::Wait);
+        wished.flight.speed_up = Some("user:1 asks for it: a deadline".into());
+        assert_eq!(next(&wished, view(now)), Next::Replace(Replacement::Outbid));
+        // What could not be had a moment ago is not asked for again at once.
+        wished.not_before = Some(now + PAUSE);
+        assert_eq!(next(&wished, view(now)), Next::Wait);
+        wished.not_before = None;
+        wished.flight.end_wanted = Some((TransactionState::Cancelled, String::new()));
+        assert_eq!(next(&wished, view(now)), Next::Replace(Replacement::Cancel));
+        let mut cancelling = live(AttemptPurpose::Cancel);
+        cancelling.flight.speed_up = Some("user:1 asks for it: a deadline".into());
+        assert_eq!(next(&cancelling, view(now)), Next::Send, "what does nothing is for the desk to price");
     }
 }

@@ -185,6 +185,7 @@ impl<B: Book> Shift<'_, B> {
                 max_fee_limit,
                 priority,
                 end_wanted: None,
+                speed_up: None,
                 is_fill: false,
                 committed_at: OffsetDateTime::now_utc(),
                 latest: Attempt {
@@ -248,7 +249,10 @@ impl<B: Book> Shift<'_, B> {
             purpose,
             fees: offer.fees,
             gas_limit,
-            why: offer.why,
+            why: match flight.speed_up.as_ref().filter(|_| how == Replacement::Outbid) {
+                Some(wish) => format!("{wish}; {}", offer.why),
+                None => offer.why,
+            },
         };
         let attempt = self.make(made, call).await?;
         Ok(with_attempt(flight, attempt))
@@ -331,7 +335,8 @@ fn end_of(queued: &Queued, head: u64) -> Option<(TransactionState, String)> {
 
 /// What a flight is after another attempt.
 fn with_attempt(flight: &Flight, attempt: Attempt) -> Flight {
-    Flight { latest: attempt, ..flight.clone() }
+    // The wish for a better offer is met with it.
+    Flight { latest: attempt, speed_up: None, ..flight.clone() }
 }
 
 /// What the next attempt at a nonce is for.

@@ -84,7 +84,7 @@ pub(super) fn verified(expected: Address, hash: &B256, signature: Signature) -> 
 }
 
 /// Whoever signed this hash so; `None` where nobody can have.
-fn signer_of(hash: &B256, signature: &Signature) -> Option<Address> {
+pub(crate) fn signer_of(hash: &B256, signature: &Signature) -> Option<Address> {
     let recovery = if signature.v() { RecoveryId::One } else { RecoveryId::Zero };
     let signature = RecoverableSignature::from_compact(&signature.as_bytes()[..64], recovery).ok()?;
     let key = CURVE.recover_ecdsa(Message::from_digest(hash.0), &signature).ok()?;

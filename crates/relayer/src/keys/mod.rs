@@ -30,6 +30,7 @@ use alloy_primitives::{Address, Signature, keccak256};
 use futures::future::BoxFuture;
 
 pub use self::curve::Secret;
+pub(crate) use self::curve::signer_of;
 pub use self::error::KeyError;
 pub use self::keystore::KeystoreError;
 pub use self::local::LocalKey;

@@ -2,21 +2,26 @@
 //!
 //! *Who writes what.* The app's role puts requests and wishes (`end_wanted`) and changes no state. Out of `pending`, and into an attempt, it is the holder of the signer's lease
 //! alone that moves a request, in transactions that guard the lease first and lock the signer's row second: [`window`]. Out of `tracking` and `mined` it is the chain's fold
-//! alone, under its own lease: [`verdict`]. So no two writers ever compete for a row's state, and each statement still names the state that it expects.
+//! alone, under its own lease: [`verdict`]. What users signed ([`users`], [`user_verdict`]) is marked as under way by the holder of its chain's courier lease, and otherwise the same. So no two writers ever compete for a row's state, and each statement still names the state that it expects.
 //!
 //! *Order of locks.* Lease, signer, transactions by id; the fold locks no signer, only `signer_progress`, which nobody else writes. Requests are inserted in the order of their
 //! natural keys, so that two batches with the same requests wait for each other one way only.
 
 pub(crate) mod accept;
+pub(crate) mod explain;
 pub(crate) mod overview;
 pub(crate) mod posts;
 pub(crate) mod read;
 pub(crate) mod reconcile;
 pub(crate) mod rotation;
 pub(crate) mod signers;
+pub(crate) mod speed_up;
 pub(crate) mod spending;
 pub(crate) mod story;
 pub(crate) mod switches;
+pub(crate) mod user_read;
+pub(crate) mod user_verdict;
+pub(crate) mod users;
 pub(crate) mod verdict;
 pub(crate) mod window;
 

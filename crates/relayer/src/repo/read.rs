@@ -45,6 +45,7 @@ pub(crate) struct Row {
     pub(crate) nonce: Option<i64>,
     pub(crate) end_wanted: Option<TransactionState>,
     pub(crate) end_why: Option<String>,
+    pub(crate) speed_up_wanted: Option<String>,
     pub(crate) block_number: Option<i64>,
     pub(crate) block_hash: Option<Vec<u8>>,
     pub(crate) tx_hash: Option<Vec<u8>>,
@@ -115,7 +116,8 @@ pub(crate) struct HaltRow {
 macro_rules! ids {
     ($conn:ident, $tenant_id:ident, $wanted:ident, $limit:ident, $path:literal) => {
         sqlx::query_scalar!(
-            r#"SELECT id FROM managed_transactions
+            r#"SELECT id AS "id!" FROM (SELECT id, tenant_id, request_id, operation_type, state, chain_id, signer FROM managed_transactions
+                              UNION ALL SELECT id, tenant_id, request_id, operation_type, state, chain_id, sender FROM user_transactions) t
                WHERE tenant_id = $1 AND "# + $path + r#" AND ($3::text IS NULL OR operation_type = $3) AND ($4::transaction_state IS NULL OR state = $4)
                  AND ($5::bigint IS NULL OR chain_id = $5) AND ($6::text IS NULL OR signer = $6)
                  AND id >= COALESCE($7::uuid, '00000000-0000-0000-0000-000000000000') AND id < COALESCE($8::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
@@ -148,11 +150,12 @@ pub(crate) async fn ids(
     }
 }
 
-/// Whose attempt has this hash, on whichever chain.
+/// Whose attempt has this hash, or what a user signed, on whichever chain.
 pub(crate) async fn id_of(conn: &mut PgConnection, tx_hash: &B256) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT a.transaction_id FROM chains c
-           CROSS JOIN LATERAL (SELECT transaction_id FROM transaction_attempts WHERE chain_id = c.chain_id AND tx_hash = $1) a
+        r#"SELECT a.transaction_id AS "transaction_id!" FROM chains c
+           CROSS JOIN LATERAL (SELECT transaction_id FROM transaction_attempts WHERE chain_id = c.chain_id AND tx_hash = $1
+                               UNION ALL SELECT id FROM user_transactions WHERE chain_id = c.chain_id AND signed_hash = $1) a
            LIMIT 1"#,
         tx_hash.as_slice()
     )
@@ -170,7 +173,7 @@ pub(crate) async fn transactions(
         Row,
         r#"SELECT id, tenant_id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, signer, to_address, value_wei AS "value_wei: Amount", data,
                   gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority, valid_until, valid_until_block, as_of_block_hash,
-                  state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, block_number, block_hash, tx_hash,
+                  state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, speed_up_wanted, block_number, block_hash, tx_hash,
                   attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
                   created_at, updated_at
            FROM managed_transactions WHERE (tenant_id = ANY($1) OR tenant_id IS NULL) AND id = ANY($2) ORDER BY id DESC"#,

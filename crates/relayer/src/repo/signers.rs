@@ -17,7 +17,7 @@ pub struct Progress {
     pub is_watched: bool,
     /// Whether anything waits to enter the window.
     pub has_queue: bool,
-    /// Whether the end of something that is under way is asked for.
+    /// Whether the end of something that is under way is asked for, or a better offer.
     pub has_wishes: bool,
     /// How often its holder was asked to look again.
     pub looks_wanted: u64,
@@ -62,7 +62,7 @@ pub(crate) async fn progress(
                   EXISTS (SELECT FROM watched_senders w WHERE w.chain_id = s.chain_id AND w.address = s.address AND w.watched_from IS NOT NULL) AS "is_watched!",
                   EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'pending') AS "has_queue!",
                   EXISTS (SELECT FROM managed_transactions t WHERE t.chain_id = s.chain_id AND t.signer = s.address AND t.state = 'tracking'
-                                                                AND t.end_wanted IS NOT NULL AND t.block_hash IS NULL) AS "has_wishes!"
+                                                                AND (t.end_wanted IS NOT NULL OR t.speed_up_wanted IS NOT NULL) AND t.block_hash IS NULL) AS "has_wishes!"
            FROM signers s JOIN signer_progress p USING (chain_id, address) WHERE s.chain_id = $1 AND s.address = $2"#,
         to_i64(signer.chain_id),
         address_text(&signer.address),

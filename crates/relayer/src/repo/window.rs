@@ -306,6 +306,7 @@ pub(crate) async fn flights(
     let rows = sqlx::query!(
         r#"SELECT t.id, t.tenant_id, t.nonce AS "nonce!", t.to_address, t.value_wei AS "value_wei: Amount", t.data, t.gas_limit AS gas_asked,
                   t.max_fee_limit AS "max_fee_limit: Amount", t.end_wanted AS "end_wanted: TransactionState", t.end_why, t.priority, t.operation_type = 'fill' AS "is_fill!",
+                  t.speed_up_by || ' asks for it: ' || t.speed_up_wanted AS speed_up,
                   a.attempt, a.purpose AS "purpose: AttemptPurpose", a.tx_hash, a.raw, a.gas_limit, a.max_fee_per_gas AS "max_fee_per_gas: Amount",
                   a.max_priority_fee_per_gas AS "max_priority_fee_per_gas: Amount", a.why, a.committed_at
            FROM managed_transactions t
@@ -331,6 +332,7 @@ pub(crate) async fn flights(
                 max_fee_limit: row.max_fee_limit.map(to_u128).transpose()?,
                 end_wanted: row.end_wanted.map(|end| (end, row.end_why.unwrap_or_default())),
                 priority: row.priority,
+                speed_up: row.speed_up,
                 is_fill: row.is_fill,
                 committed_at: row.committed_at,
                 latest: Attempt {

@@ -34,6 +34,7 @@ const FILES: &[(&str, &str)] = artifacts![
     "CollateralManager",
     "EventHistoryManager",
     "FeeRouterView",
+    "Forwarder",
     "HealthView",
     "LendingEngineCore",
     "LiquidationDebtManager",
@@ -105,6 +106,7 @@ mod tests {
 
     /// Events that the contracts have beyond the table: administration, the tokens', and a retry of a health push that fails again.
     const BEYOND_THE_TABLE: &[&str] = &[
+        "Forwarder.Forwarded",
         "HealthView.HealthPushFailed",
         "MockERC20.Approval",
         "MockERC20.Transfer",

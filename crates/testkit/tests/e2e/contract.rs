@@ -21,15 +21,18 @@ const EXAMPLES: u32 = 5;
 const STORIES: u32 = 10;
 const STEPS: u32 = 10;
 
-/// These refuse requests however well they are made: one speaks WebSocket, and a ceremony wants a security key that signs. All other checks hold
-/// for them too; that they take what is right is tested where there is a client for it (the API's tests of streams and of second factors).
-const NOT_MADE_UP: [&str; 3] = [
+/// These refuse requests however well they are made: two speak WebSocket, a ceremony wants a security key that signs, and what calldata may say is the called contract's to know. All other
+/// checks hold for them too; that they take what is right is tested where there is a client for it (the API's tests of streams, of second factors and of users' transactions).
+const NOT_MADE_UP: [&str; 5] = [
     "/api/v1/events/ws",
+    "/ws/txs",
+    "/chain/tx/prepare",
     "/auth/second-factor/webauthn/registration/finish",
     "/auth/second-factor/webauthn/assertion/finish",
 ];
 /// They do not end by themselves: of each answer so much is read.
-const ENDLESS: [&str; 2] = ["/api/v1/events/stream", "/api/v1/chains/{chain_id}/blocks/stream"];
+const ENDLESS: [&str; 3] =
+    ["/api/v1/events/stream", "/api/v1/chains/{chain_id}/blocks/stream", "/chain/tx/stream"];
 /// Whoever asks for these well is nobody afterwards: they come last.
 const ENDS_SESSION: [&str; 2] = ["/auth/logout", "/api/v1/sessions/{session_id}/revoke"];
 /// What a request that is made well may get: what schemathesis expects, and the one answer with 422, that its idempotency key belongs to another

@@ -15,4 +15,6 @@ mod reconciles;
 mod reorgs;
 mod rotates;
 mod rules;
+mod speed_ups;
 mod strangers;
+mod users;

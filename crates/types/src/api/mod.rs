@@ -16,6 +16,8 @@ mod problem;
 mod ready;
 mod relayer;
 mod relayer_operations;
+mod relayer_story;
+mod relayer_users;
 mod whole;
 
 pub use audit::{AuditEntry, AuditOfRequest, AuditPage};
@@ -49,6 +51,11 @@ pub use relayer::{
     TransactionAttempt, Transactions,
 };
 pub use relayer_operations::{KillSwitch, KillSwitchOrder, KillSwitches};
+pub use relayer_story::{Explanation, SpeedUp, TransactionChange, TransactionKind, WaitsFor};
+pub use relayer_users::{
+    Authorization, FeeToken, NewAuthorizedCall, NewPreparation, NewSignedTransaction, Notice,
+    PreparedTransaction, RequestIdPlace, SignerBalance, Submission, SubmittedBy,
+};
 
 use std::borrow::Cow;
 

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::identity::keyed;
+use super::{SignerBalance, TransactionKind};
 use crate::{Amount, AttemptPurpose, TransactionState};
 
 keyed! {
@@ -69,13 +70,15 @@ keyed! {
     }
 }
 
-/// A transaction that a signer of the platform sends.
+/// A transaction that a signer of the platform sends, or a user signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Transaction {
     /// Its id, by age.
     #[cfg_attr(feature = "openapi", schema(example = "0198c5a1-9b01-7c1e-a7a4-5f0d3c2b1a00"))]
     pub transaction_id: Uuid,
+    /// Who signs it.
+    pub kind: TransactionKind,
     /// The request that asked for it.
     pub request_id: Uuid,
     /// What it is, as the tenant names it.
@@ -132,6 +135,9 @@ pub struct Transaction {
     pub end_why: Option<String>,
     /// Why it is not sent yet, where an operator stopped that; nothing once it has a nonce.
     pub halts: Vec<Halt>,
+    /// Why more is to be offered for it, while that was asked for and is not done.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub speed_up_wanted: Option<String>,
     /// What used its nonce in a block.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub inclusion: Option<Inclusion>,
@@ -278,6 +284,9 @@ pub struct Signer {
     /// Which signer does in its place what it has not begun; null while it does that itself.
     #[cfg_attr(feature = "openapi", schema(required = true, pattern = "^0x[0-9a-f]{40}$"))]
     pub rotated_to: Option<String>,
+    /// What it has to pay for gas and value; null where the chain cannot be asked now.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub balance: Option<SignerBalance>,
     /// Who works it; null while nobody does.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lease: Option<SignerLease>,

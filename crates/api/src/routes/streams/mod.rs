@@ -1,4 +1,5 @@
-//! Live events: `GET /api/v1/events/stream` (server-sent events) and `GET /api/v1/events/ws` (WebSocket); confirmed blocks: `GET /api/v1/chains/{chain_id}/blocks/stream`.
+//! Live events: `GET /api/v1/events/stream` (server-sent events) and `GET /api/v1/events/ws` (WebSocket); transactions' changes: `GET /chain/tx/stream` and `GET /ws/txs`;
+//! confirmed blocks: `GET /api/v1/chains/{chain_id}/blocks/stream`.
 //!
 //! All are one [`Subscription`](subscription::Subscription) over a feed of the process ([`plimsoll_store::feed`], where it is argued why nothing is missed and nothing told twice) and
 //! differ in what is heard and in how it is written down. What all keep:
@@ -16,15 +17,21 @@ mod blocks;
 mod socket;
 mod sse;
 mod subscription;
+mod transactions;
 
 use plimsoll_bus::StoredEvent;
-use plimsoll_identity::Permission::EventsRead;
+use plimsoll_identity::Permission;
+use plimsoll_identity::Permission::{EventsRead, RelayerRead};
 
 pub use self::admission::StreamOptions;
 pub(crate) use self::admission::{Slot, Streams};
 pub(crate) use self::blocks::{__path_blocks, blocks};
 pub(crate) use self::socket::{__path_socket, socket};
 pub(crate) use self::sse::{__path_stream, stream};
+use self::subscription::{End, Said};
+pub(crate) use self::transactions::{
+    __path_transactions, __path_transactions_socket, transactions, transactions_socket,
+};
 use crate::gateway::Access::{Anybody, Needs};
 use crate::gateway::{Declaration, Routes};
 use crate::problem::Problem;
@@ -40,6 +47,8 @@ pub(super) fn routes() -> Routes<ApiState> {
         )
         // A browser cannot send `Authorization` here: the handler itself asks, before it says anything.
         .read(Declaration::read("/api/v1/events/ws", Anybody).stream(), socket)
+        .read(Declaration::read("/chain/tx/stream", Needs(RelayerRead)).stream(), transactions)
+        .read(Declaration::read("/ws/txs", Anybody).stream(), transactions_socket)
 }
 
 /// What may be asked of a stream of events.
@@ -79,8 +88,39 @@ impl Parameters for StreamQuery {
     }
 }
 
-impl StreamQuery {
+/// What of a tenant's events is asked for, and in which form.
+trait Wanted: Parameters + Send + 'static {
+    /// What one needs to hear it.
+    const PERMISSION: Permission;
+
+    /// After which number.
+    fn after(&self) -> Option<i64>;
+
+    /// The same, after another number.
+    fn begin_after(&mut self, number: i64);
+
     /// Whether the event passes every filter.
+    fn wants(&self, event: &StoredEvent) -> bool;
+
+    /// As it is written down.
+    fn said(event: &StoredEvent) -> Result<Said, End>;
+}
+
+impl Wanted for StreamQuery {
+    const PERMISSION: Permission = EventsRead;
+
+    fn after(&self) -> Option<i64> {
+        self.after
+    }
+
+    fn begin_after(&mut self, number: i64) {
+        self.after = Some(number);
+    }
+
+    fn said(event: &StoredEvent) -> Result<Said, End> {
+        subscription::envelope(event)
+    }
+
     fn wants(&self, event: &StoredEvent) -> bool {
         let is =
             |wanted: &Option<String>, found: Option<&String>| wanted.is_none() || wanted.as_ref() == found;

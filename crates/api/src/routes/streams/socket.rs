@@ -12,7 +12,6 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use plimsoll_bus::context;
-use plimsoll_identity::Permission::EventsRead;
 use plimsoll_types::Context;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::subscription::{End, Events, Said, Subscription};
-use super::{Slot, StreamQuery};
+use super::{Slot, StreamQuery, Wanted};
 use crate::gateway::Presented;
 use crate::openapi::DataProblems;
 use crate::problem::{Problem, ProblemKind};
@@ -87,19 +86,30 @@ pub(crate) async fn socket(
     Query(query): Query<StreamQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
+    socket_of(state, presented, &headers, query, upgrade).await
+}
+
+/// What of a tenant's events is asked for, over a WebSocket.
+pub(super) async fn socket_of<Q: Wanted>(
+    state: ApiState,
+    presented: Presented,
+    headers: &HeaderMap,
+    query: Q,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
     let upgrade = upgrade
         .map_err(|rejection| Problem::new(ProblemKind::UpgradeRequired, rejection.body_text()))?
         .protocols([PROTOCOL])
         .max_message_size(MESSAGE_MAX_BYTES)
         .max_frame_size(MESSAGE_MAX_BYTES);
     let mut slot = state.streams().enter(None)?;
-    let presented = presented.or_credential(offered(&headers));
+    let presented = presented.or_credential(offered(headers));
     if !presented.has_credential() {
         return Ok(
             upgrade.on_upgrade(async move |socket| sign_in(socket, state, presented, slot, query).await)
         );
     }
-    let listener = presented.admit(&state, EventsRead).await?;
+    let listener = presented.admit(&state, Q::PERMISSION).await?;
     slot.assign(listener.principal().tenant_id)?;
     let events = Events::open(&state, &listener, query).await?;
     let subscription = Subscription::open(&state, listener, slot, events);
@@ -120,18 +130,18 @@ fn offered(headers: &HeaderMap) -> Option<SecretString> {
 }
 
 /// Waits for the message that says who it is.
-async fn sign_in(
+async fn sign_in<Q: Wanted>(
     mut socket: WebSocket,
     state: ApiState,
     presented: Presented,
     mut slot: Slot,
-    query: StreamQuery,
+    query: Q,
 ) {
     let entered = async {
         let text = first_text(&mut socket).await?;
         let said: SignIn = serde_json::from_str(&text)
             .map_err(|_| unknown("the first message is not `{\"authorization\": \"Bearer <token>\"}`"))?;
-        let listener = presented.or_authorization(&said.authorization)?.admit(&state, EventsRead).await?;
+        let listener = presented.or_authorization(&said.authorization)?.admit(&state, Q::PERMISSION).await?;
         slot.assign(listener.principal().tenant_id)?;
         let principal = listener.principal();
         let context = Context::new(Uuid::new_v4(), principal.actor())
@@ -173,7 +183,7 @@ enum Over {
     Unexpected,
 }
 
-async fn run(mut socket: WebSocket, mut subscription: Subscription<Events>) {
+async fn run<Q: Wanted>(mut socket: WebSocket, mut subscription: Subscription<Events<Q>>) {
     metrics::gauge!("event_streams", "protocol" => "websocket").increment(1.0);
     let over = converse(&mut socket, &mut subscription).await;
     metrics::gauge!("event_streams", "protocol" => "websocket").decrement(1.0);
@@ -188,7 +198,7 @@ async fn run(mut socket: WebSocket, mut subscription: Subscription<Events>) {
     }
 }
 
-async fn converse(socket: &mut WebSocket, subscription: &mut Subscription<Events>) -> Over {
+async fn converse<Q: Wanted>(socket: &mut WebSocket, subscription: &mut Subscription<Events<Q>>) -> Over {
     let mut unanswered_pings = 0;
     loop {
         let said = {

@@ -8,11 +8,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::stream::unfold;
 use plimsoll_bus::context;
-use plimsoll_identity::Permission::EventsRead;
 use tokio::sync::mpsc;
 
-use super::StreamQuery;
 use super::subscription::{End, Events, Heard, Said, Subscription};
+use super::{StreamQuery, Wanted};
 use crate::gateway::{Caller, Presented};
 use crate::openapi::{DataProblems, ServerSentEvent};
 use crate::problem::{Problem, ProblemKind};
@@ -53,13 +52,26 @@ pub(crate) async fn stream(
     caller: Caller,
     presented: Presented,
     headers: HeaderMap,
-    Query(mut query): Query<StreamQuery>,
+    Query(query): Query<StreamQuery>,
 ) -> Result<Response, Problem> {
-    query.after = last_event_id(&headers)?.or(query.after);
+    stream_of(&state, &caller, presented, &headers, query).await
+}
+
+/// The tenant's events that are asked for, as they come.
+pub(super) async fn stream_of<Q: Wanted>(
+    state: &ApiState,
+    caller: &Caller,
+    presented: Presented,
+    headers: &HeaderMap,
+    mut query: Q,
+) -> Result<Response, Problem> {
+    if let Some(number) = last_event_id(headers)? {
+        query.begin_after(number);
+    }
     let slot = state.streams().enter(Some(caller.tenant_id))?;
-    let listener = presented.admit(&state, EventsRead).await?;
-    let events = Events::open(&state, &listener, query).await?;
-    Ok(respond(Subscription::open(&state, listener, slot, events)))
+    let listener = presented.admit(state, Q::PERMISSION).await?;
+    let events = Events::open(state, &listener, query).await?;
+    Ok(respond(Subscription::open(state, listener, slot, events)))
 }
 
 /// The answer that says what is heard, for as long as it lasts.

@@ -8,7 +8,7 @@ use plimsoll_store::{SequencerError, feed};
 use plimsoll_types::api::{SequenceNumber, StreamEnd};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{Slot, StreamQuery};
+use super::{Slot, Wanted};
 use crate::gateway::Listener;
 use crate::problem::{Problem, ProblemKind};
 use crate::repo::RepoError;
@@ -96,29 +96,25 @@ pub(super) trait Heard: Send + 'static {
 
 /// The events of a tenant that pass a filter.
 #[derive(Debug)]
-pub(super) struct Events {
-    query: StreamQuery,
+pub(super) struct Events<Q> {
+    query: Q,
     channel: BufferChannel,
 }
 
-impl Events {
+impl<Q: Wanted> Events<Q> {
     /// Of the listener's tenant, as asked for.
-    pub(super) async fn open(
-        state: &ApiState,
-        listener: &Listener,
-        query: StreamQuery,
-    ) -> Result<Self, Problem> {
+    pub(super) async fn open(state: &ApiState, listener: &Listener, query: Q) -> Result<Self, Problem> {
         let sight = Sight::Tenants(vec![listener.principal().tenant_id]);
-        let opened = state.feed().subscribe(sight, query.after).await;
+        let opened = state.feed().subscribe(sight, query.after()).await;
         let channel = opened.map_err(|error| End::from(error).refuse())?;
         Ok(Self { query, channel })
     }
 }
 
-impl Heard for Events {
+impl<Q: Wanted> Heard for Events<Q> {
     async fn next(&mut self) -> Result<Option<Said>, End> {
         let event = self.channel.next().await?;
-        if self.query.wants(&event) { envelope(&event).map(Some) } else { Ok(None) }
+        if self.query.wants(&event) { Q::said(&event).map(Some) } else { Ok(None) }
     }
 
     fn cursor(&self) -> i64 {
@@ -178,7 +174,7 @@ impl<H: Heard> Subscription<H> {
     }
 }
 
-fn envelope(event: &StoredEvent) -> Result<Said, End> {
+pub(super) fn envelope(event: &StoredEvent) -> Result<Said, End> {
     let broken = || Problem::new(ProblemKind::Internal, "an event has no envelope");
     let envelope = event.to_cloud_event().ok_or_else(broken)?;
     let json = serde_json::to_string(&envelope).map_err(|error| {

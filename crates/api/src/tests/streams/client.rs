@@ -139,6 +139,15 @@ impl Socket {
         tokio_tungstenite::client_async(request, socket).await.map(|(socket, _)| Self(socket))
     }
 
+    /// At another path.
+    pub(super) async fn open_at(addr: SocketAddr, path: &str, token: &str, query: &str) -> Self {
+        let mut request = format!("ws://{addr}{path}{query}").into_client_request().unwrap();
+        let authorization = format!("Bearer {token}").parse().unwrap();
+        request.headers_mut().insert("authorization", authorization);
+        let socket = TcpStream::connect(addr).await.unwrap();
+        Self(tokio_tungstenite::client_async(request, socket).await.unwrap().0)
+    }
+
     pub(super) async fn signed_in(addr: SocketAddr, token: &str, query: &str) -> Self {
         Self::open(addr, query, &[("authorization", format!("Bearer {token}"))]).await.unwrap()
     }

@@ -5,6 +5,7 @@ pub(super) mod client;
 mod lasting;
 mod reconnects;
 mod stalled;
+mod transactions;
 mod withdrawn;
 
 use std::net::SocketAddr;

@@ -1,9 +1,12 @@
 //! Transactions handed in, looked at and called off, as a client does it; and who signs them.
 
+mod asking;
+mod chained;
 mod gauges;
 mod looking;
 mod submitting;
 mod switches;
+mod users;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -24,7 +27,7 @@ use super::{Answer, Api, CHAIN};
 
 const SUBMIT: &str = "/chain/tx/submit";
 /// Grants everybody everything.
-const OPEN: Address = Address::repeat_byte(0x11);
+pub(super) const OPEN: Address = Address::repeat_byte(0x11);
 /// Grants everybody a little.
 const BOUND: Address = Address::repeat_byte(0x22);
 /// Grants somebody else everything.
@@ -75,7 +78,7 @@ pub(super) fn intake(db: &Db) -> Intake {
 }
 
 /// The tests' signers, made known on a chain that is followed.
-async fn register(api: &Api) {
+pub(super) async fn register(api: &Api) {
     plimsoll_relayer::signers::register(&api.db, &policies()).await.unwrap();
 }
 
@@ -170,12 +173,47 @@ async fn attempted(api: &Api, id: Uuid, tenant_id: Uuid, hash: [u8; 32], name: &
     }
 }
 
+/// What a user of the tenant signed.
+async fn signed_by_a_user(tx: &mut sqlx::PgConnection, context: &Context, name: &str) {
+    let hash = alloy_primitives::keccak256(format!("signed by the user of {name}"));
+    sqlx::query(
+        "INSERT INTO user_transactions (id, tenant_id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, sender, nonce, signed_hash, raw,
+                                        value_wei, data, gas_limit, max_fee_per_gas, checked_block, accepted_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, 0, '', 21000, 30, 100, 'here:1')",
+    )
+    .bind(Uuid::now_v7())
+    .bind(context.tenant_id)
+    .bind(Uuid::new_v4())
+    .bind(format!("signed-operation-of-{name}"))
+    .bind(context.user_id)
+    .bind(&context.actor)
+    .bind(format!("signed story of {name}"))
+    .bind(i64::try_from(CHAIN).unwrap())
+    .bind(address_text(&Address::from_slice(&hash[12..])))
+    .bind(hash.as_slice())
+    .bind(name.as_bytes())
+    .execute(tx)
+    .await
+    .unwrap();
+}
+
+/// A transaction that waits.
+pub(super) async fn accepted(api: &Api, context: Context) -> Uuid {
+    intake(&api.db).submit(request(context, "push")).await.unwrap().id
+}
+
 /// A transaction with an attempt, and a signer that is stopped.
 pub(super) async fn one_of(api: &Api, context: &Context, name: &str) {
     register(api).await;
     let (tenant_id, hash) = (context.tenant_id.unwrap(), *alloy_primitives::keccak256(name));
     let request = request(context.clone(), &format!("operation-of-{name}"));
     let id = intake(&api.db).submit(request).await.unwrap().id;
+    let mut tx = api.db.tenant_tx(&[tenant_id]).await.unwrap();
+    signed_by_a_user(&mut tx, context, name).await;
+    tx.commit().await.unwrap();
+    let answered = "INSERT INTO user_transaction_answers (transaction_id, tenant_id, endpoint, answer, detail, sent_at)
+                    SELECT id, tenant_id, 'node-1', 'accepted', 'said to the user of ' || $2, now() FROM user_transactions WHERE tenant_id = $1";
+    sqlx::query(answered).bind(tenant_id).bind(name).execute(api.db.worker()).await.unwrap();
     attempted(api, id, tenant_id, hash, name).await;
     sqlx::query("INSERT INTO kill_switches (tenant_id, thrown_by, reason) VALUES ($1, 'somebody', $2)")
         .bind(tenant_id)

@@ -71,6 +71,7 @@ impl Store {
                     max_fee_limit: row.request.as_ref().and_then(|request| request.max_fee_limit),
                     priority: row.request.as_ref().map_or(0, |request| request.priority),
                     end_wanted: row.end_wanted.map(|end| (end, row.end_why.clone().unwrap_or_default())),
+                    speed_up: None,
                     is_fill: row.request.is_none(),
                     committed_at: latest.committed_at,
                     latest: Attempt {
