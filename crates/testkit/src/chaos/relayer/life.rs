@@ -1,27 +1,18 @@
 //! One life of a process: it may be frozen, and it ends.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::watch;
-
 /// One life of a process. What leaves it and what comes back to it passes here: nothing does while it is frozen, and nothing when it is over.
-#[derive(Debug)]
+///
+/// Those who wait go on in the order in which they came: a channel of tokio's would wake them by chance.
+#[derive(Debug, Default)]
 pub(super) struct Life {
     is_over: AtomicBool,
-    is_frozen: watch::Sender<bool>,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Default for Life {
-    fn default() -> Self {
-        Self {
-            is_over: AtomicBool::new(false),
-            is_frozen: watch::Sender::new(false),
-            waker: Mutex::default(),
-        }
-    }
+    is_frozen: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl Life {
@@ -36,23 +27,23 @@ impl Life {
 
     /// It stops, or goes on where it stopped.
     pub(super) fn freezes(&self, is_frozen: bool) {
-        self.is_frozen.send_replace(is_frozen);
-        if !is_frozen && let Some(waker) = self.waker().take() {
-            waker.wake();
+        self.is_frozen.store(is_frozen, Ordering::Relaxed);
+        if !is_frozen {
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            waiting.into_iter().for_each(Waker::wake);
         }
-    }
-
-    fn waker(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready while it is not frozen.
     pub(super) fn poll(&self, context: &Context<'_>) -> Poll<()> {
-        if *self.is_frozen.borrow() {
-            *self.waker() = Some(context.waker().clone());
-            return Poll::Pending;
+        if !self.is_frozen.load(Ordering::Relaxed) {
+            return Poll::Ready(());
         }
-        Poll::Ready(())
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Until it goes on; for ever, where it is over.
@@ -60,10 +51,6 @@ impl Life {
         if self.is_over() {
             std::future::pending::<()>().await;
         }
-        if *self.is_frozen.borrow() {
-            let mut is_frozen = self.is_frozen.subscribe();
-            // The sender lives as long as this does.
-            let _ = is_frozen.wait_for(|is_frozen| !is_frozen).await;
-        }
+        poll_fn(|context| self.poll(context)).await;
     }
 }
