@@ -1,6 +1,7 @@
 //! The relayer: requests in, one effect each on the chain out, whatever dies.
 
 pub mod accept;
+pub mod admission;
 mod allowance;
 pub mod alone;
 pub mod answer;
@@ -13,12 +14,14 @@ pub mod fees;
 pub mod fold;
 pub mod grant;
 mod history;
+pub mod inquest;
 pub mod intake;
 pub mod keys;
 mod measure;
 pub mod overview;
 pub mod post;
 pub mod read;
+pub mod reason;
 pub mod reconcile;
 mod repo;
 pub mod request;

@@ -15,8 +15,8 @@ use plimsoll_relayer::book::{Book as _, PgBook, Queued};
 use plimsoll_relayer::fees::Fees;
 use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
-use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
 use plimsoll_relayer::post::Post;
+use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
 use plimsoll_relayer::{AcceptError, Bell, Intake, call_off, signers};
 use plimsoll_store::{DEFAULT_TERM, Db, Leases, Partitions};
 use plimsoll_testkit::chaos::dice::Dice;
@@ -180,6 +180,7 @@ impl Twins {
                 until_block: self.dice.permille(200).then_some(12),
                 as_of_block_hash: self.dice.pick(&[None, None, of_chain, Some(B256::repeat_byte(9))]),
             },
+            simulate: self.dice.pick(&[None, None, Some(true), Some(false)]),
         }
     }
 
