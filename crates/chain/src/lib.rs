@@ -50,6 +50,7 @@ pub mod interval;
 pub mod metrics;
 mod pool;
 pub mod probe;
+mod reverts;
 mod rpc;
 pub mod transport;
 mod wire;
@@ -61,8 +62,9 @@ pub use heads::{HeadHint, HeadStream};
 pub use health::{Bench, Reason, Standing};
 pub use plimsoll_proof::Header;
 pub use pool::{HeadWatch, Look, Pool, Reach, Reservation};
+pub use reverts::{REVERT_TEXT_MAX_CHARS, Revert, RevertKind, Reverts, short_text};
 pub use rpc::{
     AtHead, BlockPlace, FeeHistory, FeeMarket, FinalityTag, KnownTransaction, Refused, Rpc, SendError,
-    TransactionCounts, UnsignedTransaction,
+    TracedRevert, TransactionCounts, UnsignedTransaction,
 };
 pub use wire::{Block, Log, LogFilter, MAX_TOPICS, Receipt, Topics, TxSummary};

@@ -3,6 +3,7 @@
 mod fees;
 mod logs;
 mod proven;
+mod replay;
 mod send;
 mod sender;
 mod state;
@@ -19,6 +20,7 @@ use serde_json::{Value, value::RawValue};
 
 pub use self::{
     fees::{FeeHistory, FeeMarket},
+    replay::TracedRevert,
     send::{Refused, SendError},
     sender::{AtHead, BlockPlace, KnownTransaction, TransactionCounts, UnsignedTransaction},
 };

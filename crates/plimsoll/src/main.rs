@@ -22,6 +22,7 @@ mod sending;
 mod supervisor;
 mod telemetry;
 mod wallet;
+mod watermark;
 mod wiring;
 
 use std::future::Future;

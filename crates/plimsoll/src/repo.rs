@@ -23,6 +23,33 @@ pub(crate) async fn begin_alone(db: &Db) -> sqlx::Result<Tx> {
     Ok(tx)
 }
 
+/// How far a chain's journal is, and its nodes as its writer hears of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JournalMark {
+    pub(crate) head_number: Option<u64>,
+    pub(crate) node_head_number: Option<u64>,
+    pub(crate) node_head_age_seconds: Option<f64>,
+    pub(crate) is_halted: bool,
+}
+
+/// How far a chain's journal is; none where it has not begun.
+pub(crate) async fn journal_mark(pool: &PgPool, chain_id: u64) -> sqlx::Result<Option<JournalMark>> {
+    let row = sqlx::query!(
+        r#"SELECT head_number, rpc_head_number, EXTRACT(EPOCH FROM clock_timestamp() - rpc_head_at)::float8 AS age, state = 'halted' AS "is_halted!"
+           FROM chains WHERE chain_id = $1"#,
+        i64::try_from(chain_id).unwrap_or(i64::MAX)
+    )
+    .fetch_optional(pool)
+    .await?;
+    let unsigned = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    Ok(row.map(|row| JournalMark {
+        head_number: unsigned(row.head_number),
+        node_head_number: unsigned(row.rpc_head_number),
+        node_head_age_seconds: row.age,
+        is_halted: row.is_halted,
+    }))
+}
+
 /// Writes a tenant, or its new name.
 pub(crate) async fn put_tenant(conn: &mut PgConnection, tenant_id: Uuid, name: &str) -> sqlx::Result<()> {
     sqlx::query!(

@@ -50,6 +50,8 @@ pub(crate) struct Shared<'a> {
 /// Starts the roles that were asked for.
 pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervisor) -> Result<(), Failure> {
     let Shared { loaded, config, db, leases, holder, board, prometheus, listeners } = shared;
+    // As clients are told where it is.
+    let node = &config.api.node_url.clone().unwrap_or_else(|| holder.clone());
     let (tail, bell) = (Tail::default(), Bell::default());
     let has = |role| roles.contains(&role);
     if has(Role::Views) || has(Role::Relayer) {
@@ -100,7 +102,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         }
     }
     if has(Role::Relayer) {
-        sending::start(loaded, config, (&db, &leases, &tail, &bell), &holder, supervisor)?;
+        sending::start(loaded, config, (&db, &leases, &tail, &bell), node, supervisor)?;
     }
     if has(Role::Sequencer) {
         for (role, stream) in [("sequencer:events", &EVENTS), ("sequencer:audit_log", &AUDIT_LOG)] {
@@ -121,7 +123,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         let services = Services {
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
-            relayer: wiring::intake(config, &db, &holder, &bell),
+            relayer: wiring::intake(config, &db, node, &bell),
             chains: wiring::chains(loaded, config)?,
             keys: Keys::new(db.clone(), holder, config.idempotency),
             marks: Marks::new(db.clone(), tail),

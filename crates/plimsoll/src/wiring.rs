@@ -202,7 +202,7 @@ pub(crate) fn chains(loaded: &Loaded, config: &Config) -> Result<Chains, Failure
         Ok(Asked {
             chain_id: chain.chain_id,
             market: Market::new(pool(loaded, chain)?),
-            pricing: sending::pricing(chain.chain_id),
+            pricing: sending::pricing(chain),
             contracts: contracts(chain),
         })
     });

@@ -9,14 +9,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::accept::AcceptError;
-use crate::desk::DeskOptions;
 use crate::grant::{Grant, Limit, SignerPolicy, Spending};
 use crate::intake::SubmitError;
 use crate::repo::spending as repo;
 use crate::request::{Invalid, Request, SignerId};
 
 /// What a day's limits are counted over.
-const DAY: Duration = Duration::from_hours(24);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 
 /// What a tenant is granted by a signer, and has asked for within it.
 pub(crate) struct Granted<'a> {
@@ -57,8 +56,7 @@ impl<'a> Granted<'a> {
         request: &Request,
     ) -> Result<Result<(), SubmitError>, sqlx::Error> {
         let has_gas_limit = self.grant.max_gas_wei_per_day != Limit::None;
-        // As whoever works the signer bounds it.
-        let cap = self.policy.max_fee_per_gas_wei.unwrap_or_else(|| DeskOptions::default().max_fee_per_gas);
+        let cap = self.policy.fee_cap();
         let gas_wei = match request.gas_limit {
             _ if !has_gas_limit => U256::ZERO,
             Some(gas) => {

@@ -17,9 +17,10 @@ use uuid::Uuid;
 use crate::attempt::{Attempt, Flight};
 use crate::history;
 use crate::post::Post;
+use crate::reason::Reason;
 pub use crate::repo::signers::Progress;
 pub use crate::repo::window::{Place, Queued};
-use crate::repo::{signers, speed_up, window};
+use crate::repo::{reasons, signers, speed_up, window};
 use crate::request::SignerId;
 use crate::state::{CalledOff, Cancelled, Change, Committed, Expired, Failed};
 
@@ -89,6 +90,8 @@ pub struct Ending {
     pub end: TransactionState,
     /// Why, for people.
     pub why: String,
+    /// Why it would have reverted, where that is why.
+    pub reason: Option<Reason>,
 }
 
 /// What an endpoint answered to the bytes of an attempt.
@@ -185,6 +188,9 @@ pub trait Book: Clone + Send + Sync + 'static {
         authority: &Self::Authority,
         endings: &[Ending],
     ) -> impl Future<Output = Result<(), BookError>> + Send;
+
+    /// Keeps why these pending requests could not enter the window when they were looked at last: for people, so nothing depends on it.
+    fn hold(&self, held: &[(Uuid, String)]) -> impl Future<Output = Result<(), BookError>> + Send;
 
     /// Asks for the end of a request that is under way.
     fn want_end(
@@ -340,7 +346,18 @@ impl Book for PgBook {
             let pending = Some(TransactionState::Pending);
             history::publish_as(&mut tx, ACTOR, pending, "it never had an attempt", &ended).await?;
         }
+        let reasons: Vec<_> =
+            endings.iter().filter_map(|ending| Some((ending.id, ending.reason.as_ref()?))).collect();
+        reasons::keep(&mut tx, &reasons).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn hold(&self, held: &[(Uuid, String)]) -> Result<(), BookError> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        let mut conn = self.db.worker().acquire().await?;
+        Ok(reasons::hold(&mut conn, held).await?)
     }
 
     async fn want_end(&self, post: &Post, ending: &Ending) -> Result<(), BookError> {

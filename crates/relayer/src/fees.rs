@@ -22,6 +22,9 @@ pub use self::{
     gas::{GasError, gas_limit, intrinsic_gas, max_cost_wei, minimum_gas, most_gas},
 };
 
+/// The most that is paid for a unit of gas, in wei, where nobody says anything else.
+pub const MAX_FEE_PER_GAS_WEI: u128 = 500_000_000_000;
+
 /// Blocks whose fees are looked at.
 pub const HISTORY_BLOCKS: u64 = 10;
 

@@ -9,6 +9,8 @@ use std::num::NonZeroU32;
 use alloy_primitives::{Address, Selector, U256};
 use uuid::Uuid;
 
+use crate::fees::MAX_FEE_PER_GAS_WEI;
+
 /// A signer as it is configured, but for its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignerPolicy {
@@ -20,7 +22,7 @@ pub struct SignerPolicy {
     pub address: Address,
     /// How many of its transactions may be under way at once, sent and not yet included.
     pub window: NonZeroU32,
-    /// What is offered for a unit of gas is never more, in wei; `None`: the chain's policy alone decides.
+    /// What is offered for a unit of gas is never more, in wei; `None`: [`MAX_FEE_PER_GAS_WEI`].
     pub max_fee_per_gas_wei: Option<u128>,
     /// What becomes of a request whose nonce somebody else used.
     pub on_foreign_use: ForeignUse,
@@ -152,6 +154,12 @@ pub enum Refusal {
 }
 
 impl SignerPolicy {
+    /// The most that it offers for a unit of gas, in wei: for whoever works it and for whoever counts what its gas may cost.
+    #[must_use]
+    pub fn fee_cap(&self) -> u128 {
+        self.max_fee_per_gas_wei.unwrap_or(MAX_FEE_PER_GAS_WEI)
+    }
+
     /// What this tenant is granted: its own grant, or else everybody's.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::reason::Reason;
 use crate::repo::{self, Changed};
 
 /// Who says so.
@@ -46,6 +47,21 @@ pub(crate) async fn publish_as(
 ) -> Result<(), PublishError> {
     let changes = changes.iter().map(|change| (change.context(actor), change)).collect();
     publish(conn, from, because, changes).await
+}
+
+/// Publishes why a transaction reverted in its block, in the transaction that keeps it. Its state stays what it is.
+pub(crate) async fn publish_reason(
+    conn: &mut PgConnection,
+    actor: &str,
+    change: &Changed,
+    reason: &Reason,
+) -> Result<(), PublishError> {
+    let because = "it was found out why it reverted";
+    let mut event = event(change.context(actor), Some(change.state), because, change);
+    event.event_type = format!("relayer.{TARGET}.reverted");
+    event.payload["revert"] = json!({ "code": reason.code, "text": reason.text, "source": reason.source });
+    publish_all(conn, vec![event]).await?;
+    Ok(())
 }
 
 fn event(context: Context, from: Option<TransactionState>, because: &str, change: &Changed) -> Event {

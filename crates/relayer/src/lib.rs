@@ -1,6 +1,7 @@
 //! The relayer: requests in, one effect each on the chain out, whatever dies.
 
 pub mod accept;
+pub mod admission;
 mod allowance;
 pub mod alone;
 pub mod answer;
@@ -15,6 +16,7 @@ pub mod fees;
 pub mod fold;
 pub mod grant;
 mod history;
+pub mod inquest;
 pub mod intake;
 pub mod keys;
 mod measure;
@@ -22,6 +24,7 @@ pub mod overview;
 pub mod post;
 pub mod prepare;
 pub mod read;
+pub mod reason;
 pub mod reconcile;
 mod repo;
 pub mod request;

@@ -8,17 +8,19 @@ use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, hex};
 use plimsoll_types::api::{
-    EndpointAnswer, Halt, Inclusion, Signer, SignerLease, Transaction, TransactionAttempt, TransactionKind,
+    Budget, EndpointAnswer, Halt, Held, Inclusion, Revert, Signer, SignerLease, Spent, Transaction,
+    TransactionAttempt, TransactionKind,
 };
-use plimsoll_types::{TransactionState, address_text};
+use plimsoll_types::{Amount, TransactionState, address_text};
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::grant::SignerPolicy;
+use crate::allowance::DAY;
+use crate::grant::{Limit, SignerPolicy};
 use crate::post::{self, lease_name};
 use crate::repo::read::{self as repo, AnswerRow, AttemptRow, Row, Wanted};
-use crate::repo::spending::first_id_of;
+use crate::repo::spending::{self, first_id_of};
 use crate::repo::{hash, to_u64, unreadable};
 use crate::request::SignerId;
 
@@ -126,6 +128,7 @@ pub async fn signers(
         let (chain_id, address) = (chain_ids[place], addresses[place].as_str());
         let Some(row) = known.get(&(chain_id, address)) else { continue };
         let lease = leases.iter().find(|lease| lease.name == names[place]);
+        let budget = budget(conn, policy, tenant_id).await?;
         told.push(Signer {
             chain_id: policy.chain_id,
             address: address.to_owned(),
@@ -150,6 +153,7 @@ pub async fn signers(
                 .transpose()?,
             route: post::among(&standing_by, id(policy)),
             halts: halts_of(&halts, Some(tenant_id), chain_id, address),
+            budget,
         });
     }
     Ok(told)
@@ -172,6 +176,34 @@ fn halts_of(halts: &[repo::HaltRow], tenant_id: Option<Uuid>, chain_id: i64, sig
             thrown_at: halt.thrown_at,
         })
         .collect()
+}
+
+/// What the tenant may spend with this signer, and, where a day is limited, what the last one counts.
+async fn budget(
+    conn: &mut PgConnection,
+    policy: &SignerPolicy,
+    tenant_id: Uuid,
+) -> Result<Budget, sqlx::Error> {
+    let grant = policy.grant_of(tenant_id).map_err(|refusal| unreadable(refusal.to_string()))?;
+    let wei = |limit: Limit| match limit {
+        Limit::Wei(wei) => Some(Amount(wei)),
+        Limit::None => None,
+    };
+    let (value, gas) = (wei(grant.max_value_wei_per_day), wei(grant.max_gas_wei_per_day));
+    let spent = if value.is_some() || gas.is_some() {
+        let signer = SignerId { chain_id: policy.chain_id, address: policy.address };
+        let since = OffsetDateTime::now_utc() - DAY;
+        let day = spending::spent(conn, tenant_id, signer, since, policy.fee_cap()).await?;
+        Some(Spent {
+            value_wei: Amount(day.spending.value_wei),
+            gas_wei: Amount(day.spending.gas_wei),
+            unbounded: day.unbounded,
+        })
+    } else {
+        None
+    };
+    let max_value_wei = wei(grant.max_value_wei);
+    Ok(Budget { max_value_wei, max_value_wei_per_day: value, max_gas_wei_per_day: gas, spent })
 }
 
 /// Those of these that are the tenants', the newest first.
@@ -226,6 +258,9 @@ fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result
     Ok(Transaction {
         halts,
         inclusion: inclusion(&row)?,
+        revert: revert(&row)?,
+        held: held(&row),
+        simulate: row.simulate,
         transaction_id: row.id,
         kind: TransactionKind::Managed,
         request_id: row.request_id,
@@ -255,6 +290,20 @@ fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result
         created_at: row.created_at,
         updated_at: row.updated_at,
     })
+}
+
+fn revert(row: &Row) -> Result<Option<Revert>, sqlx::Error> {
+    let Some(source) = row.revert_source else { return Ok(None) };
+    let (Some(code), Some(text)) = (row.revert_code.clone(), row.revert_text.clone()) else {
+        return Err(unreadable("a source of a reason, without the reason"));
+    };
+    Ok(Some(Revert { code, text, source }))
+}
+
+/// What holds it; what did before it entered is over.
+fn held(row: &Row) -> Option<Held> {
+    let (why, since) = row.held_why.clone().zip(row.held_at)?;
+    (row.state == TransactionState::Pending).then_some(Held { why, looked_at: since })
 }
 
 fn inclusion(row: &Row) -> Result<Option<Inclusion>, sqlx::Error> {

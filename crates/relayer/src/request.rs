@@ -32,6 +32,8 @@ pub struct Request {
     pub priority: i16,
     /// Until when it may enter the window.
     pub validity: Validity,
+    /// Whether it is run before it enters, and ends if it reverts; none: as its signer's setting says by then. Where nothing is said of gas, its estimate is such a run in any case.
+    pub simulate: Option<bool>,
 }
 
 /// Who signs: an address on a chain.
@@ -93,8 +95,17 @@ impl Request {
             hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(bytes);
         };
-        let Self { context: _, operation_type, signer, call, gas_limit, max_fee_limit, priority, validity } =
-            self;
+        let Self {
+            context: _,
+            operation_type,
+            signer,
+            call,
+            gas_limit,
+            max_fee_limit,
+            priority,
+            validity,
+            simulate,
+        } = self;
         put(b"plimsoll.relayer.request.1");
         put(operation_type.as_bytes());
         put(&signer.chain_id.to_be_bytes());
@@ -110,6 +121,10 @@ impl Request {
             .map_or_else(Vec::new, |until| until.unix_timestamp_nanos().to_be_bytes().to_vec()));
         put(&validity.until_block.map_or_else(Vec::new, |number| number.to_be_bytes().to_vec()));
         put(validity.as_of_block_hash.as_ref().map_or(&[][..], |hash| hash.as_slice()));
+        // What says nothing of it has the fingerprint that it had before it could.
+        if let Some(simulate) = simulate {
+            put(&[u8::from(*simulate)]);
+        }
         hash.finalize().into()
     }
 
@@ -190,6 +205,7 @@ mod tests {
             max_fee_limit: None,
             priority: 0,
             validity: Validity::default(),
+            simulate: None,
         }
     }
 
@@ -214,6 +230,8 @@ mod tests {
             |r| r.validity.until = Some(OffsetDateTime::UNIX_EPOCH),
             |r| r.validity.until_block = Some(0),
             |r| r.validity.as_of_block_hash = Some(B256::ZERO),
+            |r| r.simulate = Some(false),
+            |r| r.simulate = Some(true),
         ];
         let mut seen = std::collections::HashSet::from([base.fingerprint()]);
         for (index, change) in changes.iter().enumerate() {
@@ -221,6 +239,13 @@ mod tests {
             change(&mut changed);
             assert!(seen.insert(changed.fingerprint()), "change {index} does not show");
         }
+    }
+
+    /// Fingerprints are kept: what was accepted by an earlier version has to be known again.
+    #[test]
+    fn a_fingerprint_is_what_it_was() {
+        let known = "45c072d123a71ba3dd4cbdd8a69900f6a19f11089827cbf02d7fda188659c97e";
+        assert_eq!(alloy_primitives::hex::encode(request().fingerprint()), known);
     }
 
     #[test]

@@ -253,6 +253,22 @@ named!(
     }
 );
 
+named!(
+    /// Who says why a transaction reverts, or did.
+    RevertSource, "revert_source", "a source of a revert's reason" {
+        /// The node that estimated its gas, before it had a nonce.
+        Estimate = "estimate",
+        /// The node that ran it before it had a nonce.
+        Simulation = "simulation",
+        /// A node that ran its block's transactions again up to it: that very failure.
+        Trace = "trace",
+        /// A node that ran the same call on the state before its block: what came before it in that block may have mattered.
+        Replay = "replay",
+        /// Nobody could tell.
+        Nobody = "nobody",
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +301,6 @@ mod tests {
         agree(BackfillState::ALL);
         agree(TransactionState::ALL);
         agree(AttemptPurpose::ALL);
+        agree(RevertSource::ALL);
     }
 }

@@ -24,6 +24,6 @@ pub use envelope::{CloudEvent, ContentType, SpecVersion};
 pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
 pub use kinds::{
     ApplyStatus, AttemptPurpose, BackfillState, BlockState, Completeness, JournalKind, PushOutcome,
-    TransactionState, UnknownName, ViewKind,
+    RevertSource, TransactionState, UnknownName, ViewKind,
 };
 pub use request_id::RequestId;

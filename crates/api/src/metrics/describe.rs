@@ -81,6 +81,7 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "relayer_answers_lost_total", Unit::Count, "Answers of endpoints that could not be kept"),
     (Counter, "relayer_troubles_total", Unit::Count, "Times that a signer's work was begun anew, by signer"),
     (Counter, "relayer_foreign_nonces_total", Unit::Count, "Nonces that the chain has consumed and this database does not know, by signer"),
+    (Counter, "relayer_reverts_total", Unit::Count, "Transactions that reverted in a block and whose reason was looked for, by chain and who told it (`nobody`: it is unknown)"),
     (Counter, "relayer_displaced_total", Unit::Count, "Requests whose nonce a transaction that is none of ours consumed, by chain"),
     (Counter, "relayer_revised_total", Unit::Count, "Transactions that were told to be confirmed and are not, by chain"),
     (Histogram, "relayer_accept_seconds", Unit::Seconds, "Time to put a request on record, from when it is handed in; the whole answer over HTTP is `http_request_seconds` of the route"),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) const BALANCE: Method = Method::Borrowed("eth_getBalance");
-const CALL: Method = Method::Borrowed("eth_call");
+pub(super) const CALL: Method = Method::Borrowed("eth_call");
 const CODE: Method = Method::Borrowed("eth_getCode");
 
 /// What each of several questions gave.
@@ -25,13 +25,13 @@ type Each<T> = Vec<Result<T, CallError>>;
 /// A block by its hash, which must be on the node's canonical chain (EIP-1898).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CanonicalBlock {
+pub(super) struct CanonicalBlock {
     block_hash: B256,
     require_canonical: bool,
 }
 
 impl CanonicalBlock {
-    fn new(block_hash: B256) -> Self {
+    pub(super) fn new(block_hash: B256) -> Self {
         Self { block_hash, require_canonical: true }
     }
 }

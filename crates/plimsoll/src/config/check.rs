@@ -5,6 +5,7 @@ mod chain;
 mod database;
 mod idempotency;
 mod identity;
+mod relayer;
 mod signers;
 mod telemetry;
 
@@ -22,7 +23,7 @@ use super::load::Environment;
 use super::problem::Problems;
 use super::read::Group;
 use super::source::{Origin, shorten};
-use super::{Config, LogFormat, Logging, Relayer, Tenant};
+use super::{Config, LogFormat, Logging, Tenant};
 
 struct Check<'a> {
     base: &'a Path,
@@ -44,7 +45,7 @@ pub(crate) fn check(
     let database = check.database(root.group("database"), environment);
     let tenants = check.tenants(root.groups("tenant"));
     check.is_tenant_unsure = tenants.len() < root.groups("tenant").len();
-    let chains = check.chains(root.groups("chain"), &tenants);
+    let chains = check.chains(root.groups("chain"), &tenants, root.group("relayer"));
     if root.groups("chain").is_empty() && !root.given("chain") {
         let what = if file_missing {
             "there is no such file, and no chain is configured"
@@ -57,7 +58,7 @@ pub(crate) fn check(
             "add a `[[chain]]`; `plimsoll config example > plimsoll.toml` writes a commented file to start from",
         );
     }
-    let signers = check.signers(root.groups("signers"), root.groups("chain"), &tenants);
+    let signers = check.signers(root.groups("signers"), root.groups("chain"), &tenants, &chains);
     let api = root.group("api").and_then(|group| check.api(group));
     let public_url = api.as_ref().map(|api| &*api.public_url);
     let identity = root.group("identity").and_then(|group| check.identity(group, &tenants, public_url));
@@ -69,7 +70,6 @@ pub(crate) fn check(
     let telemetry = root.group("telemetry").and_then(|group| check.telemetry(group));
     let verify_rows_per_second = root.group("verify").and_then(|g| narrow(g.integer("rows_per_second")));
     let audit_retention_days = root.group("audit").and_then(|g| narrow(g.integer("retention_days")));
-    let relayer = root.group("relayer").and_then(relayer);
     let lease_term = root.group("leases").and_then(|g| duration(g, "term_ms"));
     let notes = check.notes;
     let config = (|| {
@@ -78,7 +78,6 @@ pub(crate) fn check(
             tenants,
             chains,
             signers,
-            relayer: relayer?,
             api: api?,
             identity: identity?,
             idempotency: idempotency?,
@@ -96,12 +95,9 @@ fn narrow<T: TryFrom<u64>>(number: Option<u64>) -> Option<T> {
     number.and_then(|number| T::try_from(number).ok())
 }
 
-fn relayer(group: &Group) -> Option<Relayer> {
-    Some(Relayer {
-        policy_interval: duration(group, "policy_interval_ms")?,
-        resend_after_blocks: group.integer("resend_after_blocks")?,
-        bump_after_blocks: group.integer("bump_after_blocks")?,
-    })
+/// Nobody has as much as `u128` holds.
+fn saturated(digits: &str) -> u128 {
+    digits.parse().unwrap_or(u128::MAX)
 }
 
 fn duration(group: &Group, key: &str) -> Option<Duration> {

@@ -31,6 +31,7 @@ use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
 use plimsoll_ingest::Finality;
+use plimsoll_relayer::fees::Pricing;
 use plimsoll_relayer::grant::SignerPolicy;
 use plimsoll_store::idempotency::KeyOptions;
 use plimsoll_types::Completeness;
@@ -57,7 +58,6 @@ pub(crate) struct Config {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) chains: Vec<Chain>,
     pub(crate) signers: Vec<Signer>,
-    pub(crate) relayer: Relayer,
     pub(crate) api: Api,
     pub(crate) identity: Identity,
     pub(crate) idempotency: KeyOptions,
@@ -113,6 +113,7 @@ pub(crate) struct Chain {
     pub(crate) max_head_age: Duration,
     pub(crate) watched_senders: Vec<Address>,
     pub(crate) contracts: Vec<Contract>,
+    pub(crate) relayer: Relayer,
     /// Where `chain_id` stands, for problems that only the node can show.
     pub(crate) origin: Origin,
 }
@@ -146,6 +147,8 @@ pub(crate) struct Contract {
 pub(crate) struct Signer {
     pub(crate) policy: SignerPolicy,
     pub(crate) key: SignerKey,
+    /// Whether what says nothing of it is run before it gets a nonce.
+    pub(crate) simulates: bool,
     /// Where it begins.
     pub(crate) origin: Origin,
 }
@@ -174,12 +177,29 @@ pub(crate) struct RemoteSigner {
     pub(crate) origin: Origin,
 }
 
-/// How the relayer drives transactions home.
-#[derive(Debug)]
+/// How the relayer drives a chain's transactions home.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Relayer {
     pub(crate) policy_interval: Duration,
     pub(crate) resend_after_blocks: u64,
     pub(crate) bump_after_blocks: u64,
+    pub(crate) resend_after: Duration,
+    pub(crate) max_fee_per_gas_wei: u128,
+    pub(crate) min_priority_fee_per_gas_wei: u128,
+    /// `None`: as the chain's id and its blocks say.
+    pub(crate) pricing: Option<Pricing>,
+    pub(crate) on_stale_data: OnStaleData,
+}
+
+/// What becomes of requests without a nonce while the chain's data are stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnStaleData {
+    /// Those that name the block that they were decided on are held.
+    HoldDecided,
+    /// All are.
+    HoldAll,
+    /// All are sent.
+    Send,
 }
 
 #[derive(Debug)]
@@ -188,6 +208,8 @@ pub(crate) struct Api {
     pub(crate) listen_origin: Origin,
     /// Without a `/` at its end.
     pub(crate) public_url: String,
+    /// Where this process alone is reached, without a `/` at its end.
+    pub(crate) node_url: Option<String>,
     /// `None`: plain HTTP.
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) internal: Option<Internal>,

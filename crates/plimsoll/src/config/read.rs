@@ -285,7 +285,7 @@ fn check(key: &'static Key, item: &Item, path: &str, problems: &mut Problems) ->
             );
             None
         }
-        (_, Value::Text(text)) => Some(Checked::Text(text.clone())),
+        (_, Value::Text(text)) | (Kind::Name, Value::Integer(text)) => Some(Checked::Text(text.clone())),
         (Kind::Secret | Kind::Url, _) => wrong(problems, "no text".into()),
         (_, other) => wrong(problems, other.describe()),
     }

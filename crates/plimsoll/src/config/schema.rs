@@ -31,6 +31,8 @@ pub(crate) struct Key {
 pub(crate) enum Kind {
     /// Any text but the empty one.
     Text,
+    /// A text, or a whole number that is read as one: a name, or an id.
+    Name,
     /// A text that is never printed.
     Secret,
     /// A URL, of which only scheme and host are printed: paths, queries and user parts hold keys and passwords.
@@ -67,6 +69,7 @@ impl Kind {
     pub(crate) fn wanted(self) -> String {
         match self {
             Self::Text | Self::Secret => "a text".into(),
+            Self::Name => "a text or a whole number".into(),
             Self::Url => "a URL".into(),
             Self::Path | Self::SecretPath => "a path".into(),
             Self::Integer { min, max: u64::MAX } => format!("a whole number, {min} or more"),
@@ -91,7 +94,7 @@ impl Key {
         let value = match (self.absent, self.kind) {
             (Absent::Default(text), _) => format!("\"{text}\""),
             (Absent::DefaultInteger(number), _) => number.to_string(),
-            (_, Kind::Text | Kind::Secret | Kind::Url) => "\"…\"".into(),
+            (_, Kind::Text | Kind::Name | Kind::Secret | Kind::Url) => "\"…\"".into(),
             (_, Kind::Wei { .. }) => "\"50000000000000000\"".into(),
             (_, Kind::Path | Kind::SecretPath) => "\"./path/to/file\"".into(),
             (_, Kind::Integer { min, max }) => 10.clamp(min, max).to_string(),

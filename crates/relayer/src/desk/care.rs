@@ -37,7 +37,7 @@ impl<B: Book> Shift<'_, B> {
         if !to_end.is_empty() {
             for (id, trouble) in to_end {
                 let why = format!("no node takes it: {}", trouble.unwrap_or_default());
-                let ending = Ending { id, end: TransactionState::Failed, why };
+                let ending = Ending { id, end: TransactionState::Failed, why, reason: None };
                 self.desk.book.want_end(self.authority, &ending).await?;
             }
             self.read_again().await?;

@@ -1,41 +1,104 @@
 //! What is asked of the chain about the signer: its nonces, its balance; and what is filled where nothing has a nonce.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use plimsoll_chain::{Pool, TransactionCounts};
+use alloy_primitives::{Address, U256};
+use futures::future::join_all;
+use plimsoll_chain::{AtHead, Pool, Rpc, TransactionCounts};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::nonces::{self, Readings, Ruling};
-use super::{BATCH_MAX, DOUBT_PERIOD, NONCES_PATIENCE, NONCES_PERIOD, SPAN_MAX, Shift};
+use super::trial::Trials;
+use super::{BATCH_MAX, DOUBT_PERIOD, Desk, NONCES_PATIENCE, NONCES_PERIOD, SPAN_MAX, Shift};
+use crate::bell::Bell;
 use crate::book::{Book, BookError};
 
+/// What an endpoint told. Each for itself: who does not tell the balance may still tell the nonces.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    counts: Option<AtHead<TransactionCounts>>,
+    balance: Option<AtHead<U256>>,
+}
+
+/// The endpoints being asked, in the background: the desk goes on with what was told last, which is [`NONCES_PERIOD`] and [`NONCES_PATIENCE`] old at the most. What is not told by then is not known.
+#[derive(Debug, Default)]
+struct Asking(JoinSet<Vec<Told>>);
+
+impl Asking {
+    /// Asks each of them, and rings when all have told, or their time is over.
+    fn begin(&mut self, pool: &Pool, address: Address, bell: &Bell) {
+        let (pool, bell) = (pool.clone(), bell.clone());
+        self.0.spawn(async move {
+            let told = join_all(pool.endpoints().iter().map(|rpc| ask(rpc, address))).await;
+            bell.ring();
+            told
+        });
+    }
+
+    /// What they told, once that is over.
+    fn end(&mut self) -> Option<Vec<Told>> {
+        // Of a task that was lost nobody has told anything.
+        self.0.try_join_next().map(Result::unwrap_or_default)
+    }
+}
+
+/// What a desk has endpoints asked in the background.
+pub(super) struct Asked {
+    nonces: Asking,
+    pub(super) trials: Trials,
+}
+
+impl Asked {
+    pub(super) fn of<B>(desk: &Desk<B>) -> Self {
+        let (pool, reverts) = (desk.market.pool().clone(), Arc::clone(&desk.options.entry.reverts));
+        Self { nonces: Asking::default(), trials: Trials::new(pool, reverts, desk.bell.clone()) }
+    }
+}
+
+async fn ask(rpc: &Rpc, address: Address) -> Told {
+    let counts = tokio::time::timeout(NONCES_PATIENCE, rpc.transaction_counts(address));
+    let balance = tokio::time::timeout(NONCES_PATIENCE, rpc.balance(address));
+    let (counts, balance) = tokio::join!(counts, balance);
+    Told { counts: counts.ok().and_then(Result::ok), balance: balance.ok().and_then(Result::ok) }
+}
+
 impl<B: Book> Shift<'_, B> {
-    /// Asks the endpoints for nonces and balance, when it is time to; and fills what nothing has.
+    /// Has the endpoints asked for nonces and balance, when it is time to; takes what they told; and fills what nothing has.
     pub(super) async fn ask_nonces(&mut self) -> Result<(), BookError> {
+        if self.asked.trials.take_in() {
+            // Whoever was passed over for want of an answer may enter now.
+            self.round = super::Round::default();
+        }
+        if let Some(told) = self.asked.nonces.end() {
+            self.heard(&told).await?;
+        }
+        // While they are asked, what they told last counts.
         let period = if self.floor.is_some() { NONCES_PERIOD } else { DOUBT_PERIOD };
-        if self.nonces_asked.is_some_and(|asked| asked.elapsed() < period) {
+        if !self.asked.nonces.0.is_empty() || self.nonces_asked.is_some_and(|asked| asked.elapsed() < period)
+        {
             return Ok(());
         }
+        if self.nonces_asked.is_none() {
+            // There is doubt in what was told last: nothing is given on it.
+            self.floor = None;
+        }
         self.nonces_asked = Some(Instant::now());
-        let pool: &Pool = self.desk.market.pool();
-        let address = self.desk.signer.address;
-        // Each for itself: who does not tell the balance may still tell the nonces.
-        let asked = pool.endpoints().iter().map(|rpc| async move {
-            let counts = tokio::time::timeout(NONCES_PATIENCE, rpc.transaction_counts(address));
-            let balance = tokio::time::timeout(NONCES_PATIENCE, rpc.balance(address));
-            let (counts, balance) = tokio::join!(counts, balance);
-            (counts.ok().and_then(Result::ok), balance.ok().and_then(Result::ok))
-        });
-        let (counts, balances): (Vec<_>, Vec<_>) = futures::future::join_all(asked).await.into_iter().unzip();
+        self.asked.nonces.begin(self.desk.market.pool(), self.desk.signer.address, &self.desk.bell);
+        Ok(())
+    }
+
+    async fn heard(&mut self, told: &[Told]) -> Result<(), BookError> {
         let counts: Vec<TransactionCounts> =
-            counts.into_iter().flatten().map(|counts| counts.value).collect();
-        match balances.into_iter().flatten().max_by_key(|balance| balance.block_number) {
+            told.iter().filter_map(|told| Some(told.counts?.value)).collect();
+        match told.iter().filter_map(|told| told.balance).max_by_key(|balance| balance.block_number) {
             Some(balance) => self.balance = Some(balance.value),
             None => tracing::warn!(signer = %self.desk.signer, "nobody tells the signer's balance"),
         }
 
-        let endpoints = pool.endpoints().len();
+        let endpoints = self.desk.market.pool().endpoints().len();
         // What the journal has proven to be consumed needs nobody's word.
         let next = self.next.max(self.front);
         let (latest, pending) =

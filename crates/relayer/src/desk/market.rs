@@ -19,6 +19,8 @@ const GOOD_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct Prices {
     /// What gas costs.
     pub(crate) market: FeeMarket,
+    /// Whether it has base fees (EIP-1559), as its newest block says.
+    pub(crate) has_base_fee: bool,
     /// The newest block.
     pub(crate) head: u64,
     /// The most gas that a block has.
@@ -90,7 +92,10 @@ impl Market {
         let ask = |rpc: plimsoll_chain::Rpc| async move {
             let (head, market) =
                 futures::try_join!(rpc.head(), rpc.fee_market(HISTORY_BLOCKS, &REWARD_PERCENTILES))?;
-            Ok(Prices { market, head: head.number, block_gas_limit: head.gas_limit })
+            let has_base_fee = head.base_fee_per_gas.is_some();
+            // Where there are none, nodes tell of a history of zeros.
+            let market = if has_base_fee { market } else { FeeMarket::GasPrice(rpc.gas_price().await?) };
+            Ok(Prices { market, has_base_fee, head: head.number, block_gas_limit: head.gas_limit })
         };
         let prices = Arc::new(self.pool.ask(None, ask).await?);
         self.last.send_replace(Some((asked, Arc::clone(&prices))));

@@ -19,9 +19,11 @@ mod counts;
 mod look;
 mod market;
 pub(crate) mod nonces;
+mod options;
 mod policy;
 mod prepare;
 mod round;
+mod trial;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -36,12 +38,12 @@ use tokio_util::sync::CancellationToken;
 use self::broadcast::{Reach, Sent};
 pub use self::market::Market;
 pub(crate) use self::market::Prices;
+pub use self::options::DeskOptions;
 pub(crate) use self::policy::Live;
 use self::round::Round;
 use crate::attempt::{Attempt, Flight};
 use crate::bell::Bell;
 use crate::book::{Book, BookError, Entered, Queued};
-use crate::fees::Pricing;
 use crate::keys::Key;
 use crate::measure;
 use crate::request::SignerId;
@@ -54,48 +56,12 @@ const SENDINGS_MAX: usize = 4;
 const NONCES_PERIOD: Duration = Duration::from_secs(10);
 /// And so often while nonces are not given.
 const DOUBT_PERIOD: Duration = Duration::from_secs(1);
-/// Nobody is waited for longer than this when it is asked for nonces and balance: everything else of the signer waits meanwhile.
+/// Nobody is waited for longer than this when it is asked for nonces and balance.
 const NONCES_PATIENCE: Duration = Duration::from_secs(3);
 /// The most nonces between what the chain has consumed and the next one. More can only come of a lie: they are not filled, and no more are given.
 pub(crate) const SPAN_MAX: u64 = 100_000;
 /// After the database or the chain failed.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(500);
-
-/// How a signer is worked.
-#[derive(Clone, Debug)]
-pub struct DeskOptions {
-    /// How many of its transactions may be under way at once.
-    pub window: usize,
-    /// How its chain prices gas.
-    pub pricing: Pricing,
-    /// The least tip that the chain's nodes take, in wei.
-    pub min_priority_fee_per_gas: u128,
-    /// The most that is paid for a unit of gas, in wei.
-    pub max_fee_per_gas: u128,
-    /// After so many blocks, what was taken by a node and is not in a block is sent again.
-    pub resend_after_blocks: u64,
-    /// After so many since it was first sent, with a better offer, where that helps.
-    pub bump_after_blocks: u64,
-    /// Or after this time.
-    pub resend_after: Duration,
-    /// How often it is looked for work while nothing rings.
-    pub poll: Duration,
-}
-
-impl Default for DeskOptions {
-    fn default() -> Self {
-        Self {
-            window: 64,
-            pricing: Pricing::BaseFee,
-            min_priority_fee_per_gas: 0,
-            max_fee_per_gas: 500_000_000_000,
-            resend_after_blocks: 3,
-            bump_after_blocks: 6,
-            resend_after: Duration::from_secs(30),
-            poll: Duration::from_millis(200),
-        }
-    }
-}
 
 /// Works one signer whenever this process has the right to.
 #[derive(Debug)]
@@ -196,6 +162,7 @@ struct Shift<'a, B: Book> {
     stranger_since: Option<Instant>,
     /// None: nobody tells it, and nothing can be promised from it.
     balance: Option<alloy_primitives::U256>,
+    asked: counts::Asked,
     round: Round,
     /// Committed, and not sent yet.
     unsent: VecDeque<Attempt>,
@@ -218,6 +185,7 @@ impl<'a, B: Book> Shift<'a, B> {
             ahead_since: None,
             stranger_since: None,
             balance: None,
+            asked: counts::Asked::of(desk),
             round: Round::default(),
             unsent: VecDeque::new(),
             sendings: JoinSet::new(),
@@ -340,12 +308,12 @@ impl<'a, B: Book> Shift<'a, B> {
         }
         let first = self.next.max(floor);
         let (flights, unsigned) = self.sign(first, prepared.ready).await;
-        let looked_at = match (unsigned.or(last_with_room), prepared.has_passed || self.round.began.is_some())
-        {
-            (Some(last), _) => Some(last),
-            (None, true) => last.or(self.round.at),
-            (None, false) => None,
-        };
+        let looked_at =
+            match (unsigned.or(last_with_room), !prepared.passed.is_empty() || self.round.began.is_some()) {
+                (Some(last), _) => Some(last),
+                (None, true) => last.or(self.round.at),
+                (None, false) => None,
+            };
         if flights.is_empty() {
             self.go_round(looked_at, is_full);
             return Ok(is_full);

@@ -1,8 +1,7 @@
 //! From requests to signed bytes: what is refused before it has a nonce, what gas it gets, what is offered for it.
 
 use alloy_primitives::{Address, Bytes, U256};
-use futures::StreamExt;
-use plimsoll_chain::{CallError, UnsignedTransaction};
+use plimsoll_chain::UnsignedTransaction;
 use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -10,14 +9,13 @@ use uuid::Uuid;
 use super::Shift;
 use super::market::Prices;
 use super::policy::Replacement;
+use super::trial::{Outcome, Trial};
+use crate::admission::Admitted;
 use crate::attempt::{Attempt, Flight};
 use crate::book::{Book, Ending, Place, Queued};
 use crate::envelope::Unsigned;
-use crate::fees::{self, Bump, Fees, Terms, Urgency};
+use crate::fees::{self, Bump, Fees, GasError, Pricing, Terms, Urgency};
 use crate::request::{Call, SignerId};
-
-/// Estimates of gas that are asked for at once.
-const ESTIMATES: usize = 16;
 
 /// A request that can be signed as soon as it has a nonce.
 pub(super) struct Ready {
@@ -31,8 +29,8 @@ pub(super) struct Ready {
 pub(super) struct Prepared {
     pub(super) ready: Vec<Ready>,
     pub(super) endings: Vec<Ending>,
-    /// Whether something can neither be signed nor ends.
-    pub(super) has_passed: bool,
+    /// What can neither be signed nor ends, and why.
+    pub(super) passed: Vec<(Uuid, String)>,
 }
 
 impl Prepared {
@@ -44,26 +42,22 @@ impl Prepared {
         last.flatten()
     }
 
-    fn pass(&mut self, signer: SignerId, id: Uuid, why: &str) {
+    fn pass(&mut self, signer: SignerId, id: Uuid, why: String) {
         tracing::debug!(%signer, transaction_id = %id, why, "a request cannot enter the window");
-        self.has_passed = true;
+        self.passed.push((id, why));
+    }
+
+    fn end(&mut self, id: Uuid, end: TransactionState, why: String) {
+        self.endings.push(Ending { id, end, why, reason: None });
     }
 }
 
-/// Whether a request can get a gas limit.
-enum Gas {
-    Limit(u64),
-    /// It cannot succeed.
-    Refused(String),
-    /// Not now.
-    Unknown(String),
-}
-
 impl<B: Book> Shift<'_, B> {
-    fn terms(&self, priority: i16, max_fee_limit: Option<u128>) -> Terms {
+    fn terms(&self, prices: &Prices, priority: i16, max_fee_limit: Option<u128>) -> Terms {
         let options = &self.desk.options;
         Terms {
-            pricing: options.pricing,
+            // A chain without base fees takes no transaction that names one, whatever is configured.
+            pricing: if prices.has_base_fee { options.pricing } else { Pricing::GasPrice },
             urgency: Urgency::of_priority(priority),
             min_priority_fee_per_gas: options.min_priority_fee_per_gas,
             max_fee_per_gas: options.max_fee_per_gas,
@@ -71,86 +65,130 @@ impl<B: Book> Shift<'_, B> {
         }
     }
 
-    /// Sorts what waits into what can be signed and what ends here; the rest is passed over.
-    pub(super) async fn prepare(&self, prices: &Prices, balance: U256, queued: Vec<Queued>) -> Prepared {
+    /// Sorts what waits into what can be signed and what ends here; the rest is passed over, and it is kept why.
+    pub(super) async fn prepare(&mut self, prices: &Prices, balance: U256, queued: Vec<Queued>) -> Prepared {
         let mut prepared = Prepared::default();
-        let mut priced = Vec::new();
+        let mut open = Vec::new();
         for queued in queued {
-            if let Some((end, why)) = end_of(&queued, prices.head) {
-                prepared.endings.push(Ending { id: queued.id, end, why });
-                continue;
-            }
-            match fees::offer(&prices.market, &self.terms(queued.priority, queued.max_fee_limit)) {
-                Ok(offer) => priced.push((queued, offer)),
-                Err(above) => prepared.pass(self.desk.signer, queued.id, &above.to_string()),
+            match end_of(&queued, prices.head) {
+                Some((end, why)) => prepared.end(queued.id, end, why),
+                None => open.push(queued),
             }
         }
-        let asked: Vec<_> =
-            priced.iter().map(|(queued, _)| self.gas(prices, &queued.call, queued.gas_limit)).collect();
-        let gas: Vec<_> = futures::stream::iter(asked).buffered(ESTIMATES).collect().await;
+        let entry = &self.desk.options.entry;
+        let answers = entry.gates.ask(self.desk.signer, prices.head, &open.iter().collect::<Vec<_>>()).await;
+        let mut priced = Vec::new();
+        for (queued, answer) in open.into_iter().zip(answers) {
+            match answer {
+                Admitted::Yes => {}
+                Admitted::Refused { end, why } => {
+                    prepared.end(queued.id, end.state(), why);
+                    continue;
+                }
+                Admitted::Held { why } => {
+                    prepared.pass(self.desk.signer, queued.id, why);
+                    continue;
+                }
+            }
+            match fees::offer(&prices.market, &self.terms(prices, queued.priority, queued.max_fee_limit)) {
+                Ok(offer) => priced.push((queued, offer)),
+                Err(above) => prepared.pass(self.desk.signer, queued.id, above.to_string()),
+            }
+        }
+        let wanted = priced.iter().filter_map(|(queued, _)| Some((queued.id, self.trial(queued)?)));
+        let wanted = wanted.collect();
+        let mut tried = self.asked.trials.of(wanted).await;
         let mut budget = balance;
         for live in self.live.values() {
             budget = budget.saturating_sub(live.flight.max_cost_wei());
         }
-        for ((queued, offer), gas) in priced.into_iter().zip(gas) {
-            match gas {
-                Gas::Refused(why) => {
-                    prepared.endings.push(Ending { id: queued.id, end: TransactionState::Failed, why });
+        for (queued, offer) in priced {
+            let needed = match tried.remove(&queued.id) {
+                Some(Outcome::Gas(gas)) => gas,
+                Some(Outcome::Reverts(reason)) => {
+                    let why = format!("it would revert: {reason}");
+                    let end = TransactionState::Failed;
+                    prepared.endings.push(Ending { id: queued.id, end, why, reason: Some(*reason) });
+                    continue;
                 }
-                Gas::Unknown(why) => prepared.pass(self.desk.signer, queued.id, &why),
-                Gas::Limit(gas_limit) => {
-                    let cost = fees::max_cost_wei(gas_limit, offer.fees, queued.call.value);
-                    let Some(rest) = budget.checked_sub(cost) else {
-                        let why = format!(
-                            "its signer has {budget} wei left and it may cost {cost}: fund the signer"
-                        );
-                        prepared.pass(self.desk.signer, queued.id, &why);
-                        continue;
-                    };
-                    budget = rest;
-                    prepared.ready.push(Ready { queued, gas_limit, offer });
+                Some(Outcome::Unknown(why)) => {
+                    prepared.pass(self.desk.signer, queued.id, why);
+                    continue;
                 }
-            }
+                None if self.trial(&queued).is_some() => {
+                    let why = "no endpoint has told yet whether it would revert, and what gas it needs";
+                    prepared.pass(self.desk.signer, queued.id, why.to_owned());
+                    continue;
+                }
+                None => 0,
+            };
+            let gas_limit = match self.gas_limit(prices, &queued.call, queued.gas_limit, needed) {
+                Ok(gas_limit) => gas_limit,
+                Err(error) => {
+                    prepared.end(queued.id, TransactionState::Failed, error.to_string());
+                    continue;
+                }
+            };
+            let cost = fees::max_cost_wei(gas_limit, offer.fees, queued.call.value);
+            let Some(rest) = budget.checked_sub(cost) else {
+                let why = format!("its signer has {budget} wei left and it may cost {cost}: fund the signer");
+                prepared.pass(self.desk.signer, queued.id, why);
+                continue;
+            };
+            budget = rest;
+            prepared.ready.push(Ready { queued, gas_limit, offer });
+        }
+        if let Err(error) = self.desk.book.hold(&prepared.passed).await {
+            // For people alone: what holds them is found again in the next round.
+            tracing::warn!(signer = %self.desk.signer, %error, "what holds requests could not be kept");
         }
         prepared
     }
 
-    async fn gas(&self, prices: &Prices, call: &Call, asked: Option<u64>) -> Gas {
-        let minimum = fees::minimum_gas(call.to.is_none(), &call.data);
-        let estimate = match asked {
-            Some(_) => 0,
-            None => match self.estimate(call).await {
-                Ok(estimate) => estimate,
-                Err(gas) => return gas,
-            },
-        };
-        let margin = self.desk.options.pricing.gas_margin_percent();
-        let most = fees::most_gas(self.desk.signer.chain_id, prices.block_gas_limit);
-        match fees::gas_limit(asked, estimate, margin, minimum, most) {
-            Ok(limit) => Gas::Limit(limit),
-            Err(error) => Gas::Refused(error.to_string()),
-        }
+    /// What is to be tried out before this may enter: where its gas is estimated, that is the simulation.
+    fn trial(&self, queued: &Queued) -> Option<Trial> {
+        let simulates = queued.simulate.unwrap_or(self.desk.options.entry.simulates);
+        (queued.gas_limit.is_none() || simulates).then(|| self.trial_of(&queued.call, queued.gas_limit))
     }
 
-    async fn estimate(&self, call: &Call) -> Result<u64, Gas> {
-        let transaction = UnsignedTransaction {
-            from: self.desk.signer.address,
-            to: call.to,
-            value: call.value,
-            data: call.data.clone(),
-        };
-        let asked = self.desk.market.pool().ask(None, |rpc| {
-            let transaction = transaction.clone();
-            async move { rpc.estimate_gas(&transaction).await }
-        });
-        match asked.await {
-            Ok(Ok(gas)) => Ok(gas),
-            Ok(Err(CallError::Reverted { message, data })) => {
-                Err(Gas::Refused(format!("it would revert: {message} ({data})")))
+    fn trial_of(&self, call: &Call, gas_limit: Option<u64>) -> Trial {
+        let (from, to, value, data) = (self.desk.signer.address, call.to, call.value, call.data.clone());
+        Trial { transaction: UnsignedTransaction { from, to, value, data }, gas_limit }
+    }
+
+    fn gas_limit(
+        &self,
+        prices: &Prices,
+        call: &Call,
+        asked: Option<u64>,
+        estimate: u64,
+    ) -> Result<u64, GasError> {
+        let minimum = fees::minimum_gas(call.to.is_none(), &call.data);
+        let margin = self.desk.options.pricing.gas_margin_percent();
+        let most = fees::most_gas(self.desk.signer.chain_id, prices.block_gas_limit);
+        fees::gas_limit(asked, estimate, margin, minimum, most)
+    }
+
+    /// The gas limit of another attempt: `latest`, or what is estimated to be needed now. Or why there is none.
+    async fn gas_again(
+        &mut self,
+        prices: &Prices,
+        id: Uuid,
+        call: &Call,
+        latest: Option<u64>,
+    ) -> Result<u64, String> {
+        let estimate = if latest.is_some() {
+            0
+        } else {
+            let trial = self.trial_of(call, None);
+            match self.asked.trials.of(vec![(id, trial)]).await.remove(&id) {
+                Some(Outcome::Gas(gas)) => gas,
+                Some(Outcome::Reverts(reason)) => return Err(format!("it would revert: {reason}")),
+                Some(Outcome::Unknown(why)) => return Err(why),
+                None => return Err("no endpoint has told yet what gas it needs".to_owned()),
             }
-            Ok(Err(failed @ CallError::Failed { .. })) => Err(Gas::Unknown(failed.to_string())),
-            Err(error) => Err(Gas::Unknown(error.to_string())),
-        }
+        };
+        self.gas_limit(prices, call, latest, estimate).map_err(|error| error.to_string())
     }
 
     /// Signs these from this nonce on, as many as can be signed without a gap; and the place of the one that could not be.
@@ -207,7 +245,7 @@ impl<B: Book> Shift<'_, B> {
 
     /// Another attempt for the same nonce: with a better offer, or to do nothing instead. Or why there is none.
     pub(super) async fn replace(
-        &self,
+        &mut self,
         prices: &Prices,
         flight: &Flight,
         how: Replacement,
@@ -217,7 +255,7 @@ impl<B: Book> Shift<'_, B> {
         let does_nothing = matches!(purpose, AttemptPurpose::Cancel | AttemptPurpose::Fill);
         // To get out of the way, the signer's own limit counts, not the request's.
         let limit = if does_nothing { None } else { flight.max_fee_limit };
-        let terms = self.terms(flight.priority, limit);
+        let terms = self.terms(prices, flight.priority, limit);
         let more =
             || fees::replacement(latest.fees, &prices.market, &terms).map_err(|above| above.to_string());
         let offer = match how {
@@ -234,10 +272,7 @@ impl<B: Book> Shift<'_, B> {
         };
         let call = if does_nothing { self.nothing() } else { flight.call.clone() };
         let asked = if does_nothing || how == Replacement::Gas { None } else { Some(latest.gas_limit) };
-        let gas_limit = match self.gas(prices, &call, asked).await {
-            Gas::Limit(limit) => limit,
-            Gas::Refused(why) | Gas::Unknown(why) => return Err(why),
-        };
+        let gas_limit = self.gas_again(prices, latest.transaction_id, &call, asked).await?;
         if how == Replacement::Gas && gas_limit <= latest.gas_limit {
             return Err(format!("{gas_limit} gas is estimated, and it has {} already", latest.gas_limit));
         }
@@ -259,11 +294,12 @@ impl<B: Book> Shift<'_, B> {
     }
 
     /// Attempts that fill these nonces; as many as could be made.
-    pub(super) async fn make_fills(&self, prices: &Prices, fills: &[(Uuid, u64)]) -> Vec<Attempt> {
+    pub(super) async fn make_fills(&mut self, prices: &Prices, fills: &[(Uuid, u64)]) -> Vec<Attempt> {
         let mut attempts = Vec::new();
         for &(transaction_id, nonce) in fills {
-            let Ok(offer) = fees::offer(&prices.market, &self.terms(1, None)) else { break };
-            let Gas::Limit(gas_limit) = self.gas(prices, &self.nothing(), None).await else { break };
+            let Ok(offer) = fees::offer(&prices.market, &self.terms(prices, 1, None)) else { break };
+            let nothing = self.nothing();
+            let Ok(gas_limit) = self.gas_again(prices, transaction_id, &nothing, None).await else { break };
             let made = Making {
                 transaction_id,
                 tenant_id: None,

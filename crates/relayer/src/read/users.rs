@@ -50,6 +50,9 @@ fn told(row: Row, answers: Vec<EndpointAnswer>) -> Result<Transaction, sqlx::Err
         answers,
     };
     Ok(Transaction {
+        revert: None,
+        held: None,
+        simulate: None,
         halts: Vec::new(),
         inclusion: inclusion(&row)?,
         transaction_id: row.id,

@@ -30,13 +30,13 @@ pub(crate) async fn insert(
         Changed,
         r#"INSERT INTO managed_transactions AS t (id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id,
                                             chain_id, signer, to_address, value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block,
-                                            as_of_block_hash, accepted_by)
+                                            as_of_block_hash, simulate, accepted_by)
            SELECT id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id, chain_id, signer, to_address,
-                  value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, $1
+                  value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, simulate, $1
            FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::uuid[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::text[],
-                       $13::text[], $14::numeric[], $15::bytea[], $16::bigint[], $17::numeric[], $18::smallint[], $19::timestamptz[], $20::bigint[], $21::bytea[])
+                       $13::text[], $14::numeric[], $15::bytea[], $16::bigint[], $17::numeric[], $18::smallint[], $19::timestamptz[], $20::bigint[], $21::bytea[], $22::boolean[])
                 AS given(id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id, chain_id, signer, to_address,
-                         value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash)
+                         value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, simulate)
            ORDER BY tenant_id, request_id, operation_type COLLATE "C", id
            ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
@@ -62,6 +62,7 @@ pub(crate) async fn insert(
         &column(requests, |request| request.validity.until) as &[Option<time::OffsetDateTime>],
         &column(requests, |request| request.validity.until_block.map(to_i64)) as &[Option<i64>],
         &column(requests, |request| request.validity.as_of_block_hash.map(|hash| hash.to_vec())) as &[Option<Vec<u8>>],
+        &column(requests, |request| request.simulate) as &[Option<bool>],
     )
     .fetch_all(conn)
     .await

@@ -12,6 +12,7 @@ pub(crate) mod explain;
 pub(crate) mod overview;
 pub(crate) mod posts;
 pub(crate) mod read;
+pub(crate) mod reasons;
 pub(crate) mod reconcile;
 pub(crate) mod rotation;
 pub(crate) mod signers;

@@ -1,7 +1,7 @@
 //! Transactions and signers, read: by the app's role, confined to a tenant, but for leases, which are the worker's to read.
 
 use alloy_primitives::B256;
-use plimsoll_types::{Amount, AttemptPurpose, TransactionState};
+use plimsoll_types::{Amount, AttemptPurpose, RevertSource, TransactionState};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -55,6 +55,12 @@ pub(crate) struct Row {
     pub(crate) gas_used: Option<Amount>,
     pub(crate) gas_paid_wei: Option<Amount>,
     pub(crate) is_final: bool,
+    pub(crate) simulate: Option<bool>,
+    pub(crate) revert_code: Option<String>,
+    pub(crate) revert_text: Option<String>,
+    pub(crate) revert_source: Option<RevertSource>,
+    pub(crate) held_why: Option<String>,
+    pub(crate) held_at: Option<OffsetDateTime>,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) updated_at: OffsetDateTime,
 }
@@ -175,6 +181,7 @@ pub(crate) async fn transactions(
                   gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority, valid_until, valid_until_block, as_of_block_hash,
                   state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, speed_up_wanted, block_number, block_hash, tx_hash,
                   attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
+                  simulate, revert_code, revert_text, revert_source AS "revert_source: RevertSource", held_why, held_at,
                   created_at, updated_at
            FROM managed_transactions WHERE (tenant_id = ANY($1) OR tenant_id IS NULL) AND id = ANY($2) ORDER BY id DESC"#,
         tenants,

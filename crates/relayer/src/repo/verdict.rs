@@ -154,7 +154,7 @@ pub(crate) async fn take_back(
         Changed,
         r#"UPDATE managed_transactions t
            SET state = 'tracking', version = version + 1, block_number = NULL, block_hash = NULL, tx_hash = NULL, attempt = NULL, purpose = NULL,
-               succeeded = NULL, gas_used = NULL, gas_paid_wei = NULL, updated_at = clock_timestamp()
+               succeeded = NULL, gas_used = NULL, gas_paid_wei = NULL, revert_code = NULL, revert_text = NULL, revert_source = NULL, updated_at = clock_timestamp()
            FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[]) AS seen(sender, nonce, tx_hash, block_hash)
            WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.tx_hash = seen.tx_hash AND t.block_hash = seen.block_hash
              AND t.state = $6
@@ -256,7 +256,7 @@ pub(crate) async fn fail(
         Changed,
         r#"UPDATE managed_transactions t
            SET state = CASE t.purpose WHEN 'cancel' THEN t.end_wanted ELSE 'failed' END,
-               end_why = CASE t.purpose WHEN 'cancel' THEN t.end_why ELSE 'it reverted' END,
+               end_why = CASE t.purpose WHEN 'cancel' THEN t.end_why ELSE 'it reverted' || COALESCE(': ' || t.revert_text, '') END,
                is_final = true, version = version + 1, updated_at = clock_timestamp()
            WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND (NOT t.succeeded OR t.purpose = 'cancel')
            RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes};
 use plimsoll_types::{Amount, AttemptPurpose, TransactionState, address_text};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -31,12 +31,16 @@ pub struct Queued {
     pub priority: i16,
     /// The last block in which it may enter.
     pub valid_until_block: Option<u64>,
+    /// The block that it was decided on.
+    pub as_of_block_hash: Option<B256>,
     /// Its time is over, by the database's clock.
     pub is_late: bool,
     /// The block that it was decided on is not known to be canonical.
     pub has_lost_its_block: bool,
     /// Somebody asked for its end: why.
     pub called_off: Option<String>,
+    /// Whether it is run before it enters; none: as its signer's setting says.
+    pub simulate: Option<bool>,
 }
 
 /// A place in a signer's queue.
@@ -76,7 +80,7 @@ pub(crate) async fn queue(
 ) -> Result<Vec<Queued>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT id, tenant_id, to_address, value_wei AS "value_wei: Amount", data, gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority,
-                  valid_until_block, COALESCE(valid_until < clock_timestamp(), false) AS "is_late!",
+                  valid_until_block, as_of_block_hash, simulate, COALESCE(valid_until < clock_timestamp(), false) AS "is_late!",
                   as_of_block_hash IS NOT NULL AND NOT EXISTS (SELECT FROM chain_blocks b WHERE b.chain_id = t.chain_id AND b.hash = t.as_of_block_hash
                                                                                            AND b.state <> 'orphaned') AS "has_lost_its_block!",
                   CASE WHEN end_wanted IS NOT NULL THEN end_why END AS called_off
@@ -110,9 +114,11 @@ pub(crate) async fn queue(
                 max_fee_limit: row.max_fee_limit.map(to_u128).transpose()?,
                 priority: row.priority,
                 valid_until_block: row.valid_until_block.map(to_u64).transpose()?,
+                as_of_block_hash: row.as_of_block_hash.as_deref().map(hash).transpose()?,
                 is_late: row.is_late,
                 has_lost_its_block: row.has_lost_its_block,
                 called_off: row.called_off,
+                simulate: row.simulate,
             })
         })
         .collect()

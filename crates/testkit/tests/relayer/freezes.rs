@@ -109,7 +109,7 @@ async fn under_an_old_token_nothing_is_written_at_all() {
         .await
         .unwrap();
     let attempts = [house.attempt(id, &request, 0).await];
-    let ending = Ending { id, end: TransactionState::Failed, why: "old".into() };
+    let ending = Ending { id, end: TransactionState::Failed, why: "old".into(), reason: None };
     let outcomes = [
         book.enter(&authority, house.signer, 0, &attempts).await.map(drop),
         book.again(&authority, house.signer, &attempts).await,

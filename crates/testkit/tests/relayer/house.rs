@@ -83,7 +83,13 @@ impl House {
 
     /// The same, and its signer had sent so many transactions before anybody followed it.
     pub(crate) async fn after(sent: u64, mining: Mining) -> Self {
-        let options = AnvilOptions { mining, accounts: 4, ..AnvilOptions::default() };
+        Self::on(sent, AnvilOptions { mining, ..AnvilOptions::default() }).await
+    }
+
+    /// The same, on such a chain.
+    pub(crate) async fn on(sent: u64, options: AnvilOptions) -> Self {
+        let options = AnvilOptions { accounts: 4, ..options };
+        let mining = options.mining;
         let anvil = Anvil::start(&options).await.unwrap();
         let chain_id = anvil.chain_id().await.unwrap();
         let urls = plimsoll_store::testing::database().await;
@@ -98,7 +104,10 @@ impl House {
 
         let deployer = anvil.accounts().await.unwrap()[3];
         let code = artifact("RequestCounter").bytecode.clone();
-        let created = anvil.send(&node::Call { from: deployer, to: None, data: code }).await.unwrap();
+        let mut create = node::Call { from: deployer, to: None, data: code }.to_json();
+        // Said, as every chain takes it: Anvil's own choice is none that an old one does.
+        create["gasPrice"] = "0x77359400".into();
+        let created: B256 = anvil.request("eth_sendTransaction", serde_json::json!([create])).await.unwrap();
         if mining == Mining::OnDemand {
             anvil.mine(1).await.unwrap();
         }
@@ -257,6 +266,7 @@ impl House {
             max_fee_limit: None,
             priority: 0,
             validity: Validity::default(),
+            simulate: None,
         }
     }
 

@@ -180,6 +180,7 @@ impl Twins {
                 until_block: self.dice.permille(200).then_some(12),
                 as_of_block_hash: self.dice.pick(&[None, None, of_chain, Some(B256::repeat_byte(9))]),
             },
+            simulate: self.dice.pick(&[None, None, Some(true), Some(false)]),
         }
     }
 

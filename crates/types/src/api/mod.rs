@@ -47,8 +47,8 @@ pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
 pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};
 pub use relayer::{
-    Cancellation, EndpointAnswer, Halt, Inclusion, NewTransaction, Signer, SignerLease, Signers, Transaction,
-    TransactionAttempt, Transactions,
+    Budget, Cancellation, EndpointAnswer, Halt, Held, Inclusion, NewTransaction, Revert, Signer, SignerLease,
+    Signers, Spent, Transaction, TransactionAttempt, Transactions,
 };
 pub use relayer_operations::{KillSwitch, KillSwitchOrder, KillSwitches};
 pub use relayer_story::{Explanation, SpeedUp, TransactionChange, TransactionKind, WaitsFor};

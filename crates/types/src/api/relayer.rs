@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::identity::keyed;
 use super::{SignerBalance, TransactionKind};
-use crate::{Amount, AttemptPurpose, TransactionState};
+use crate::{Amount, AttemptPurpose, RevertSource, TransactionState};
 
 keyed! {
     /// A call that a signer of the platform is to make, once. Its `request_id` and `operation_type` are its natural key: asked for again under them, it is the same transaction.
@@ -58,6 +58,10 @@ keyed! {
         #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-fA-F]{64}$", example = json!(null)))]
         pub as_of_block_hash: Option<String>,
+        /// Whether it is run before it is sent, and ends if it would revert; as the signer is set up where it is left out. It is run on the newest block, without what is still under way. Where `gas_limit` is left out it is run in any case.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(example = true))]
+        pub simulate: Option<bool>,
     }
 }
 
@@ -124,6 +128,12 @@ pub struct Transaction {
     /// The block that it was decided on.
     #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^0x[0-9a-f]{64}$"))]
     pub as_of_block_hash: Option<B256>,
+    /// Whether it is run before it is sent, as it was asked for; null: as the signer is set up.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub simulate: Option<bool>,
+    /// Why it had no nonce yet when it was looked at last, where something holds it.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub held: Option<Held>,
     /// Its nonce, once it has one.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub nonce: Option<u64>,
@@ -141,6 +151,9 @@ pub struct Transaction {
     /// What used its nonce in a block.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub inclusion: Option<Inclusion>,
+    /// Why it would have reverted, or did; a moment after its inclusion, since nobody waits for it.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub revert: Option<Revert>,
     /// Everything that may be with a node, first to last.
     pub attempts: Vec<TransactionAttempt>,
     /// For whom it was asked.
@@ -157,6 +170,35 @@ pub struct Transaction {
     /// When anything of it changed last, but for its attempts.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
+}
+
+/// What holds a transaction that has no nonce.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Held {
+    /// Why.
+    #[cfg_attr(feature = "openapi", schema(example = "the chain's data are 7 blocks behind, 2 may be"))]
+    pub why: String,
+    /// When that was found.
+    #[serde(with = "time::serde::rfc3339")]
+    pub looked_at: OffsetDateTime,
+}
+
+/// Why a transaction would have reverted, or did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Revert {
+    /// The name of the contract's error where its ABI is known; else `error` (a message), `panic`, `empty`, `unknown_error`, `malformed`, `out_of_gas`, or `unknown` where nobody could tell.
+    #[cfg_attr(feature = "openapi", schema(example = "PositionView__StaleVersion"))]
+    pub code: String,
+    /// The error for people; what a contract says may be anything.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(example = "PositionView__StaleVersion(currentVersion: 3, nextVersion: 9)")
+    )]
+    pub text: String,
+    /// Who says so.
+    pub source: RevertSource,
 }
 
 /// What used a transaction's nonce, and in which block.
@@ -290,11 +332,45 @@ pub struct Signer {
     /// Who works it; null while nobody does.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub lease: Option<SignerLease>,
-    /// Where it is worked, or is to be: the process's address where it is configured (`relayer.url`), else its name; null while nobody stands by. What is handed in there is worked without a detour.
+    /// Where it is worked, or is to be: the process's address where it is configured (`api.node_url`), else its name; null while nobody stands by. What is handed in there is worked without a detour.
     #[cfg_attr(feature = "openapi", schema(required = true, example = "https://node-a.plimsoll.example"))]
     pub route: Option<String>,
     /// Why nothing is sent, where an operator stopped it.
     pub halts: Vec<Halt>,
+    /// What the tenant may spend with it.
+    pub budget: Budget,
+}
+
+/// What a tenant may spend with a signer; null where there is no limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Budget {
+    /// Wei that one transaction may carry.
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^[0-9]{1,78}$"))]
+    pub max_value_wei: Option<Amount>,
+    /// Wei that its transactions may carry in 24 hours.
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^[0-9]{1,78}$"))]
+    pub max_value_wei_per_day: Option<Amount>,
+    /// Wei that their gas may cost in 24 hours.
+    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^[0-9]{1,78}$"))]
+    pub max_gas_wei_per_day: Option<Amount>,
+    /// What the last 24 hours count, where one of the two is limited.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub spent: Option<Spent>,
+}
+
+/// What a tenant's transactions of the last 24 hours count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Spent {
+    /// Wei that they carried, or may.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9]{1,78}$", example = "0"))]
+    pub value_wei: Amount,
+    /// Wei that their gas cost, or may at most where they are open.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[0-9]{1,78}$", example = "21000000000000"))]
+    pub gas_wei: Amount,
+    /// Transactions of which it is not known yet how much gas they may use; while there are any, a budget for gas takes no more.
+    pub unbounded: u64,
 }
 
 /// Who works a signer.

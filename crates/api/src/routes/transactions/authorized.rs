@@ -62,6 +62,7 @@ pub(super) fn request_of(
         max_fee_limit: None,
         priority: 0,
         validity: Validity { until, ..Validity::default() },
+        simulate: None,
     };
     request.check().map_err(|error| invalid(vec![field_of(&error)]))?;
     Ok(request)

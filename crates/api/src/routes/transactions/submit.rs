@@ -104,6 +104,7 @@ fn request_of(context: Context, body: &api::NewTransaction) -> Result<Request, P
         max_fee_limit,
         priority: priority.unwrap_or_default(),
         validity: Validity { until, until_block: body.valid_until_block, as_of_block_hash },
+        simulate: body.simulate,
     };
     // Of a text that could not be read it is said once what is wrong.
     if let Err(error) = request.check()

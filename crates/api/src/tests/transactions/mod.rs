@@ -93,6 +93,7 @@ fn request(context: Context, operation_type: &str) -> relayer::Request {
         max_fee_limit: None,
         priority: 0,
         validity: relayer::Validity::default(),
+        simulate: None,
     }
 }
 

@@ -117,6 +117,7 @@ fn request_of(context: Context, policy: &SignerPolicy, asked: &NewTransaction) -
         max_fee_limit: asked.max_fee,
         priority: asked.priority,
         validity: Validity::default(),
+        simulate: None,
     };
     request.check().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(request)

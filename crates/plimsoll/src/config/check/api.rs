@@ -22,6 +22,7 @@ impl Check<'_> {
         let tls = self.tls(group);
         let is_tls = tls.as_ref().is_some_and(Option::is_some);
         let public_url = self.public_url(group, listen, is_tls);
+        let node_url = self.node_url(group);
         let internal = self.internal(group, listen);
         let trusted_proxies =
             self.each(group, "trusted_proxies", network, "write an IP address or a network, as `10.0.0.0/8`");
@@ -33,6 +34,7 @@ impl Check<'_> {
             listen,
             listen_origin: group.origin_of("listen"),
             public_url: public_url?,
+            node_url: node_url?,
             tls: tls?,
             internal: internal?,
             trusted_proxies: trusted_proxies?,
@@ -87,6 +89,21 @@ impl Check<'_> {
             group.origin_of("public_url"),
             "`api.public_url` is not of the form `https://host` or `https://host:port`",
             "give the scheme, the host and, if it is not the usual one, the port under which users reach the API, and no path",
+        );
+        None
+    }
+
+    /// `Some(None)`: nobody is told where this process is by itself.
+    fn node_url(&mut self, group: &Group) -> Option<Option<String>> {
+        let Some(given) = group.text("node_url") else { return Some(None) };
+        let url = given.strip_suffix('/').unwrap_or(given);
+        if is_origin(url) {
+            return Some(Some(url.to_owned()));
+        }
+        self.problems.add(
+            group.origin_of("node_url"),
+            "`api.node_url` is not of the form `https://host` or `https://host:port`",
+            "give the scheme, the host and, if it is not the usual one, the port under which this process alone is reached, and no path",
         );
         None
     }

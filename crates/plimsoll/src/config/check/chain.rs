@@ -17,13 +17,18 @@ use crate::config::source::shorten;
 use crate::config::{Chain, Contract, Endpoint, Origin, Secret, Tenant, abi};
 
 impl Check<'_> {
-    pub(super) fn chains(&mut self, groups: &[Group], tenants: &[Tenant]) -> Vec<Chain> {
+    pub(super) fn chains(
+        &mut self,
+        groups: &[Group],
+        tenants: &[Tenant],
+        relayer: Option<&Group>,
+    ) -> Vec<Chain> {
         self.unique(groups, "chain_id");
         self.unique(groups, "name");
-        groups.iter().filter_map(|group| self.chain(group, tenants)).collect()
+        groups.iter().filter_map(|group| self.chain(group, tenants, relayer)).collect()
     }
 
-    fn chain(&mut self, group: &Group, tenants: &[Tenant]) -> Option<Chain> {
+    fn chain(&mut self, group: &Group, tenants: &[Tenant], relayer: Option<&Group>) -> Option<Chain> {
         let endpoints = self.endpoints(group);
         let finality = finality(group);
         if let (Some(confirmations), Some(Finality::Depth(finality_depth))) =
@@ -79,6 +84,7 @@ impl Check<'_> {
             max_head_age: duration(group, "max_head_age_ms")?,
             watched_senders,
             contracts,
+            relayer: super::relayer::of_chain(group, relayer)?,
             origin: group.origin_of("chain_id"),
         })
     }

@@ -7,11 +7,11 @@ use alloy_json_abi::Function;
 use alloy_primitives::{Address, Selector, U256};
 use plimsoll_relayer::grant::{Allowed, ForeignUse, Grant, Grantee, Limit, Method, SignerPolicy};
 
-use super::{Check, duration, narrow};
+use super::{Check, duration, narrow, saturated};
 use crate::config::read::Group;
 use crate::config::schema::did_you_mean;
 use crate::config::source::shorten;
-use crate::config::{Origin, RemoteSigner, Secret, Signer, SignerKey, Tenant};
+use crate::config::{Chain, Origin, RemoteSigner, Secret, Signer, SignerKey, Tenant};
 
 /// What any target, method or tenant is written as.
 const ANY: &str = "*";
@@ -19,7 +19,13 @@ const ANY: &str = "*";
 pub(in crate::config) const UNLIMITED: &str = "unlimited";
 
 impl Check<'_> {
-    pub(super) fn signers(&mut self, groups: &[Group], chains: &[Group], tenants: &[Tenant]) -> Vec<Signer> {
+    pub(super) fn signers(
+        &mut self,
+        groups: &[Group],
+        chains: &[Group],
+        tenants: &[Tenant],
+        known: &[Chain],
+    ) -> Vec<Signer> {
         self.unique(groups, "name");
         let mut seen: HashMap<(u64, Address), Origin> = HashMap::new();
         let mut signers = Vec::new();
@@ -51,7 +57,7 @@ impl Check<'_> {
                         chain_id: chain_id?,
                         address: address?,
                         window: narrow(group.integer("window")).and_then(NonZeroU32::new)?,
-                        max_fee_per_gas_wei: group.text("max_fee_per_gas_wei").map(saturated),
+                        max_fee_per_gas_wei: Some(max_fee(group, known, chain_id?)?),
                         on_foreign_use: match group.text("on_foreign_use")? {
                             "replace" => ForeignUse::Replace,
                             _ => ForeignUse::Requeue,
@@ -59,6 +65,7 @@ impl Check<'_> {
                         grants: grants?,
                     },
                     key: key?,
+                    simulates: group.text("simulate")? == "always",
                     origin: group.origin.clone(),
                 })
             })());
@@ -327,6 +334,15 @@ impl Check<'_> {
     }
 }
 
+/// The signer's own limit, or its chain's.
+fn max_fee(signer: &Group, chains: &[Chain], chain_id: u64) -> Option<u128> {
+    if signer.given("max_fee_per_gas_wei") {
+        return signer.text("max_fee_per_gas_wei").map(saturated);
+    }
+    // A chain that is not there has its problem already.
+    chains.iter().find(|chain| chain.chain_id == chain_id).map(|chain| chain.relayer.max_fee_per_gas_wei)
+}
+
 fn method(text: &str) -> Option<Method> {
     if text == "none" {
         return Some(Method::Plain);
@@ -345,9 +361,4 @@ fn limit(text: &str) -> Limit {
         UNLIMITED => Limit::None,
         digits => Limit::Wei(U256::from_str_radix(digits, 10).unwrap_or(U256::MAX)),
     }
-}
-
-/// Nobody has as much as `u128` holds.
-fn saturated(digits: &str) -> u128 {
-    digits.parse().unwrap_or(u128::MAX)
 }

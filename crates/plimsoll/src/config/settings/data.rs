@@ -188,7 +188,7 @@ pub(super) const CHAIN: Section = Section {
             "Addresses whose every transaction is recorded, also one that emits no log.",
         ),
     ],
-    sections: &[ENDPOINT, CONTRACT],
+    sections: &[ENDPOINT, CONTRACT, super::signers::OF_CHAIN],
 };
 
 const ENDPOINT: Section = Section {

@@ -30,6 +30,12 @@ pub(super) const API: Section = Section {
             "Where users reach the API, as `https://plimsoll.example`: sign-in messages, links and tokens name it. Without it: `http://` (with TLS `https://`) and `listen`.",
         ),
         key(
+            "node_url",
+            Kind::Url,
+            Absent::Optional,
+            "Where this process alone is reached, past what stands before all of them, as `https://node-a.plimsoll.example`: `GET /api/v1/signers` tells clients to hand in there what is worked there. Without it: they are told the process's name.",
+        ),
+        key(
             "tls_cert_file",
             Kind::Path,
             Absent::Optional,

@@ -13,7 +13,7 @@ pub(super) const SIGNERS: Section = Section {
     repeated: true,
     keys: &[
         key("name", Kind::Text, Absent::Required, "The signer's name, for people; no two have the same."),
-        key("chain", Kind::Text, Absent::Required, "On which chain it sends: a chain's name, or its id."),
+        key("chain", Kind::Name, Absent::Required, "On which chain it sends: a chain's name, or its id."),
         key(
             "address",
             Kind::Text,
@@ -31,13 +31,19 @@ pub(super) const SIGNERS: Section = Section {
             "max_fee_per_gas_wei",
             WEI,
             Absent::Optional,
-            "The most that it ever offers for a unit of gas, in wei; without it the chain's fees alone decide.",
+            "The most that it ever offers for a unit of gas, in wei; without it what `[relayer]` or `[chain.relayer]` says.",
         ),
         key(
             "on_foreign_use",
             Kind::Choice(&["requeue", "replace"]),
             Absent::Default("requeue"),
             "What becomes of a request whose nonce somebody else used: it waits for another nonce, proven unexecuted, or it ends as replaced.",
+        ),
+        key(
+            "simulate",
+            Kind::Choice(&["asked", "always"]),
+            Absent::Default("asked"),
+            "Whether a transaction that says nothing of it is run on the newest block before it gets a nonce, and ends if it would revert. One whose gas is estimated is run in any case.",
         ),
     ],
     sections: &[KEY, GRANTS],
@@ -144,6 +150,11 @@ const GRANTS: Section = Section {
     sections: &[],
 };
 
+/// How a chain prices gas; `auto`: as its id and its blocks say.
+const PRICINGS: Kind = Kind::Choice(&["auto", "base_fee", "base_fee_without_tips", "gas_price"]);
+/// What becomes of requests while the chain's data are stale.
+const ON_STALE_DATA: Kind = Kind::Choice(&["hold_decided", "hold_all", "send"]);
+
 pub(super) const RELAYER: Section = Section {
     name: "relayer",
     repeated: false,
@@ -168,6 +179,89 @@ pub(super) const RELAYER: Section = Section {
             MAX_BLOCKS,
             6,
             "After how many blocks without its inclusion a transaction offers more for gas, where that helps.",
+        ),
+        integer(
+            "resend_after_ms",
+            100,
+            86_400_000,
+            30_000,
+            "After how long without its inclusion both are done, where no blocks come, in milliseconds.",
+        ),
+        key(
+            "max_fee_per_gas_wei",
+            WEI,
+            Absent::Default("500000000000"),
+            "The most that any signer offers for a unit of gas, in wei, where it has no limit of its own; also what a tenant's gas counts with while it is open.",
+        ),
+        key(
+            "min_priority_fee_per_gas_wei",
+            WEI,
+            Absent::Default("0"),
+            "The least tip, in wei for a unit of gas, that the chain's nodes take; of a plain gas price, the least price.",
+        ),
+        key(
+            "gas_pricing",
+            PRICINGS,
+            Absent::Default("auto"),
+            "How the chain prices gas. `auto`: Arbitrum's chains by their ids have base fees without tips, a chain whose blocks name no base fee has one gas price, any other has base fees and tips.",
+        ),
+        key(
+            "on_stale_data",
+            ON_STALE_DATA,
+            Absent::Default("hold_decided"),
+            "What becomes of transactions that have no nonce yet while the chain's data are stale (`max_lag_blocks`, `max_head_age_ms`): those that name the block that they were decided on are held, all are, or all are sent.",
+        ),
+    ],
+    sections: &[],
+};
+
+/// What of [`RELAYER`] a chain may have otherwise.
+pub(super) const OF_CHAIN: Section = Section {
+    name: "relayer",
+    repeated: false,
+    keys: &[
+        key(
+            "policy_interval_ms",
+            Kind::Integer { min: 10, max: 600_000 },
+            Absent::Optional,
+            "On this chain, in place of `relayer.policy_interval_ms`.",
+        ),
+        key(
+            "resend_after_blocks",
+            Kind::Integer { min: 1, max: MAX_BLOCKS },
+            Absent::Optional,
+            "On this chain, in place of `relayer.resend_after_blocks`.",
+        ),
+        key(
+            "bump_after_blocks",
+            Kind::Integer { min: 1, max: MAX_BLOCKS },
+            Absent::Optional,
+            "On this chain, in place of `relayer.bump_after_blocks`.",
+        ),
+        key(
+            "resend_after_ms",
+            Kind::Integer { min: 100, max: 86_400_000 },
+            Absent::Optional,
+            "On this chain, in place of `relayer.resend_after_ms`.",
+        ),
+        key(
+            "max_fee_per_gas_wei",
+            WEI,
+            Absent::Optional,
+            "On this chain, in place of `relayer.max_fee_per_gas_wei`.",
+        ),
+        key(
+            "min_priority_fee_per_gas_wei",
+            WEI,
+            Absent::Optional,
+            "On this chain, in place of `relayer.min_priority_fee_per_gas_wei`.",
+        ),
+        key("gas_pricing", PRICINGS, Absent::Optional, "On this chain, in place of `relayer.gas_pricing`."),
+        key(
+            "on_stale_data",
+            ON_STALE_DATA,
+            Absent::Optional,
+            "On this chain, in place of `relayer.on_stale_data`.",
         ),
     ],
     sections: &[],

@@ -25,6 +25,9 @@ abi = "token.json"
 start_block = 0
 tenant = "acme"
 
+[chain.relayer]
+bump_after_blocks = 9
+
 [[identity.provider]]
 name = "acme"
 tenant = "acme"
@@ -103,6 +106,7 @@ fn wrong(kind: Kind) -> Vec<String> {
         ]),
         Kind::Choice(_) => texts(&["7", "true", "\"neither\"", "\"\"", "[]"]),
         Kind::Texts => texts(&["7", "\"one\"", "[7]", "[\"\"]", "{}"]),
+        Kind::Name => texts(&["true", "\"\"", "[\"a\"]", "{}", "2026-05-01"]),
         Kind::Text | Kind::Secret | Kind::Url | Kind::Path | Kind::SecretPath => {
             texts(&["7", "true", "\"\"", "[\"a\"]", "{}", "2026-05-01"])
         }
@@ -192,6 +196,11 @@ const MEANINGS: &[(&str, Result<&str, &str>)] = &[
     ("signers[].key.token", Ok("\"hunter2\"")),
     ("signers[].key.token_file", Ok("\"secret\"")),
     ("signers[].key.ca_file", Ok("\"ca.pem\"")),
+    ("signers[].simulate", Err("a choice")),
+    ("relayer.max_fee_per_gas_wei", Err("a number")),
+    ("relayer.min_priority_fee_per_gas_wei", Err("a number")),
+    ("relayer.gas_pricing", Err("a choice")),
+    ("relayer.on_stale_data", Err("a choice")),
     ("signers[].key.client_cert_file", Ok("\"cert.pem\"")),
     ("signers[].key.client_key_file", Ok("\"key.pem\"")),
     ("signers[].grants[].tenant", Ok("\"nobody\"")),

@@ -96,7 +96,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("idempotency.claim_term_ms", _) => "20000".into(),
             (_, Kind::Integer { min, .. }) => (min + 3).to_string(),
             (_, Kind::Texts) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
-            (_, Kind::Text | Kind::Url | Kind::Path) => "changed".to_owned(),
+            (_, Kind::Text | Kind::Name | Kind::Url | Kind::Path) => "changed".to_owned(),
         };
         let name = variable(&path);
         let mut environment = vec![(name.as_str(), value.as_str())];

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use alloy_primitives::address;
 use plimsoll_api::Clients;
+use plimsoll_relayer::fees::Pricing;
 use plimsoll_relayer::grant::{Allowed, ForeignUse, Grant, Grantee, Limit, Method, SignerPolicy};
 use plimsoll_store::idempotency::KeyOptions;
 
 use super::{CHAIN, contract, directory, load_text};
 use crate::config::load::Environment;
-use crate::config::{DatabaseSource, Secret, SignerKey, load};
+use crate::config::{DatabaseSource, OnStaleData, Secret, SignerKey, load};
 
 #[test]
 fn an_internal_listener_that_others_reach_demands_certificates_and_one_that_they_do_not_is_plain() {
@@ -62,12 +63,21 @@ fn a_signer_is_as_it_was_written_and_what_is_not_granted_is_not() {
     let dir = directory();
     let text = format!(
         r#"{}
+[chain.relayer]
+resend_after_blocks = 5
+gas_pricing = "gas_price"
+max_fee_per_gas_wei = 90_000_000_000
+
 [relayer]
 bump_after_blocks = 9
+resend_after_blocks = 4
+min_priority_fee_per_gas_wei = "1_000_000_000"
+on_stale_data = "hold_all"
 
 [[signers]]
 name = "retrier"
-chain = "1"
+chain = 1
+simulate = "always"
 address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 max_fee_per_gas_wei = "2_000_000_000"
 on_foreign_use = "replace"
@@ -109,8 +119,19 @@ client_key_file = "/key.pem"
     let note = loaded.notes.last().expect("a signer that nobody may use");
     assert!(note.contains("`signers[1]` has no [[signers.grants]]: no tenant may use it"), "{note}");
     let config = loaded.config.unwrap();
-    assert_eq!((config.relayer.resend_after_blocks, config.relayer.bump_after_blocks), (3, 9));
-    assert_eq!(config.relayer.policy_interval, Duration::from_secs(1));
+    let relayer = &config.chains[0].relayer;
+    // Its own, those of all chains, those of nobody.
+    assert_eq!((relayer.resend_after_blocks, relayer.bump_after_blocks), (5, 9));
+    assert_eq!(
+        (relayer.policy_interval, relayer.resend_after),
+        (Duration::from_secs(1), Duration::from_secs(30))
+    );
+    assert_eq!((relayer.pricing, relayer.on_stale_data), (Some(Pricing::GasPrice), OnStaleData::HoldAll));
+    assert_eq!(
+        (relayer.max_fee_per_gas_wei, relayer.min_priority_fee_per_gas_wei),
+        (90_000_000_000, 1_000_000_000)
+    );
+    assert!(config.signers[0].simulates && !config.signers[1].simulates);
     let [retrier, remote] = &config.signers[..] else { panic!("{:?}", config.signers) };
     let wei = |text: &str| Limit::Wei(text.parse().unwrap());
     let transfer = Method::Selector([0xa9, 0x05, 0x9c, 0xbb].into());
@@ -147,7 +168,10 @@ client_key_file = "/key.pem"
     let SignerKey::Keystore { path, password, .. } = &retrier.key else { panic!("{:?}", retrier.key) };
     assert_eq!((path, password.expose()), (&dir.path().join("keys/retrier.json"), "hunter2"));
     assert_eq!((remote.policy.window.get(), remote.policy.on_foreign_use), (1, ForeignUse::Requeue));
-    assert_eq!((remote.policy.max_fee_per_gas_wei, &remote.policy.grants[..]), (None, &[][..]));
+    assert_eq!(
+        (remote.policy.max_fee_per_gas_wei, &remote.policy.grants[..]),
+        (Some(90_000_000_000), &[][..])
+    );
     let SignerKey::Remote(key) = &remote.key else { panic!("{:?}", remote.key) };
     assert_eq!(key.identity, Some((dir.path().join("cert.pem"), "/key.pem".into())));
     assert_eq!(key.token.as_ref().map(Secret::expose), Some("hunter2"));

@@ -236,6 +236,7 @@ impl Ground {
                 max_fee_limit: None,
                 priority: 0,
                 validity: Validity::default(),
+                simulate: None,
             }
         };
         (0..count).map(request).collect()

@@ -142,7 +142,7 @@ impl Stage {
             )
         });
         format!(
-            "[database]\nurl = \"{}\"\napp_connections = {APP_CONNECTIONS}\nworker_connections = {WORKER_CONNECTIONS}\n\n[api]\nlisten = \"{{listen}}\"\npublic_url = \"{PUBLIC_URL}\"\n{limits}\n[leases]\nterm_ms = {}\n\n\
+            "[database]\nurl = \"{}\"\napp_connections = {APP_CONNECTIONS}\nworker_connections = {WORKER_CONNECTIONS}\n\n[api]\nlisten = \"{{listen}}\"\nnode_url = \"http://{{listen}}\"\npublic_url = \"{PUBLIC_URL}\"\n{limits}\n[leases]\nterm_ms = {}\n\n\
              [identity]\nkeys_dir = {:?}\n\n[relayer]\npolicy_interval_ms = {policy_interval_ms}\nresend_after_blocks = {resend_after_blocks}\n\
              bump_after_blocks = {bump_after_blocks}\n\n{tenants}[[chain]]\nchain_id = {}\nname = \"anvil\"\nrpc = \"{first}\"\n\
              confirmations = {confirmations}\nfinality_depth = {finality_depth}\npoll_interval_ms = {poll_ms}\nrequest_timeout_ms = {request_timeout_ms}\n\n\

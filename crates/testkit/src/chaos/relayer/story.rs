@@ -47,6 +47,7 @@ impl Settings {
             bump_after_blocks: self.bump_after_blocks,
             resend_after: Duration::from_secs(15),
             poll: Duration::from_millis(self.poll_ms),
+            entry: plimsoll_relayer::admission::Entry::default(),
         }
     }
 }

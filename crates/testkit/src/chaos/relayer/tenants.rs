@@ -115,6 +115,7 @@ impl Tenants {
                 until_block: asked.until_blocks.map(|more| head + more),
                 as_of_block_hash,
             },
+            simulate: None,
         }
     }
 

@@ -145,7 +145,12 @@ impl Twins {
         let endings: Vec<_> = (0..count)
             .map(|_| {
                 let id = self.handed[self.dice.index(self.handed.len())].0;
-                Ending { id, end: self.dice.pick(&[Failed, Cancelled, Expired]), why: "a script".into() }
+                Ending {
+                    id,
+                    end: self.dice.pick(&[Failed, Cancelled, Expired]),
+                    why: "a script".into(),
+                    reason: None,
+                }
             })
             .collect();
         let wants = self.dice.permille(500);

@@ -50,9 +50,11 @@ impl Store {
             max_fee_limit: request.and_then(|request| request.max_fee_limit),
             priority: request.map_or(0, |request| request.priority),
             valid_until_block: validity.until_block,
+            as_of_block_hash: validity.as_of_block_hash,
             is_late: validity.until.is_some_and(|until| until < now),
             has_lost_its_block: validity.as_of_block_hash.is_some_and(|hash| !is_canonical(hash)),
             called_off: row.end_wanted.and_then(|_| row.end_why.clone()),
+            simulate: request.and_then(|request| request.simulate),
         }
     }
 
