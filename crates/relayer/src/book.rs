@@ -18,9 +18,9 @@ use crate::attempt::{Attempt, Flight};
 use crate::history;
 use crate::post::Post;
 use crate::reason::Reason;
+pub use crate::repo::queue::{Place, Queued};
 pub use crate::repo::signers::Progress;
-pub use crate::repo::window::{Place, Queued};
-use crate::repo::{reasons, signers, speed_up, window};
+use crate::repo::{queue, reasons, signers, speed_up, window};
 use crate::request::SignerId;
 use crate::state::{CalledOff, Cancelled, Change, Committed, Expired, Failed};
 
@@ -253,7 +253,7 @@ impl Book for PgBook {
         limit: usize,
     ) -> Result<Vec<Queued>, BookError> {
         let mut conn = self.db.worker().acquire().await?;
-        Ok(window::queue(&mut conn, signer, behind, limit).await?)
+        Ok(queue::queue(&mut conn, signer, behind, limit).await?)
     }
 
     async fn flights(&self, signer: SignerId, from: u64) -> Result<Vec<Flight>, BookError> {

@@ -12,6 +12,9 @@ const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 fn waiting(kind: TransactionKind) -> Transaction {
     let is_users = kind == TransactionKind::UserSigned;
     Transaction {
+        revert: None,
+        held: None,
+        simulate: None,
         transaction_id: Uuid::nil(),
         kind,
         request_id: Uuid::nil(),

@@ -11,6 +11,7 @@ pub(crate) mod accept;
 pub(crate) mod explain;
 pub(crate) mod overview;
 pub(crate) mod posts;
+pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod reasons;
 pub(crate) mod reconcile;
@@ -27,7 +28,7 @@ pub(crate) mod verdict;
 pub(crate) mod window;
 
 use alloy_primitives::{Address, B256};
-use plimsoll_types::{Context, TransactionState, parse_address};
+use plimsoll_types::{Amount, Context, TransactionState, parse_address};
 use uuid::Uuid;
 
 /// A chain id, number, nonce or gas as Postgres keeps it. All of them fit: [`crate::request::Request::check`] refuses larger ones.
@@ -82,4 +83,9 @@ impl Changed {
             causation_id: (self.version > 1).then(|| crate::history::event_id(self.id, self.version - 1)),
         }
     }
+}
+
+/// A price, which is below 2^128 wei.
+pub(crate) fn to_u128(value: Amount) -> Result<u128, sqlx::Error> {
+    u128::try_from(value.0).map_err(|_| unreadable(format!("{value} is above 2^128-1")))
 }

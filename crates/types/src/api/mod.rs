@@ -16,6 +16,7 @@ mod problem;
 mod ready;
 mod relayer;
 mod relayer_operations;
+mod relayer_signers;
 mod relayer_story;
 mod relayer_users;
 mod whole;
@@ -47,10 +48,11 @@ pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
 pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};
 pub use relayer::{
-    Budget, Cancellation, EndpointAnswer, Halt, Held, Inclusion, NewTransaction, Revert, Signer, SignerLease,
-    Signers, Spent, Transaction, TransactionAttempt, Transactions,
+    Cancellation, EndpointAnswer, Held, Inclusion, NewTransaction, Revert, Transaction, TransactionAttempt,
+    Transactions,
 };
 pub use relayer_operations::{KillSwitch, KillSwitchOrder, KillSwitches};
+pub use relayer_signers::{Budget, Halt, Signer, SignerLease, Signers, Spent};
 pub use relayer_story::{Explanation, SpeedUp, TransactionChange, TransactionKind, WaitsFor};
 pub use relayer_users::{
     Authorization, FeeToken, NewAuthorizedCall, NewPreparation, NewSignedTransaction, Notice,
