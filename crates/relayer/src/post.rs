@@ -82,7 +82,7 @@ impl Post {
     ) -> Result<Self, BookError> {
         let name = lease_name(signer);
         let cancelled = || BookError::from(LeaseError::Cancelled { name: name.clone() });
-        repo::forget(&mut *db.worker().acquire().await?, &standby_prefix(signer)).await?;
+        repo::forget(&mut *db.worker().acquire().await?).await?;
         let standby = leases.acquire_wait(&format!("{}{node}", standby_prefix(signer)), stop).await?;
         loop {
             let is_mine = is_mine(db, signer, node).await?;

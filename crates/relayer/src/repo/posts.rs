@@ -12,13 +12,8 @@ pub(crate) async fn held(conn: &mut PgConnection, prefix: &str) -> Result<Vec<St
     .await
 }
 
-/// Removes those that begin so and ended long ago. Nothing is fenced by their tokens.
-pub(crate) async fn forget(conn: &mut PgConnection, prefix: &str) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "DELETE FROM leases WHERE starts_with(name, $1) AND expires_at < clock_timestamp() - interval '1 day'",
-        prefix
-    )
-    .execute(conn)
-    .await?;
+/// Removes the names of those who stood by for any signer and are long gone. Nothing is fenced by their tokens.
+pub(crate) async fn forget(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT forget_standbys()").execute(conn).await?;
     Ok(())
 }
