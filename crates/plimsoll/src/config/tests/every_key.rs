@@ -157,6 +157,7 @@ fn a_value_of_the_wrong_kind_or_out_of_range_is_named_with_what_is_expected() {
 const MEANINGS: &[(&str, Result<&str, &str>)] = &[
     ("api.listen", Ok("\"localhost:8080\"")),
     ("api.public_url", Ok("\"plimsoll.example\"")),
+    ("api.node_url", Ok("\"node-a.plimsoll.example\"")),
     ("api.tls_cert_file", Ok("\"cert.pem\"")),
     ("api.tls_key_file", Ok("\"key.pem\"")),
     ("api.client_ca_file", Ok("\"ca.pem\"")),

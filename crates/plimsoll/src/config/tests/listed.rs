@@ -82,7 +82,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("api.trusted_proxies", _) => "10.0.0.0/8".into(),
             ("api.cors_origins", _) => "https://console.example".into(),
             ("identity.provider[0].issuer", _) => "https://login.example.org".into(),
-            ("api.public_url", _) => "https://plimsoll.example".into(),
+            ("api.public_url" | "api.node_url", _) => "https://plimsoll.example".into(),
             ("telemetry.endpoint", _) => "http://localhost:4318".into(),
             ("logging.level", _) => "debug".into(),
             ("signers[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
