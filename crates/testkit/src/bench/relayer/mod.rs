@@ -3,7 +3,7 @@
 //! The workload. One signer, calls of a contract that counts each request's id, with the gas limit given. First without a chain behind: a node that takes everything, so that
 //! accepting, signing, committing and the rest of the work in this process and Postgres is all there is; with as many callers as wait for each other anyway, and then with each
 //! request accepted in a transaction of its own. Then to Anvil, a block each 250 ms: as many transactions signed beforehand and sent raw in batches of 100 (the floor), and as
-//! requests through the relayer, with the ingest and the verdicts beside it, until the chain has included them all. Last, [whole processes](processes). Client, Postgres and Anvil share the machine.
+//! requests through the relayer, with the ingest and the verdicts beside it, until the chain has included them all. Last, whole processes. Client, Postgres and Anvil share the machine.
 
 mod floor;
 mod ground;

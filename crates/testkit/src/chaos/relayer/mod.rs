@@ -3,11 +3,11 @@
 //! everything.
 //!
 //! **What is simulated, and what is not.** The desks with all their decisions, their requests to the nodes with retries and the health of the
-//! endpoints, and the reading of what nodes say are the code that runs in production. The chain and its nodes are a [world](self::world), spoken to in
+//! endpoints, and the reading of what nodes say are the code that runs in production. The chain and its nodes are a world, spoken to in
 //! JSON-RPC. The database is a [`Store`], whose statements a test holds against those in Postgres, after each step of hundreds; so is what the fold
 //! writes. Signatures are hashes. There is one thread, and time stands still while anything can be done.
 //!
-//! **Who judges.** The [judge](self::judge) reads the chain: the contract there counts each request, on each branch by itself. It knows what was handed in
+//! **Who judges.** The judge reads the chain: the contract there counts each request, on each branch by itself. It knows what was handed in
 //! and called off, and asks nothing of the relayer.
 //!
 //! **Why a seed replays exactly**: as in [`super::sim`]. The ids of fills are random, and shown nowhere.
