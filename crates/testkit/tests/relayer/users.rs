@@ -29,8 +29,8 @@ use uuid::Uuid;
 
 use crate::house::{House, calldata};
 
-/// Anvil's second account, whose key everybody knows.
-const USER: [u8; 32] = hex!("59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d");
+/// Anvil's third account, whose key everybody knows: no signer of the house.
+const USER: [u8; 32] = hex!("5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a");
 
 fn user() -> Secret {
     Secret::new(&USER).unwrap()
