@@ -4,7 +4,7 @@
 //! what it was unless something before it in its own block mattered; a run that does not revert there shows that something did. Where neither can be had, that is what is told. What is told is
 //! one endpoint's word, for people: no verdict, no nonce and no state depends on it.
 //!
-//! *It ends.* A case is open until its reason is kept, which takes an answer, or [`TRIES`] rounds in which every endpoint gave an answer that will not change. While an endpoint is only silent, or
+//! *It ends.* A case is open until its reason is kept, which takes an answer, or three rounds in which every endpoint gave an answer that will not change. While an endpoint is only silent, or
 //! behind, a case waits for it, asked for more and more rarely.
 
 use std::collections::HashMap;

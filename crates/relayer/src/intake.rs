@@ -1,6 +1,6 @@
 //! The way in: whoever has a request hands it in here, and is told when it is on record.
 //!
-//! Nobody holds a connection while waiting: a writer ([`crate::writer`]) commits what waits, many requests in one transaction, each with what stands beside it. A tenant's request is
+//! Nobody holds a connection while waiting: a writer commits what waits, many requests in one transaction, each with what stands beside it. A tenant's request is
 //! put there only as far as its grant goes. One that comes under an idempotency key brings the key's claim with it: request, audit entry, answer and key are there together or not at
 //! all, so a process that dies anywhere leaves nothing to recover. Behind the key stands the natural key `(tenant_id, request_id, operation_type)`, which outlives it.
 
