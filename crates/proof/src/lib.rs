@@ -13,6 +13,7 @@
 //! | one receipt and a path | [`ProvenHeader::prove_receipt`] | that receipt |
 //! | all transactions | [`ProvenHeader::prove_transactions`]: their trie has `transactionsRoot`, each its hash | every field that is encoded; **not** the sender of a signed one |
 //! | their signatures | [`ProvenTransactions::check_senders`] | the senders |
+//! | an account and a path | [`ProvenHeader::prove_account`]: it is under `stateRoot` | its nonce, balance, storage's root and code's hash after the block, or that there is none |
 //! | receipts and transactions | [`ProvenReceipts::check_transactions`] | which transaction emitted a log |
 //!
 //! That the hash is one of the canonical chain is not this crate's to say: parents, quorum and finality do.
@@ -84,6 +85,7 @@
 //! - The header's `gasUsed` is not compared with the receipts': since EIP-7778 they need not agree.
 //! - Positions in tries are encoded so that 0 comes after 127 (`trie.rs`).
 
+mod account;
 mod blocks_root;
 pub mod bloom;
 mod finding;
@@ -98,6 +100,7 @@ mod transactions;
 mod trie;
 pub mod tx_type;
 
+pub use account::{Account, AccountFault, ReportedAccount};
 pub use blocks_root::BlocksRoot;
 pub use bloom::{BloomFault, Explanation, LogFilter, Part};
 pub use finding::Finding;

@@ -134,6 +134,12 @@ pub trait Book: Clone + Send + Sync + 'static {
     /// How far the signer is.
     fn progress(&self, signer: SignerId) -> impl Future<Output = Result<Progress, BookError>> + Send;
 
+    /// The newest block of the journal, if nothing that the signer sent after it is missed.
+    fn followed_block(
+        &self,
+        signer: SignerId,
+    ) -> impl Future<Output = Result<Option<(u64, B256)>, BookError>> + Send;
+
     /// The next requests, in the order in which they enter the window: from the first on, or from behind this place.
     fn queue(
         &self,
@@ -244,6 +250,11 @@ impl Book for PgBook {
     async fn progress(&self, signer: SignerId) -> Result<Progress, BookError> {
         let mut conn = self.db.worker().acquire().await?;
         signers::progress(&mut conn, signer).await?.ok_or(BookError::Unknown(signer))
+    }
+
+    async fn followed_block(&self, signer: SignerId) -> Result<Option<(u64, B256)>, BookError> {
+        let mut conn = self.db.worker().acquire().await?;
+        Ok(signers::followed_block(&mut conn, signer).await?)
     }
 
     async fn queue(

@@ -1,15 +1,17 @@
 //! What a block's header proves: asked for by the block's hash, given with everything that the proof needs.
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use plimsoll_proof::{ReportedReceipt, Transaction};
+use plimsoll_proof::{Account, ReportedAccount, ReportedReceipt, Transaction};
 use serde::Deserialize;
 
-use super::{BATCHES_IN_FLIGHT, BLOCK_BY_HASH, BLOCK_RECEIPTS, Rpc};
+use super::{BATCHES_IN_FLIGHT, BLOCK_BY_HASH, BLOCK_RECEIPTS, Rpc, state::CanonicalBlock};
 use crate::{
     client::{BATCH_REQUESTS, OnTimeout},
-    error::RpcError,
+    error::{Method, RpcError},
 };
+
+const PROOF: Method = Method::Borrowed("eth_getProof");
 
 /// The body of a block; its header is read elsewhere.
 #[derive(Deserialize)]
@@ -67,5 +69,20 @@ impl Rpc {
         let body: Option<Body> = self.client.decode(&BLOCK_BY_HASH, body).await?;
         let receipts: Option<Vec<ReportedReceipt>> = self.client.decode(&BLOCK_RECEIPTS, receipts).await?;
         Ok(body.map(|body| body.transactions).zip(receipts))
+    }
+
+    /// An account after a block, proven by the block's hash: whoever trusts that hash need not trust the node.
+    ///
+    /// # Errors
+    /// See [`RpcError::class`]; `BlockUnknown` where the node does not have the block, `Malformed` where it does not prove what it says.
+    pub async fn proven_account(&self, address: Address, block_hash: B256) -> Result<Account, RpcError> {
+        let header = self.header_of(block_hash).await?;
+        let header =
+            header.prove().map_err(|fault| self.client.malformed(&BLOCK_BY_HASH, fault.to_string(), ""))?;
+        let params = (address, [(); 0], CanonicalBlock::new(block_hash));
+        let reported: ReportedAccount = self.one(&PROOF, &params).await?;
+        header
+            .prove_account(address, reported)
+            .map_err(|fault| self.client.malformed(&PROOF, fault.to_string(), ""))
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use futures::future::join_all;
-use plimsoll_chain::{AtHead, Pool, Rpc, TransactionCounts};
+use plimsoll_chain::{AtHead, ErrorClass, Pool, Rpc, TransactionCounts};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::nonces::{self, Readings, Ruling};
+use super::nonces::{self, Proof, Readings, Ruling};
 use super::trial::Trials;
 use super::{BATCH_MAX, DOUBT_PERIOD, Desk, NONCES_PATIENCE, NONCES_PERIOD, SPAN_MAX, Shift};
 use crate::bell::Bell;
@@ -21,6 +21,19 @@ use crate::book::{Book, BookError};
 struct Told {
     counts: Option<AtHead<TransactionCounts>>,
     balance: Option<AtHead<U256>>,
+    proof: Shown,
+}
+
+/// Whether an endpoint shows how many transactions the signer has sent up to the journal's newest block.
+#[derive(Clone, Copy, Debug, Default)]
+enum Shown {
+    /// So many.
+    Proven(u64),
+    /// Not this time.
+    Later,
+    /// It does not serve proofs, or of no such block.
+    #[default]
+    Never,
 }
 
 /// The endpoints being asked, in the background: the desk goes on with what was told last, which is [`NONCES_PERIOD`] and [`NONCES_PATIENCE`] old at the most. What is not told by then is not known.
@@ -29,10 +42,10 @@ struct Asking(JoinSet<Vec<Told>>);
 
 impl Asking {
     /// Asks each of them, and rings when all have told, or their time is over.
-    fn begin(&mut self, pool: &Pool, address: Address, bell: &Bell) {
+    fn begin(&mut self, pool: &Pool, address: Address, followed: Option<(u64, B256)>, bell: &Bell) {
         let (pool, bell) = (pool.clone(), bell.clone());
         self.0.spawn(async move {
-            let told = join_all(pool.endpoints().iter().map(|rpc| ask(rpc, address))).await;
+            let told = join_all(pool.endpoints().iter().map(|rpc| ask(rpc, address, followed))).await;
             bell.ring();
             told
         });
@@ -58,11 +71,29 @@ impl Asked {
     }
 }
 
-async fn ask(rpc: &Rpc, address: Address) -> Told {
+async fn ask(rpc: &Rpc, address: Address, followed: Option<(u64, B256)>) -> Told {
     let counts = tokio::time::timeout(NONCES_PATIENCE, rpc.transaction_counts(address));
     let balance = tokio::time::timeout(NONCES_PATIENCE, rpc.balance(address));
-    let (counts, balance) = tokio::join!(counts, balance);
-    Told { counts: counts.ok().and_then(Result::ok), balance: balance.ok().and_then(Result::ok) }
+    let (counts, balance, proof) = tokio::join!(counts, balance, show(rpc, address, followed));
+    Told { counts: counts.ok().and_then(Result::ok), balance: balance.ok().and_then(Result::ok), proof }
+}
+
+async fn show(rpc: &Rpc, address: Address, followed: Option<(u64, B256)>) -> Shown {
+    let at = match followed {
+        // Development chains do not hold their state to their genesis.
+        Some((0, _)) => return Shown::Never,
+        Some((_, hash)) => hash,
+        None => return Shown::Later,
+    };
+    match tokio::time::timeout(NONCES_PATIENCE, rpc.proven_account(address, at)).await {
+        Ok(Ok(account)) => Shown::Proven(account.nonce),
+        Ok(Err(error)) => {
+            tracing::info!(%address, %error, "an endpoint does not prove how many transactions were sent");
+            let is_for_good = matches!(error.class(), ErrorClass::Rejected | ErrorClass::StateUnavailable);
+            if is_for_good { Shown::Never } else { Shown::Later }
+        }
+        Err(_) => Shown::Later,
+    }
 }
 
 impl<B: Book> Shift<'_, B> {
@@ -86,7 +117,9 @@ impl<B: Book> Shift<'_, B> {
             self.floor = None;
         }
         self.nonces_asked = Some(Instant::now());
-        self.asked.nonces.begin(self.desk.market.pool(), self.desk.signer.address, &self.desk.bell);
+        let Desk { signer, book, market, bell, .. } = self.desk;
+        let followed = if self.front == 0 { book.followed_block(*signer).await? } else { None };
+        self.asked.nonces.begin(market.pool(), signer.address, followed, bell);
         Ok(())
     }
 
@@ -106,11 +139,26 @@ impl<B: Book> Shift<'_, B> {
         self.ahead_since = (latest > next).then(|| self.ahead_since.unwrap_or_else(Instant::now));
         self.stranger_since =
             (pending > next.max(latest)).then(|| self.stranger_since.unwrap_or_else(Instant::now));
+        // Who tells nothing at all is not waited for.
+        let shown = || told.iter().filter(|told| told.counts.is_some()).map(|told| told.proof);
+        let proven = told.iter().find_map(|told| match told.proof {
+            Shown::Proven(nonce) => Some(nonce),
+            Shown::Later | Shown::Never => None,
+        });
+        let is_new = self.front == 0;
+        let is_awaited = is_new && proven.is_none() && shown().any(|shown| matches!(shown, Shown::Later));
+        self.unproven_since = is_awaited.then(|| self.unproven_since.unwrap_or_else(Instant::now));
         let since = |since: Option<Instant>| since.map_or(Duration::ZERO, |since| since.elapsed());
+        let proof = match (proven, self.unproven_since) {
+            (Some(proven), _) => Proof::Proven(proven),
+            (None, Some(since)) => Proof::Awaited(since.elapsed()),
+            (None, None) => Proof::Lacking,
+        };
         let readings = Readings {
             counts: &counts,
             endpoints,
-            is_new: self.front == 0,
+            is_new,
+            proof,
             ahead_for: since(self.ahead_since),
             stranger_for: since(self.stranger_since),
         };

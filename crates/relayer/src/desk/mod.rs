@@ -160,6 +160,7 @@ struct Shift<'a, B: Book> {
     nonces_asked: Option<Instant>,
     ahead_since: Option<Instant>,
     stranger_since: Option<Instant>,
+    unproven_since: Option<Instant>,
     /// None: nobody tells it, and nothing can be promised from it.
     balance: Option<alloy_primitives::U256>,
     asked: counts::Asked,
@@ -184,6 +185,7 @@ impl<'a, B: Book> Shift<'a, B> {
             nonces_asked: None,
             ahead_since: None,
             stranger_since: None,
+            unproven_since: None,
             balance: None,
             asked: counts::Asked::of(desk),
             round: Round::default(),

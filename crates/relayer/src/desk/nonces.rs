@@ -3,7 +3,8 @@
 //! The database's next nonce lies above everything that we ever committed. So a `latest` above it says that somebody else sent with this key, or that the database is
 //! older than the chain: the nonces in between are gone, and the next one is the chain's. One endpoint's word for that is not enough: a lie would leave a gap that
 //! only a filling closes. Of a signer that is new to us nothing is known that a `latest` that is too low could be held against, and a nonce from before it was ours
-//! would never come back to us from the journal: so until that has seen something of it, nonces are given, and filled, when all who answer say the same. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
+//! would never come back to us from the journal. So until that has seen something of it, the chain's part is what a block of the journal proves by its state root, which one endpoint is enough for
+//! (`eth_getProof`); and where none does for long, nonces are given, and filled, when most endpoints answer and all who do say the same. A `pending` above it says that somebody else's transaction waits: giving nonces pauses until that one is in a block, or gone, or has waited too long.
 
 use std::time::Duration;
 
@@ -17,6 +18,20 @@ pub(crate) const ALONE_PATIENCE: Duration = Duration::from_secs(3);
 /// And if it is so far above at most: a lie that is believed leaves nonces that must be filled one by one.
 pub(crate) const ALONE_MOST: u64 = 10_000;
 
+/// Who could prove what a new signer has sent, and does not, is waited for so long.
+pub(crate) const PROOF_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many transactions a signer has sent up to the journal's newest block, shown under that block's state root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// So many.
+    Proven(u64),
+    /// Nobody has shown it yet, for so long, and somebody may.
+    Awaited(Duration),
+    /// Nobody who answers can show it.
+    Lacking,
+}
+
 /// What the endpoints said, and since when they say what is strange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readings<'a> {
@@ -26,6 +41,8 @@ pub(crate) struct Readings<'a> {
     pub(crate) endpoints: usize,
     /// The journal has seen nothing of the signer yet.
     pub(crate) is_new: bool,
+    /// What is proven; asked for while it is new.
+    pub(crate) proof: Proof,
     /// For how long the majority's `latest` has been above our next nonce.
     pub(crate) ahead_for: Duration,
     /// For how long the majority's `pending` has been above our next nonce and its `latest`.
@@ -37,7 +54,7 @@ pub(crate) struct Readings<'a> {
 pub(crate) enum Ruling {
     /// Nonces are given from the higher of this and our own next one on.
     Give {
-        /// The majority's `latest`.
+        /// What is proven, or the majority's `latest`.
         floor: u64,
     },
     /// None are given until the next reading.
@@ -59,7 +76,9 @@ pub(crate) enum Pause {
         /// Its `latest`.
         latest: u64,
     },
-    /// Of a signer that is new to us, endpoints say different things, or too few say anything.
+    /// Of a signer that is new to us nothing is proven yet.
+    Unproven,
+    /// Of a signer that is new to us nothing is proven, and endpoints say different things, or too few say anything.
     Disagreed {
         /// The lowest `latest`.
         lowest: u64,
@@ -105,10 +124,16 @@ impl std::fmt::Display for Pause {
                     "the only endpoint says that {latest} are used up, more than {ALONE_MOST} above what was sent from here: it is believed once the journal has seen them, or another endpoint says so"
                 )
             }
+            Self::Unproven => {
+                write!(
+                    f,
+                    "the signer is new here, and no endpoint has proven yet how many it has sent (eth_getProof)"
+                )
+            }
             Self::Disagreed { lowest, highest } => {
                 write!(
                     f,
-                    "the signer is new here, and the endpoints that answer (most of them must) say from {lowest} to {highest} of how many it has sent: until they agree"
+                    "the signer is new here, and the endpoints that answer say from {lowest} to {highest} of how many it has sent: until most of them answer and all agree, or one proves it (eth_getProof)"
                 )
             }
             Self::Stranger { pending } => {
@@ -121,29 +146,42 @@ impl std::fmt::Display for Pause {
     }
 }
 
-/// Whether nonces may be given, `next` being our own next one, or what the journal has proven to be consumed.
-pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
-    let Readings { counts, endpoints, is_new, ahead_for, stranger_for } = readings;
-    let Some(TransactionCounts { latest, pending }) = heard(counts, endpoints) else {
-        return Ruling::Pause(Pause::Unheard);
-    };
+/// Why what most endpoints say, or the highest of what few do, cannot be relied on.
+fn doubt(next: u64, latest: u64, readings: Readings<'_>) -> Option<Pause> {
+    let Readings { counts, endpoints, is_new, ahead_for, .. } = readings;
+    let is_heard_of_few = counts.len() <= endpoints / 2;
     let said = || counts.iter().map(|counts| counts.latest);
     let (lowest, highest) = (said().min().unwrap_or(latest), said().max().unwrap_or(latest));
-    if is_new && (counts.len() <= endpoints / 2 || lowest != highest) {
-        return Ruling::Pause(Pause::Disagreed { lowest, highest });
+    if is_new && (is_heard_of_few || lowest != highest) {
+        return Some(Pause::Disagreed { lowest, highest });
     }
-    if latest > next {
-        // Too few of them cannot add to what we know, and they need not.
-        if counts.len() <= endpoints / 2 {
-            return Ruling::Pause(Pause::Unheard);
-        }
-        if endpoints == 1 && next > 0 && latest - next > ALONE_MOST {
-            return Ruling::Pause(Pause::TooFarAhead { latest });
-        }
-        if endpoints == 1 && ahead_for < ALONE_PATIENCE {
-            return Ruling::Pause(Pause::Ahead { latest });
-        }
+    if latest <= next {
+        return None;
     }
+    // Too few of them cannot add to what we know, and they need not.
+    if is_heard_of_few {
+        return Some(Pause::Unheard);
+    }
+    if endpoints == 1 && next > 0 && latest - next > ALONE_MOST {
+        return Some(Pause::TooFarAhead { latest });
+    }
+    (endpoints == 1 && ahead_for < ALONE_PATIENCE).then_some(Pause::Ahead { latest })
+}
+
+/// Whether nonces may be given, `next` being our own next one, or what the journal has proven to be consumed.
+pub(crate) fn rule(next: u64, readings: Readings<'_>) -> Ruling {
+    let Readings { counts, endpoints, is_new, proof, stranger_for, .. } = readings;
+    let Some(TransactionCounts { latest: said, pending }) = heard(counts, endpoints) else {
+        return Ruling::Pause(Pause::Unheard);
+    };
+    let latest = match proof {
+        Proof::Proven(proven) if is_new => proven,
+        Proof::Awaited(time) if is_new && time < PROOF_PATIENCE => return Ruling::Pause(Pause::Unproven),
+        _ => match doubt(next, said, readings) {
+            Some(doubt) => return Ruling::Pause(doubt),
+            None => said,
+        },
+    };
     if pending > next.max(latest) && stranger_for < STRANGER_PATIENCE {
         return Ruling::Pause(Pause::Stranger { pending });
     }
@@ -161,6 +199,7 @@ mod tests {
             counts: &counts,
             endpoints,
             is_new: next == 0,
+            proof: Proof::Lacking,
             ahead_for: Duration::ZERO,
             stranger_for: Duration::ZERO,
         };
@@ -200,6 +239,7 @@ mod tests {
             counts: &counts,
             endpoints: 1,
             is_new: false,
+            proof: Proof::Lacking,
             ahead_for: ALONE_PATIENCE,
             stranger_for: Duration::ZERO,
         };
@@ -214,6 +254,7 @@ mod tests {
                 counts: &counts,
                 endpoints: 1,
                 is_new: next == 0,
+                proof: Proof::Lacking,
                 ahead_for: ALONE_PATIENCE,
                 stranger_for: Duration::ZERO,
             };
@@ -243,6 +284,31 @@ mod tests {
     }
 
     #[test]
+    fn of_a_signer_that_is_new_what_is_proven_needs_nobody_else() {
+        let ruling = |is_new, proof, counts: &[(u64, u64)], endpoints| {
+            let counts: Vec<_> =
+                counts.iter().map(|&(latest, pending)| TransactionCounts { latest, pending }).collect();
+            let (ahead_for, stranger_for) = (Duration::ZERO, Duration::ZERO);
+            let readings = Readings { counts: &counts, endpoints, is_new, proof, ahead_for, stranger_for };
+            rule(0, readings)
+        };
+        // Of two, one is dead; one of two lags, or lies; one alone is behind.
+        for (counts, endpoints) in
+            [(&[(3, 3)][..], 2), (&[(0, 0), (3, 3)], 2), (&[(900, 900), (3, 3)], 2), (&[(0, 0)], 1)]
+        {
+            let given = ruling(true, Proof::Proven(3), counts, endpoints);
+            assert_eq!(given, Ruling::Give { floor: 3 }, "{counts:?} of {endpoints}");
+        }
+        // What the journal has seen counts for more than a proof from before it.
+        let ahead = Ruling::Pause(Pause::Ahead { latest: 5 });
+        assert_eq!(ruling(false, Proof::Proven(3), &[(5, 5)], 1), ahead);
+        // Who may still prove it is waited for, but not for ever.
+        let awaited = |time| ruling(true, Proof::Awaited(time), &[(0, 0)], 1);
+        assert_eq!(awaited(Duration::ZERO), Ruling::Pause(Pause::Unproven));
+        assert_eq!(awaited(PROOF_PATIENCE), Ruling::Give { floor: 0 });
+    }
+
+    #[test]
     fn a_strangers_transaction_is_waited_for_but_not_for_ever() {
         assert_eq!(ruling(5, &[(5, 6)], 1), Ruling::Pause(Pause::Stranger { pending: 6 }));
         // One endpoint's pool alone does not stop us.
@@ -252,6 +318,7 @@ mod tests {
             counts: &counts,
             endpoints: 1,
             is_new: false,
+            proof: Proof::Lacking,
             ahead_for: Duration::ZERO,
             stranger_for: STRANGER_PATIENCE,
         };

@@ -1,9 +1,10 @@
 //! Signers, and what the journal says of them.
 
+use alloy_primitives::B256;
 use plimsoll_types::address_text;
 use sqlx::PgConnection;
 
-use super::{to_i64, to_u64};
+use super::{hash, to_i64, to_u64};
 use crate::request::SignerId;
 
 /// How far a signer is.
@@ -80,4 +81,21 @@ pub(crate) async fn progress(
         })
     })
     .transpose()
+}
+
+/// The newest canonical block of the journal, if the signer is followed from the next one on or longer.
+pub(crate) async fn followed_block(
+    conn: &mut PgConnection,
+    signer: SignerId,
+) -> Result<Option<(u64, B256)>, sqlx::Error> {
+    let newest = sqlx::query!(
+        "SELECT b.number, b.hash FROM watched_senders w
+         CROSS JOIN LATERAL (SELECT b.number, b.hash FROM chain_blocks b WHERE b.chain_id = w.chain_id AND b.state <> 'orphaned' ORDER BY b.number DESC LIMIT 1) b
+         WHERE w.chain_id = $1 AND w.address = $2 AND b.number + 1 >= w.watched_from",
+        to_i64(signer.chain_id),
+        address_text(&signer.address),
+    )
+    .fetch_optional(conn)
+    .await?;
+    newest.map(|block| Ok((to_u64(block.number)?, hash(&block.hash)?))).transpose()
 }

@@ -1,7 +1,7 @@
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY};
 use plimsoll_proof::{Finding, Outcome, TransactionsFault, Unencodable};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::send::{EMITTER, LOGS_OF_A_CALL, Sender};
 
@@ -113,7 +113,7 @@ async fn blobs_and_impersonation_leave_the_transactions_unproven_and_the_receipt
     assert!(matches!(fault, TransactionsFault::Root { blobs: 1, .. }), "{fault}");
     assert_eq!(fault.finding(), Finding::Unproven);
 
-    let stranger = alloy_primitives::Address::repeat_byte(0x12);
+    let stranger = Address::repeat_byte(0x12);
     sender.anvil.raw("anvil_setBalance", json!([stranger, "0xde0b6b3a7640000"])).await.unwrap();
     sender.anvil.impersonate(stranger).await.unwrap();
     sender.send(json!({ "from": stranger, "to": sender.to })).await;
@@ -124,4 +124,50 @@ async fn blobs_and_impersonation_leave_the_transactions_unproven_and_the_receipt
     let fault = header.prove_transactions(told.transactions()).unwrap_err();
     let source = Unencodable::Unsigned;
     assert_eq!(fault, TransactionsFault::Unencodable { transactions: 2, count: 1, first: 0, source });
+}
+
+#[tokio::test]
+async fn an_account_is_proven_and_nothing_else_said_of_it_is() {
+    let sender = sender().await;
+    for value in ["0x1", "0x2"] {
+        sender.send(json!({ "to": sender.to, "value": value })).await;
+    }
+    let number = sender.mine().await;
+    let header = sender.block(number).await.header().prove().unwrap();
+    let told = async |address: Address| {
+        let at = json!({ "blockHash": header.hash });
+        sender.anvil.raw("eth_getProof", json!([address, [], at])).await.unwrap()
+    };
+    let prove = |address, told: &Value| {
+        header.prove_account(address, serde_json::from_str(&told.to_string()).unwrap())
+    };
+
+    let mut used = told(sender.from).await;
+    let account = prove(sender.from, &used).unwrap();
+    assert_eq!((account.nonce, account.code_hash), (2, KECCAK256_EMPTY));
+    // The way to it is that of nobody else.
+    prove(sender.to, &used).unwrap_err();
+    for (field, lie) in [
+        ("nonce", json!("0x0")),
+        ("nonce", json!("0x3")),
+        ("balance", json!("0x1")),
+        ("storageHash", json!(B256::ZERO)),
+        ("codeHash", json!(B256::ZERO)),
+        ("accountProof", json!([])),
+    ] {
+        let truth = std::mem::replace(&mut used[field], lie);
+        prove(sender.from, &used).unwrap_err();
+        used[field] = truth;
+    }
+    // Nor may who is there be called absent.
+    let mut denied = used.clone();
+    (denied["nonce"], denied["balance"]) = (json!("0x0"), json!("0x0"));
+    prove(sender.from, &denied).unwrap_err();
+
+    let nobody = Address::repeat_byte(0xee);
+    let absent = told(nobody).await;
+    assert_eq!(prove(nobody, &absent).unwrap().nonce, 0);
+    let mut invented = absent.clone();
+    invented["nonce"] = json!("0x1");
+    prove(nobody, &invented).unwrap_err();
 }

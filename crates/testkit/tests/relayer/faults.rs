@@ -50,14 +50,8 @@ async fn suffers(fault: Fault, times: u64) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_endpoints_a_dead_one_stops_nothing_of_a_signer_that_the_journal_has_seen() {
+async fn of_two_endpoints_a_dead_one_stops_nothing() {
     let house = House::new(Mining::OnDemand).await;
-    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
-    let first = house.request();
-    let id = accept(&house, &first).await;
-    assert_eq!(attempts_until_confirmed(&house, id, &first).await, 1);
-    desk.stop().await;
-
     let dead = EndpointConfig {
         name: Some("dead".into()),
         max_retries: 0,

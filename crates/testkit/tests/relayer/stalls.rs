@@ -50,15 +50,12 @@ async fn an_endpoint_that_tells_no_nonces_any_more_stops_nothing_that_another_kn
     let house = House::new(Mining::OnDemand).await;
     let (silent, faults) = house.faulty();
     let (alive, _) = house.faulty();
+    for method in ["eth_getTransactionCount", "eth_getBalance"] {
+        faults.next(method, 1_000, Fault::Stall);
+    }
     let pool = Pool::new(vec![silent, alive]).unwrap();
     let desk = house.work("node-1", pool, DeskOptions::default()).await;
-    for round in 0..4 {
-        // Until the journal has seen something of a signer, both have to tell.
-        if round == 1 {
-            for method in ["eth_getTransactionCount", "eth_getBalance"] {
-                faults.next(method, 1_000, Fault::Stall);
-            }
-        }
+    for _ in 0..3 {
         let request = house.request();
         let id = house.acceptor.accept(request.clone()).await.unwrap().id;
         house.until_state(id, TransactionState::Confirmed, true).await;

@@ -1,12 +1,16 @@
 //! Somebody else signs with the same key, or the node forgets what it had.
 
+use std::sync::Arc;
+
+use plimsoll_chain::Pool;
+use plimsoll_chain::transport::Fault;
 use plimsoll_relayer::book::{Book, Entered, PgBook};
 use plimsoll_relayer::desk::DeskOptions;
 use plimsoll_store::{DEFAULT_TERM, Leases};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_testkit::node::Call;
 use plimsoll_types::TransactionState;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::house::{House, calldata};
@@ -30,6 +34,46 @@ async fn nonces_that_a_stranger_used_before_are_passed_over() {
         .await
         .unwrap();
     assert_eq!(nonce, 3);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_key_sent_before_it_was_ours_is_proven_whatever_its_only_endpoint_says() {
+    let house = House::after(3, Mining::OnDemand).await;
+    let (behind, faults) = house.faulty();
+    // It tells the counts of a node that is still syncing; of another's blocks it can only show what they hold.
+    let fewer = |told: Value| if told == "0x3" { json!("0x0") } else { told };
+    faults.next("eth_getTransactionCount", 1_000, Fault::Rewrite(Arc::new(fewer)));
+    let desk = house.work("node-1", behind.into(), DeskOptions::default()).await;
+    let request = house.request();
+    let accepted = house.acceptor.accept(request.clone()).await.unwrap();
+    house.until_state(accepted.id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    let nonces: Vec<i64> = sqlx::query_scalar("SELECT nonce FROM transaction_attempts")
+        .fetch_all(house.db.worker())
+        .await
+        .unwrap();
+    assert_eq!(nonces, [3]);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_proves_anything_endpoints_that_agree_are_believed() {
+    let house = House::after(3, Mining::OnDemand).await;
+    let (one, faults) = house.faulty();
+    let (other, other_faults) = house.faulty();
+    for faults in [&faults, &other_faults] {
+        let unknown = "the method eth_getProof does not exist";
+        faults.next("eth_getProof", 1_000, Fault::Answer { code: -32_601, message: unknown.to_owned() });
+    }
+    let pool = Pool::new(vec![one, other]).unwrap();
+    let desk = house.work("node-1", pool, DeskOptions::default()).await;
+    let request = house.request();
+    let accepted = house.acceptor.accept(request.clone()).await.unwrap();
+    house.until_state(accepted.id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
     desk.stop().await;
     house.end().await;
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use plimsoll_relayer::attempt::{Attempt, Flight};
 use plimsoll_relayer::book::{Book, BookError, Ending, Entered, Place, Progress, Queued, Told};
 use plimsoll_relayer::post::lease_name;
@@ -280,6 +281,10 @@ impl Book for MemoryBook {
 
     fn lost<'a>(&self, authority: &'a Holding) -> &'a CancellationToken {
         &authority.lost
+    }
+
+    async fn followed_block(&self, _: SignerId) -> Result<Option<(u64, B256)>, BookError> {
+        self.read(|store, _| Ok(store.journal.newest)).await
     }
 
     async fn progress(&self, signer: SignerId) -> Result<Progress, BookError> {

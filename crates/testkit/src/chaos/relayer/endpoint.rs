@@ -1,13 +1,13 @@
 //! A node's address as a transport: what it is asked, and what it is given. What is given goes its way when it has left the process, whether or not
 //! that lives, or waits, to hear of it.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_json_rpc::{ErrorPayload, RequestPacket, Response, ResponsePayload, SerializedRequest};
-use alloy_primitives::{Address, Bytes, hex};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, hex};
 use alloy_transport::BoxTransport;
+use alloy_trie::EMPTY_ROOT_HASH;
 use plimsoll_chain::transport;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use super::book::Tables;
 use super::judge::{Judge, lock};
 use super::life::Life;
 use super::transaction::Signed;
-use super::world::{BLOCK_GAS, Block, Refusal, World};
+use super::world::{Block, Refusal, World};
 use crate::chaos::conduct::{Answer, Conduct, Fault, garble, refusal};
 use crate::chaos::dice::Dice;
 
@@ -105,6 +105,10 @@ struct Inner {
     trace: Arc<Trace>,
     manners: Mutex<Manners>,
     dice: Mutex<Dice>,
+}
+
+fn hash(value: &Value) -> Option<B256> {
+    value.as_str()?.parse().ok()
 }
 
 impl Endpoint {
@@ -228,7 +232,13 @@ impl Endpoint {
             .unwrap_or(Value::Null);
         let address = || params[0].as_str().and_then(|text| text.parse::<Address>().ok()).unwrap_or_default();
         match request.method() {
-            "eth_getBlockByNumber" => Ok(header(lock(world).head_of(*place))),
+            "eth_getBlockByNumber" => Ok(lock(world).head_of(*place).header()),
+            "eth_getBlockByHash" => {
+                let world = lock(world);
+                let block = hash(&params[0]).and_then(|hash| world.block_of(*place, hash));
+                Ok(block.map_or_else(|| "null".to_owned(), Block::header))
+            }
+            "eth_getProof" if lock(world).nodes[*place].client.proves() => self.shows(address(), &params[2]),
             "eth_feeHistory" => Ok(self.fee_history(&params)),
             "eth_getTransactionCount" => {
                 let (latest, pending) = lock(world).counts_of(*place, address());
@@ -249,6 +259,23 @@ impl Endpoint {
             }
             other => Err((-32_601, format!("the method {other} does not exist"))),
         }
+    }
+
+    /// An account, and the way to it.
+    fn shows(&self, address: Address, at: &Value) -> Result<String, (i64, String)> {
+        let shown = hash(&at["blockHash"])
+            .and_then(|hash| lock(&self.0.world).show(self.0.place, hash, address))
+            .ok_or_else(|| (-32_000, "header not found".to_owned()))?;
+        Ok(json!({
+            "address": address,
+            "nonce": format!("{:#x}", shown.account.nonce),
+            "balance": format!("{:#x}", shown.account.balance),
+            "storageHash": EMPTY_ROOT_HASH,
+            "codeHash": KECCAK256_EMPTY,
+            "accountProof": shown.nodes,
+            "storageProof": [],
+        })
+        .to_string())
     }
 
     fn fee_history(&self, params: &Value) -> String {
@@ -325,23 +352,4 @@ impl Endpoint {
             Err(refusal) => Err((-32_000, refusal.words(client))),
         }
     }
-}
-
-/// A header as nodes write it. Nobody here looks at what it commits to.
-fn header(block: &Block) -> String {
-    let mut text = String::with_capacity(1_600);
-    let zero = "0".repeat(64);
-    write!(
-        text,
-        r#"{{"number":"{:#x}","hash":"{}","parentHash":"0x{zero}","timestamp":"{:#x}","logsBloom":"0x{}","receiptsRoot":"0x{zero}","transactionsRoot":"0x{zero}","stateRoot":"0x{zero}","sha3Uncles":"0x{zero}","miner":"0x{}","difficulty":"0x0","extraData":"0x","nonce":"0x0000000000000000","mixHash":"0x{zero}","gasUsed":"{:#x}","gasLimit":"{BLOCK_GAS:#x}","baseFeePerGas":"{:#x}","size":"0x400","uncles":[],"transactions":[]}}"#,
-        block.number,
-        block.hash,
-        block.timestamp,
-        "0".repeat(512),
-        "0".repeat(40),
-        block.gas_used,
-        block.base_fee,
-    )
-    .expect("a string can be written to");
-    text
 }

@@ -167,6 +167,8 @@ impl Journal {
                 records.push(Record::Forward(Entry::Finalize(final_number)));
             }
         }
+        let newest = written.stack.last().map(|(top, _)| &world.blocks[*top]);
+        store.journal.newest = newest.map(|block| (block.number, block.hash));
         drop((world, store));
         lock(&self.records).extend(records);
     }

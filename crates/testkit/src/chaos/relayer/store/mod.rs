@@ -169,6 +169,8 @@ pub struct Journal {
     pub blocks: BTreeMap<B256, bool>,
     /// Inclusions of watched senders.
     pub inclusions: Vec<Seen>,
+    /// The newest canonical block.
+    pub newest: Option<(u64, B256)>,
 }
 
 /// All tables.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256};
 use tokio::time::Instant;
 
 use super::{BLOCK_GAS, Block, COUNTER, GWEI, Included, PERFORM_GAS, PLAIN_GAS, REVERT_GAS, State, World};
@@ -88,7 +88,9 @@ impl World {
         self.tick();
     }
 
-    fn insert(&mut self, block: Block) -> usize {
+    fn insert(&mut self, mut block: Block) -> usize {
+        self.salt += 1;
+        block.seal(self.salt);
         let place = self.blocks.len();
         self.highest = self.highest.max(block.number);
         self.hashes.insert(block.hash, place);
@@ -104,20 +106,17 @@ impl World {
     }
 
     fn build(&mut self, parent_place: usize) -> Block {
-        self.salt += 1;
         let parent = self.blocks[parent_place].clone();
         let base_fee = self.next_base_fee(&parent);
-        let hash =
-            keccak256([parent.hash.as_slice(), &self.salt.to_be_bytes(), &self.began_bytes()].concat());
         let mut block = Block {
             number: parent.number + 1,
-            hash,
+            hash: B256::ZERO,
             parent: parent_place,
             timestamp: parent.timestamp + 2,
             base_fee,
             gas_used: 0,
             included: Vec::new(),
-            state: parent.state,
+            ..parent
         };
         if self.dice.permille(self.course.empty_permille) {
             return block;
@@ -140,10 +139,6 @@ impl World {
             }
         }
         block
-    }
-
-    fn began_bytes(&self) -> [u8; 8] {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).to_be_bytes()
     }
 
     /// What gas costs by a node's newest blocks.

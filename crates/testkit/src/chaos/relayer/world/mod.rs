@@ -5,6 +5,7 @@
 
 mod blocks;
 mod pool;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(super) use self::pool::{Client, Refusal};
+use self::sealed::Accounts;
 use super::transaction::Signed;
 use crate::chaos::dice::Dice;
 
@@ -69,6 +71,11 @@ pub(super) struct Block {
     pub(super) gas_used: u64,
     pub(super) included: Vec<Included>,
     pub(super) state: State,
+    /// The accounts, as its hash commits to them.
+    accounts: Accounts,
+    state_root: B256,
+    /// What tells it from others that are the same otherwise.
+    salt: u64,
 }
 
 /// A node's own part of the world.
@@ -105,7 +112,6 @@ pub(super) struct Course {
 /// The chain.
 #[derive(Debug)]
 pub(super) struct World {
-    began: Instant,
     pub(super) blocks: Vec<Block>,
     hashes: HashMap<B256, usize>,
     /// The tip of the canonical chain.
@@ -132,18 +138,21 @@ impl World {
         accounts: impl IntoIterator<Item = (Address, Account)>,
         dice: Dice,
     ) -> Self {
-        let now = Instant::now();
         let state = State { accounts: accounts.into_iter().collect(), effects: BTreeMap::new() };
-        let genesis = Block {
+        let mut genesis = Block {
             number: 0,
-            hash: B256::repeat_byte(0x60),
+            hash: B256::ZERO,
             parent: 0,
             timestamp: 1_700_000_000,
             base_fee: GWEI,
             gas_used: 0,
             included: Vec::new(),
             state,
+            accounts: Accounts::default(),
+            state_root: B256::ZERO,
+            salt: 0,
         };
+        genesis.seal(0);
         let node = |client: &Client| Node {
             client: *client,
             tip: 0,
@@ -153,7 +162,6 @@ impl World {
             lie: (0, 0),
         };
         Self {
-            began: now,
             hashes: [(genesis.hash, 0)].into(),
             blocks: vec![genesis],
             tip: 0,
@@ -230,10 +238,10 @@ impl World {
         let (more, more_pending) = node.lie;
         let (told, told_pending) =
             (latest.saturating_add_signed(more), pending.saturating_add_signed(more_pending));
-        // What was sent before the signer was ours comes back from no journal: who denies it must not be the only one to be asked (`docs/relayer.md`).
-        let is_alone = self.nodes.len() == 1 || place > 0;
+        // What was sent before the signer was ours comes back from no journal: who denies it, and need not prove it, must not be the only one to be asked (`docs/relayer.md`).
+        let is_believed = !node.client.proves() && (self.nodes.len() == 1 || place > 0);
         let before = self.blocks[0].state.accounts.get(&address).map_or(0, |account| account.nonce);
-        let floor = if is_alone { before } else { 0 };
+        let floor = if is_believed { before } else { 0 };
         (told.max(floor), told_pending.max(floor))
     }
 

@@ -35,6 +35,11 @@ impl Client {
     const fn is_strict(self) -> bool {
         matches!(self, Self::Nitro | Self::Nethermind)
     }
+
+    /// Whether it serves proofs of accounts.
+    pub(in crate::chaos::relayer) const fn proves(self) -> bool {
+        !matches!(self, Self::Besu | Self::Erigon)
+    }
 }
 
 /// Why a node does not take a transaction.
