@@ -29,8 +29,9 @@ const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sa
                             -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// How many inputs each target is given: some ten seconds' worth.
-const TARGETS: [(&str, u32); 6] = [
+const TARGETS: [(&str, u32); 7] = [
     ("abi", 90_000),
+    ("account", 60_000),
     ("answers", 30_000),
     ("header", 120_000),
     ("inclusion", 140_000),

@@ -76,18 +76,14 @@ impl Account {
     }
 }
 
-impl ProvenHeader {
-    /// Shows what an account was after this block, or that there was none.
+impl ReportedAccount {
+    /// Shows what the account was under this state root, or that there was none.
     ///
     /// # Errors
-    /// Where the nodes do not lead from this header's `stateRoot` to what was said of it.
-    pub fn prove_account(
-        &self,
-        address: Address,
-        reported: ReportedAccount,
-    ) -> Result<Account, AccountFault> {
-        let ReportedAccount { nonce, balance, storage_root, code_hash, account_proof } = reported;
-        let (key, root) = (Nibbles::unpack(keccak256(address)), self.state_root);
+    /// Where the nodes do not lead from the root to what was said of it.
+    pub fn verify(self, address: Address, root: B256) -> Result<Account, AccountFault> {
+        let Self { nonce, balance, storage_root, code_hash, account_proof } = self;
+        let key = Nibbles::unpack(keccak256(address));
         let nodes: Vec<_> = account_proof.into_iter().map(|node| node.0).collect();
         // Nodes write the hashes of what is not there as zeros or as those of what is empty.
         if nonce == 0 && balance.is_zero() && verify_proof(root, key, None, &nodes).is_ok() {
@@ -102,5 +98,19 @@ impl ProvenHeader {
             reason: error.to_string(),
         })?;
         Ok(account)
+    }
+}
+
+impl ProvenHeader {
+    /// Shows what an account was after this block, or that there was none.
+    ///
+    /// # Errors
+    /// As [`ReportedAccount::verify`], from this header's `stateRoot`.
+    pub fn prove_account(
+        &self,
+        address: Address,
+        reported: ReportedAccount,
+    ) -> Result<Account, AccountFault> {
+        reported.verify(address, self.state_root)
     }
 }

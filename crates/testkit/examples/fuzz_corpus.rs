@@ -1,9 +1,10 @@
-//! Writes the seeds of the fuzz targets `abi` and `answers` from what a real Anvil says of the contracts under traffic:
+//! Writes the seeds of the fuzz targets `abi`, `account` and `answers` from what a real Anvil says of the contracts under traffic:
 //! `cargo run -p plimsoll-testkit --example fuzz_corpus -- fuzz/corpus`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use alloy_primitives::Address;
 use anyhow::{Context, Result};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions, Mining};
 use plimsoll_testkit::deploy::{Deployment, artifacts};
@@ -32,6 +33,7 @@ async fn main() -> Result<()> {
         traffic.mine_next(&node).await?;
     }
     logs(&corpus.join("abi"), &node, &deployment).await?;
+    accounts(&corpus.join("account"), &node, &anvil.accounts().await?).await?;
     answers(&corpus.join("answers"), &node).await?;
     anvil.stop().await?;
     Ok(())
@@ -66,6 +68,15 @@ async fn logs(folder: &Path, node: &Node, deployment: &Deployment) -> Result<()>
             let seed = [&[0xff, at][..], &bytes(&transaction["input"])?].concat();
             std::fs::write(folder.join(format!("seed-{name}-call")), seed)?;
         }
+    }
+    Ok(())
+}
+
+/// Of an account that has sent something, and of one that is not there, what the node says, and the way to it.
+async fn accounts(folder: &Path, node: &Node, accounts: &[Address]) -> Result<()> {
+    for (name, address) in [("used", accounts[0]), ("absent", Address::repeat_byte(0xee))] {
+        let told = node.raw("eth_getProof", json!([address, [], "latest"])).await?;
+        std::fs::write(folder.join(format!("seed-{name}.json")), told.to_string())?;
     }
     Ok(())
 }
