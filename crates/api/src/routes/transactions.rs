@@ -26,8 +26,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub(super) use self::fields::invalid;
 use self::fields::shown_whole;
+pub(super) use self::fields::{invalid, taken};
 pub(crate) use self::prepare::{__path_prepare, prepare};
 pub(crate) use self::submit::{__path_submit, submit};
 use super::paging::{Filter, Listing, Paging, Segment, TransactionKey};
