@@ -81,6 +81,7 @@ operations! {
     /// Handing in a transaction.
     SubmitProblems: ALWAYS, BODY, WRITE, [
         ProblemKind::Forbidden,
+        ProblemKind::ManagedSender,
         ProblemKind::NotConfigured,
         ProblemKind::ChainUnavailable,
     ];

@@ -5,10 +5,11 @@
 //! alone, under its own lease: [`verdict`]. What users signed ([`users`], [`user_verdict`]) is marked as under way by the holder of its chain's courier lease, and otherwise the same. So no two writers ever compete for a row's state, and each statement still names the state that it expects.
 //!
 //! *Order of locks.* Lease, signer, transactions by id; the fold locks no signer, only `signer_progress`, which nobody else writes. Requests are inserted in the order of their
-//! natural keys, so that two batches with the same requests wait for each other one way only.
+//! natural keys, so that two batches with the same requests wait for each other one way only. That a natural key has one transaction in both tables is [`keys`].
 
 pub(crate) mod accept;
 pub(crate) mod explain;
+pub(crate) mod keys;
 pub(crate) mod overview;
 pub(crate) mod posts;
 pub(crate) mod queue;

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Changed, address, hash, to_i64, to_u64};
+use super::{Changed, address, hash, keys, to_i64, to_u64};
 use crate::users::SignedRequest;
 
 /// What is there under a key, or with the same bytes.
@@ -36,15 +36,20 @@ pub(crate) struct Answered {
     pub(crate) detail: Option<String>,
 }
 
-/// Keeps others of the tenant from putting until the transaction ends: of two with the same key or bytes the second sees the first.
-pub(crate) async fn lock(conn: &mut PgConnection, tenant_id: Uuid) -> Result<(), sqlx::Error> {
+/// Keeps others of the tenant from putting what users signed until the transaction ends, and everybody from putting anything under this request's key: of two with the same key or bytes
+/// the second sees the first.
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    request_id: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
         format!("user-transactions/{tenant_id}")
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    keys::hold(conn, request_id).await
 }
 
 /// What the tenant has under this key, else with these bytes.
