@@ -137,7 +137,6 @@ pub async fn signers(
             next_nonce: to_u64(row.next_nonce)?,
             consumed_next: to_u64(row.consumed_next)?,
             chain_nonce: row.chain_nonce.map(to_u64).transpose()?,
-            balance_wei: row.balance_wei,
             seen_at: row.seen_at,
             rotated_to: row.rotated_to.clone(),
             // Of the chain, and not of the database: whoever asks adds it.
