@@ -85,6 +85,8 @@ operations! {
         ProblemKind::NotConfigured,
         ProblemKind::ChainUnavailable,
     ];
+    /// Having a signer hand over.
+    RotationProblems: ALWAYS, BODY, WRITE, [ProblemKind::Forbidden, ProblemKind::NotConfigured];
     /// Who signs.
     SignerProblems: DATA, [ProblemKind::NotFound, ProblemKind::NotConfigured];
     /// What is one's own, read.

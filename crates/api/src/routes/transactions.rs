@@ -311,7 +311,7 @@ fn is_users(transaction: &api::Transaction) -> bool {
     transaction.kind == api::TransactionKind::UserSigned
 }
 
-fn bounded(reason: &str) -> Result<(), Problem> {
+pub(super) fn bounded(reason: &str) -> Result<(), Problem> {
     let chars = reason.chars().count();
     if (1..=REASON_MAX_CHARS).contains(&chars) {
         return Ok(());

@@ -52,7 +52,8 @@ pub use relayer::{
     Transactions,
 };
 pub use relayer_operations::{
-    KillSwitch, KillSwitchOrder, KillSwitches, SignerSwitchOrder, TenantSwitchOrder,
+    KillSwitch, KillSwitchOrder, KillSwitches, SignerRotation, SignerRotationOrder, SignerSwitchOrder,
+    TenantSwitchOrder,
 };
 pub use relayer_signers::{Budget, Halt, Signer, SignerLease, Signers, Spent};
 pub use relayer_story::{Explanation, SpeedUp, TransactionChange, TransactionKind, WaitsFor};

@@ -121,3 +121,43 @@ pub struct KillSwitches {
     /// The switches, the oldest first.
     pub items: Vec<KillSwitch>,
 }
+
+keyed! {
+    /// Who does a signer's work from now on.
+    pub struct SignerRotationOrder {
+        /// The chain of both.
+        #[serde(deserialize_with = "crate::api::whole::whole")]
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 9_223_372_036_854_775_807_u64, example = 31_337))]
+        pub chain_id: u64,
+        /// The address of the signer that takes over, in any letter case.
+        #[cfg_attr(feature = "openapi", schema(pattern = "^0x[0-9a-fA-F]{40}$", example = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"))]
+        pub successor: String,
+        /// Why: the audit says so.
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 500, example = "its key is to be replaced, ticket 42"))]
+        pub reason: String,
+    }
+}
+
+/// A signer that hands over to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignerRotation {
+    /// The chain of both.
+    #[cfg_attr(feature = "openapi", schema(example = 31_337))]
+    pub chain_id: u64,
+    /// The address of the signer that hands over.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^0x[0-9a-f]{40}$", example = "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc")
+    )]
+    pub address: String,
+    /// What people call it.
+    #[cfg_attr(feature = "openapi", schema(example = "settlement"))]
+    pub name: String,
+    /// The address of the signer that does in its place what it has not begun.
+    #[cfg_attr(
+        feature = "openapi",
+        schema(pattern = "^0x[0-9a-f]{40}$", example = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8")
+    )]
+    pub rotated_to: String,
+}
