@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 pub(crate) use self::problems::{
     ChainProblems, ChainStreamProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems,
     OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, RotationProblems, SecondFactorProblems,
-    SignInProblems, SignerProblems, SubmitProblems, WriteProblems,
+    SignInProblems, SignerProblems, SocketProblems, StreamProblems, SubmitProblems, WriteProblems,
 };
 pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{

@@ -72,6 +72,15 @@ operations! {
         ProblemKind::UnknownChain,
         ProblemKind::NotSynced,
     ];
+    /// A stream.
+    StreamProblems: DATA, [ProblemKind::InvalidCursor];
+    /// The same, where a browser cannot say in a header who asks.
+    SocketProblems: DATA, [
+        ProblemKind::InvalidCursor,
+        ProblemKind::Unauthenticated,
+        ProblemKind::Forbidden,
+        ProblemKind::UpgradeRequired,
+    ];
     /// A page that is of no chain: a list of a tenant's things, or the audit.
     ListProblems: DATA, [ProblemKind::InvalidCursor];
     /// One thing of a tenant's.
