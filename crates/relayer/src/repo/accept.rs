@@ -28,8 +28,7 @@ pub(crate) async fn insert(
     }
     keys::share(conn, requests.iter().map(|(_, request)| request.context.request_id)).await?;
     let ids: Vec<_> = requests.iter().map(|(id, _)| *id).collect();
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"INSERT INTO managed_transactions AS t (id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id,
                                             chain_id, signer, to_address, value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block,
                                             as_of_block_hash, simulate, accepted_by)
@@ -42,9 +41,7 @@ pub(crate) async fn insert(
            WHERE NOT EXISTS (SELECT FROM user_transactions u
                              WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type)
            ORDER BY tenant_id, request_id, operation_type COLLATE "C", id
-           ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING"#,
         node,
         &ids,
         &column(requests, |request| request.context.tenant_id) as &[Option<Uuid>],

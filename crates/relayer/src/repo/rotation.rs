@@ -53,14 +53,11 @@ pub(crate) async fn hand_over(
     old: SignerId,
     limit: i64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t SET signer = s.rotated_to, version = version + 1, updated_at = clock_timestamp()
            FROM signers s
            WHERE s.chain_id = $1 AND s.address = $2 AND s.rotated_to IS NOT NULL AND t.state = 'pending'
-             AND t.id IN (SELECT id FROM managed_transactions WHERE chain_id = $1 AND signer = $2 AND state = 'pending' ORDER BY id LIMIT $3 FOR NO KEY UPDATE)
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+             AND t.id IN (SELECT id FROM managed_transactions WHERE chain_id = $1 AND signer = $2 AND state = 'pending' ORDER BY id LIMIT $3 FOR NO KEY UPDATE)"#,
         to_i64(old.chain_id),
         address_text(&old.address),
         limit,
