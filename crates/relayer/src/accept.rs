@@ -38,7 +38,7 @@ pub enum AcceptError {
         /// Who was asked for.
         signer: SignerId,
     },
-    /// Its key is another request's.
+    /// Its key is another request's, or that of what a user signed.
     #[error(
         "request_id {request_id} was used for another {operation_type} (transaction {id}): send what is new under a new request_id"
     )]
@@ -138,7 +138,7 @@ pub(crate) async fn found(
 }
 
 fn outcome(request: &Request, row: &repo::Row) -> Result<Accepted, AcceptError> {
-    if row.fingerprint == request.fingerprint() {
+    if row.fingerprint.as_deref() == Some(&request.fingerprint()[..]) {
         return Ok(Accepted { id: row.id, state: row.state, is_replay: true, batch: 1 });
     }
     Err(AcceptError::Conflict {

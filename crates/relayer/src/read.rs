@@ -2,8 +2,6 @@
 //!
 //! A transaction is read before its attempts, and these before what was answered to them: what is told of it is never of a later moment than what is told of the rest.
 
-mod users;
-
 use std::collections::HashMap;
 
 use alloy_primitives::{Address, B256, hex};
@@ -21,7 +19,7 @@ use crate::grant::{Limit, SignerPolicy};
 use crate::post::{self, lease_name};
 use crate::repo::read::{self as repo, AnswerRow, AttemptRow, Row, Wanted};
 use crate::repo::spending::{self, first_id_of};
-use crate::repo::{hash, to_u64, unreadable};
+use crate::repo::{hash, to_u64, unreadable, user_read};
 use crate::request::SignerId;
 
 /// Which transactions of a tenant.
@@ -137,7 +135,6 @@ pub async fn signers(
             next_nonce: to_u64(row.next_nonce)?,
             consumed_next: to_u64(row.consumed_next)?,
             chain_nonce: row.chain_nonce.map(to_u64).transpose()?,
-            balance_wei: row.balance_wei,
             seen_at: row.seen_at,
             rotated_to: row.rotated_to.clone(),
             // Of the chain, and not of the database: whoever asks adds it.
@@ -216,22 +213,43 @@ pub(crate) async fn these(
         return Ok(Vec::new());
     }
     let rows = repo::transactions(conn, tenants, ids).await?;
-    let mut attempts: HashMap<Uuid, Vec<AttemptRow>> = HashMap::new();
-    let mut answers: HashMap<(Uuid, Vec<u8>), Vec<AnswerRow>> = HashMap::new();
     // What is as it was accepted has none.
-    if rows.iter().any(|row| row.version > 1) {
-        for attempt in repo::attempts(conn, ids).await? {
-            attempts.entry(attempt.transaction_id).or_default().push(attempt);
-        }
-        for mut answer in repo::answers(conn, ids).await? {
-            let key = (answer.transaction_id, std::mem::take(&mut answer.tx_hash));
-            answers.entry(key).or_default().push(answer);
-        }
+    let (attempts, answers) = match rows.iter().any(|row| row.version > 1) {
+        true => (repo::attempts(conn, ids).await?, repo::answers(conn, ids).await?),
+        false => (Vec::new(), Vec::new()),
+    };
+    let mut told = whole(conn, tenants, TransactionKind::Managed, rows, attempts, answers).await?;
+    if told.len() < ids.len() {
+        let rows = user_read::transactions(conn, tenants, ids).await?;
+        let attempts = user_read::attempts(conn, tenants, ids).await?;
+        let answers = user_read::answers(conn, tenants, ids).await?;
+        told.extend(whole(conn, tenants, TransactionKind::UserSigned, rows, attempts, answers).await?);
+        told.sort_by_key(|of| std::cmp::Reverse(of.transaction_id));
+    }
+    Ok(told)
+}
+
+/// Transactions with their attempts, these with what was answered to them, and what holds them back.
+async fn whole(
+    conn: &mut PgConnection,
+    tenants: &[Uuid],
+    kind: TransactionKind,
+    rows: Vec<Row>,
+    all_attempts: Vec<AttemptRow>,
+    all_answers: Vec<AnswerRow>,
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    let mut attempts: HashMap<Uuid, Vec<AttemptRow>> = HashMap::new();
+    for attempt in all_attempts {
+        attempts.entry(attempt.transaction_id).or_default().push(attempt);
+    }
+    let mut answers: HashMap<(Uuid, Vec<u8>), Vec<AnswerRow>> = HashMap::new();
+    for mut answer in all_answers {
+        let key = (answer.transaction_id, std::mem::take(&mut answer.tx_hash));
+        answers.entry(key).or_default().push(answer);
     }
     let waits = rows.iter().any(|row| row.state == TransactionState::Pending);
     let halts = if waits { repo::halts(conn, tenants).await? } else { Vec::new() };
-    let mut told = rows
-        .into_iter()
+    rows.into_iter()
         .map(|row| {
             let halts = match row.state {
                 TransactionState::Pending => halts_of(&halts, row.tenant_id, row.chain_id, &row.signer),
@@ -244,17 +262,17 @@ pub(crate) async fn these(
                 told_attempt(attempt, answers)
             });
             let attempts = attempts.collect::<Result<_, _>>()?;
-            told(row, halts, attempts)
+            told(kind, row, halts, attempts)
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    if told.len() < ids.len() {
-        told.extend(users::whole(conn, tenants, ids).await?);
-        told.sort_by_key(|of| std::cmp::Reverse(of.transaction_id));
-    }
-    Ok(told)
+        .collect()
 }
 
-fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result<Transaction, sqlx::Error> {
+fn told(
+    kind: TransactionKind,
+    row: Row,
+    halts: Vec<Halt>,
+    attempts: Vec<TransactionAttempt>,
+) -> Result<Transaction, sqlx::Error> {
     Ok(Transaction {
         halts,
         inclusion: inclusion(&row)?,
@@ -262,7 +280,7 @@ fn told(row: Row, halts: Vec<Halt>, attempts: Vec<TransactionAttempt>) -> Result
         held: held(&row),
         simulate: row.simulate,
         transaction_id: row.id,
-        kind: TransactionKind::Managed,
+        kind,
         request_id: row.request_id,
         operation_type: row.operation_type,
         state: row.state,

@@ -10,7 +10,9 @@
 
 use plimsoll_bus::PublishError;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
+use crate::grant::{Grant, Grantee, SignerPolicy};
 use crate::history;
 use crate::repo::rotation as repo;
 use crate::request::SignerId;
@@ -58,18 +60,56 @@ pub enum RotateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Has `old` hand over to `new` from now on, and moves the first [`MOVED_MAX`] requests that wait; how many. Repeat [`hand_over`] until it moves none. Again for the same two, it only moves. `conn` is the
-/// worker's.
+/// Why a tenant's operator may not have a signer hand over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTheirs {
+    /// What it does is not the tenant's alone.
+    #[error("the signer {signer} is not this tenant's alone")]
+    Shared {
+        /// Its name.
+        signer: String,
+    },
+    /// The successor would do what it does not grant.
+    #[error("the signer {successor} does not grant this tenant the same as {signer}")]
+    GrantsOther {
+        /// Who would hand over.
+        signer: String,
+        /// Who would take over.
+        successor: String,
+    },
+}
+
+/// Whether a tenant's operator may have `old` hand over to `new`: all that `old` does is the tenant's, so that nobody else's requests move, and the tenant may have `new` do just the same, so that
+/// nothing gets around a grant.
+///
+/// # Errors
+/// [`NotTheirs`].
+pub fn is_theirs(tenant_id: Uuid, old: &SignerPolicy, new: &SignerPolicy) -> Result<(), NotTheirs> {
+    let [own @ Grant { grantee: Grantee::Tenant(of), .. }] = &old.grants[..] else {
+        return Err(NotTheirs::Shared { signer: old.name.clone() });
+    };
+    if *of != tenant_id {
+        return Err(NotTheirs::Shared { signer: old.name.clone() });
+    }
+    let is_same =
+        new.grant_of(tenant_id).is_ok_and(|given| Grant { grantee: own.grantee, ..given.clone() } == *own);
+    match is_same {
+        true => Ok(()),
+        false => Err(NotTheirs::GrantsOther { signer: old.name.clone(), successor: new.name.clone() }),
+    }
+}
+
+/// Has `old` hand over to `new` from now on; whether it did not before. What waits is moved by [`hand_over`]. `conn` is the worker's, or the app's.
 ///
 /// # Errors
 /// [`RotateError`]; roll back then.
-pub async fn rotate(conn: &mut PgConnection, old: SignerId, new: SignerId) -> Result<usize, RotateError> {
+pub async fn mark(conn: &mut PgConnection, old: SignerId, new: SignerId) -> Result<bool, RotateError> {
     if old == new || old.chain_id != new.chain_id {
         return Err(RotateError::NotAnother { old, new });
     }
-    let locked = repo::lock(conn, old.chain_id, &[old.address, new.address]).await?;
+    let before = repo::mark(conn, old, new.address).await?;
     let of = |signer: SignerId| {
-        let found = locked.iter().find(|row| row.address == signer.address);
+        let found = before.iter().find(|row| row.address == signer.address);
         found.map(|row| row.rotated_to).ok_or(RotateError::UnknownSigner(signer))
     };
     let at = |address| SignerId { chain_id: old.chain_id, address };
@@ -77,10 +117,18 @@ pub async fn rotate(conn: &mut PgConnection, old: SignerId, new: SignerId) -> Re
         return Err(RotateError::SuccessorIsRotated { new, to: at(to) });
     }
     match of(old)? {
-        None => repo::mark(conn, old, new.address).await?,
-        Some(to) if to == new.address => {}
-        Some(to) => return Err(RotateError::RotatedAlready { old, to: at(to) }),
+        None => Ok(true),
+        Some(to) if to == new.address => Ok(false),
+        Some(to) => Err(RotateError::RotatedAlready { old, to: at(to) }),
     }
+}
+
+/// [`mark`], and moves the first [`MOVED_MAX`] requests that wait; how many. Repeat [`hand_over`] until it moves none. Again for the same two, it only moves. `conn` is the worker's.
+///
+/// # Errors
+/// [`RotateError`]; roll back then.
+pub async fn rotate(conn: &mut PgConnection, old: SignerId, new: SignerId) -> Result<usize, RotateError> {
+    mark(conn, old, new).await?;
     hand_over(conn, old).await
 }
 
@@ -89,7 +137,7 @@ pub async fn rotate(conn: &mut PgConnection, old: SignerId, new: SignerId) -> Re
 /// # Errors
 /// [`RotateError::Publish`] and [`RotateError::Database`]; roll back then.
 pub async fn hand_over(conn: &mut PgConnection, old: SignerId) -> Result<usize, RotateError> {
-    repo::lock(conn, old.chain_id, &[old.address]).await?;
+    repo::lock(conn, old).await?;
     let moved = repo::hand_over(conn, old, i64::try_from(MOVED_MAX).unwrap_or(i64::MAX)).await?;
     let pending = Some(plimsoll_types::TransactionState::Pending);
     let because = format!("{old} hands over to another signer");

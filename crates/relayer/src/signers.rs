@@ -4,6 +4,7 @@
 
 use plimsoll_journal::WatchError;
 use plimsoll_store::Db;
+use sqlx::PgConnection;
 
 use crate::grant::{ForeignUse, SignerPolicy};
 use crate::repo::signers as repo;
@@ -36,4 +37,12 @@ pub async fn register(db: &Db, signers: &[SignerPolicy]) -> Result<(), RegisterE
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Whether it is a signer of the platform's, here or in any process.
+///
+/// # Errors
+/// The database's.
+pub async fn is_known(conn: &mut PgConnection, signer: SignerId) -> Result<bool, sqlx::Error> {
+    repo::is_known(conn, signer).await
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::repo::switches as repo;
 use crate::request::SignerId;
+use crate::signers;
 
 /// The longest reason.
 pub const REASON_MAX_CHARS: usize = 500;
@@ -74,7 +75,7 @@ pub async fn throw(
     reason: &str,
 ) -> Result<Switch, SwitchError> {
     if let Some(signer) = scope.signer
-        && !repo::is_signer(conn, signer).await?
+        && !signers::is_known(conn, signer).await?
     {
         return Err(SwitchError::UnknownSigner(signer));
     }

@@ -14,8 +14,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 pub(crate) use self::problems::{
     ChainProblems, ChainStreamProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems,
-    OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, SecondFactorProblems, SignInProblems,
-    SignerProblems, SubmitProblems, WriteProblems,
+    OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, RotationProblems, SecondFactorProblems,
+    SignInProblems, SignerProblems, SocketProblems, StreamProblems, SubmitProblems, WriteProblems,
 };
 pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{
@@ -119,6 +119,7 @@ const BEARER: &str = "bearer";
         kill_switches::throw,
         kill_switches::release,
         signers::explain,
+        signers::rotate,
     ),
     components(schemas(api::Problem, api::StreamEnd, api::BlockMark, api::TransactionChange, CloudEvent)),
     modifiers(&Bearer),

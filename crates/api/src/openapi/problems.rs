@@ -72,6 +72,15 @@ operations! {
         ProblemKind::UnknownChain,
         ProblemKind::NotSynced,
     ];
+    /// A stream.
+    StreamProblems: DATA, [ProblemKind::InvalidCursor];
+    /// The same, where a browser cannot say in a header who asks.
+    SocketProblems: DATA, [
+        ProblemKind::InvalidCursor,
+        ProblemKind::Unauthenticated,
+        ProblemKind::Forbidden,
+        ProblemKind::UpgradeRequired,
+    ];
     /// A page that is of no chain: a list of a tenant's things, or the audit.
     ListProblems: DATA, [ProblemKind::InvalidCursor];
     /// One thing of a tenant's.
@@ -81,9 +90,12 @@ operations! {
     /// Handing in a transaction.
     SubmitProblems: ALWAYS, BODY, WRITE, [
         ProblemKind::Forbidden,
+        ProblemKind::ManagedSender,
         ProblemKind::NotConfigured,
         ProblemKind::ChainUnavailable,
     ];
+    /// Having a signer hand over.
+    RotationProblems: ALWAYS, BODY, WRITE, [ProblemKind::Forbidden, ProblemKind::NotConfigured];
     /// Who signs.
     SignerProblems: DATA, [ProblemKind::NotFound, ProblemKind::NotConfigured];
     /// What is one's own, read.

@@ -140,6 +140,9 @@ kinds! {
     NotConfigured: "not-configured", CONFLICT
         "This server was not set up for it"
         "ask whoever runs this server to set it up, or use another way";
+    ManagedSender: "managed-sender", FORBIDDEN
+        "The sender is a signer of the platform"
+        "ask that signer for the call (`signer` in `/chain/tx/submit`), or use a wallet of the user's own";
     MalformedSignIn: "malformed-sign-in", BAD_REQUEST
         "This is no sign-in message"
         "sign a message as EIP-4361 has it, with what `/auth/nonce` gave";

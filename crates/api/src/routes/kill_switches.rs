@@ -14,7 +14,7 @@ use plimsoll_types::{address_text, api, parse_address};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::transactions::invalid;
+use super::transactions::{invalid, taken};
 use crate::gateway::Access::Needs;
 use crate::gateway::{Caller, Declaration, Done, Keyed, Routes, WriteMethod, finish};
 use crate::idempotency::{Answered, Execution, Reply};
@@ -63,7 +63,7 @@ pub(crate) async fn throw(
     let scope = scope_of(&asked)?;
     let actor = execution.caller().actor.clone();
     let mut effect = asked.begin(execution).await?;
-    let done = throw_in(&mut effect, scope, &actor, &asked.body.reason).await;
+    let done = throw_in(&mut effect, scope, &actor, asked.body.reason()).await;
     finish(effect, done).await
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn release(
 ) -> Result<Answered, Problem> {
     let scope = scope_of(&asked)?;
     let mut effect = asked.begin(execution).await?;
-    let done = release_in(&mut effect, scope, &asked.body.reason).await;
+    let done = release_in(&mut effect, scope, asked.body.reason()).await;
     let answered = finish(effect, done).await?;
     if let Some(intake) = state.relayer() {
         intake.ring();
@@ -111,27 +111,17 @@ async fn release_in(conn: &mut PgConnection, scope: Scope, reason: &str) -> Resu
 fn scope_of(asked: &Keyed<api::KillSwitchOrder>) -> Result<Scope, Problem> {
     let Keyed { body, caller } = asked;
     let mut wrong = Vec::new();
-    let mut is_wrong = |name: &str, reason: String| wrong.push(FieldProblem { name: name.into(), reason });
-    let chars = body.reason.chars().count();
+    let chars = body.reason().chars().count();
     if !(1..=REASON_MAX_CHARS).contains(&chars) {
-        is_wrong("reason", format!("has {chars} characters, 1 to {REASON_MAX_CHARS} may be"));
+        let reason = format!("has {chars} characters, 1 to {REASON_MAX_CHARS} may be");
+        wrong.push(FieldProblem { name: "reason".into(), reason });
     }
-    let address = body.signer.as_deref().map(parse_address).transpose();
-    let signer = match (body.chain_id, address) {
-        (Some(chain_id), Ok(Some(address))) => Some(SignerId { chain_id, address }),
-        (None, Ok(None)) => None,
-        (Some(_), Ok(None)) => {
-            is_wrong("signer", "is missing: a chain is given, and a signer is an address on a chain".into());
-            None
+    let signer = match body {
+        api::KillSwitchOrder::Signer(of) => {
+            let address = taken(&mut wrong, "signer", Some(&of.signer), parse_address);
+            address.map(|address| SignerId { chain_id: of.chain_id, address })
         }
-        (None, Ok(Some(_))) => {
-            is_wrong("chain_id", "is missing: a signer is an address on a chain".into());
-            None
-        }
-        (_, Err(error)) => {
-            is_wrong("signer", error.to_string());
-            None
-        }
+        api::KillSwitchOrder::Tenant(_) => None,
     };
     if wrong.is_empty() {
         Ok(Scope { tenant_id: Some(caller.tenant_id), signer })

@@ -26,8 +26,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub(super) use self::fields::invalid;
 use self::fields::shown_whole;
+pub(super) use self::fields::{invalid, taken};
 pub(crate) use self::prepare::{__path_prepare, prepare};
 pub(crate) use self::submit::{__path_submit, submit};
 use super::paging::{Filter, Listing, Paging, Segment, TransactionKey};
@@ -311,7 +311,7 @@ fn is_users(transaction: &api::Transaction) -> bool {
     transaction.kind == api::TransactionKind::UserSigned
 }
 
-fn bounded(reason: &str) -> Result<(), Problem> {
+pub(super) fn bounded(reason: &str) -> Result<(), Problem> {
     let chars = reason.chars().count();
     if (1..=REASON_MAX_CHARS).contains(&chars) {
         return Ok(());

@@ -4,7 +4,7 @@ use plimsoll_types::{Amount, TransactionState, address_text};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Changed, to_i64};
+use super::{Changed, keys, to_i64};
 use crate::request::Request;
 
 /// A request that is there.
@@ -12,11 +12,12 @@ use crate::request::Request;
 pub(crate) struct Row {
     pub(crate) place: usize,
     pub(crate) id: Uuid,
-    pub(crate) fingerprint: Vec<u8>,
+    /// None: what a user signed, which is another request, whatever it does.
+    pub(crate) fingerprint: Option<Vec<u8>>,
     pub(crate) state: TransactionState,
 }
 
-/// Inserts the requests whose natural key is new; what came of each, by its id.
+/// Inserts the requests whose natural key is new, in this table and in that of what users signed; what came of each, by its id.
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     node: &str,
@@ -25,9 +26,9 @@ pub(crate) async fn insert(
     fn column<'a, T>(requests: &[(Uuid, &'a Request)], of: impl Fn(&'a Request) -> T) -> Vec<T> {
         requests.iter().map(|(_, request)| of(request)).collect()
     }
+    keys::share(conn, requests.iter().map(|(_, request)| request.context.request_id)).await?;
     let ids: Vec<_> = requests.iter().map(|(id, _)| *id).collect();
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"INSERT INTO managed_transactions AS t (id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id,
                                             chain_id, signer, to_address, value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block,
                                             as_of_block_hash, simulate, accepted_by)
@@ -37,10 +38,10 @@ pub(crate) async fn insert(
                        $13::text[], $14::numeric[], $15::bytea[], $16::bigint[], $17::numeric[], $18::smallint[], $19::timestamptz[], $20::bigint[], $21::bytea[], $22::boolean[])
                 AS given(id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id, chain_id, signer, to_address,
                          value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, simulate)
+           WHERE NOT EXISTS (SELECT FROM user_transactions u
+                             WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type)
            ORDER BY tenant_id, request_id, operation_type COLLATE "C", id
-           ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING"#,
         node,
         &ids,
         &column(requests, |request| request.context.tenant_id) as &[Option<Uuid>],
@@ -68,16 +69,20 @@ pub(crate) async fn insert(
     .await
 }
 
-/// What is there under the natural keys of these requests.
+/// What is there under the natural keys of these requests: of ours, or a user's.
 pub(crate) async fn find(conn: &mut PgConnection, requests: &[&Request]) -> Result<Vec<Row>, sqlx::Error> {
     let tenants: Vec<_> = requests.iter().map(|request| request.context.tenant_id).collect();
     let ids: Vec<_> = requests.iter().map(|request| request.context.request_id).collect();
     let operations: Vec<_> = requests.iter().map(|request| request.operation_type.clone()).collect();
     let rows = sqlx::query!(
-        r#"SELECT given.place AS "place!", t.id, t.fingerprint, t.state AS "state: TransactionState"
+        r#"SELECT given.place AS "place!", t.id AS "id!", t.fingerprint AS "fingerprint?", t.state AS "state!: TransactionState"
            FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS given(tenant_id, request_id, operation_type, place)
-           JOIN managed_transactions t
-             ON t.tenant_id = given.tenant_id AND t.request_id = given.request_id AND t.operation_type = given.operation_type"#,
+           CROSS JOIN LATERAL (
+               SELECT m.id, m.fingerprint, m.state FROM managed_transactions m
+               WHERE m.tenant_id = given.tenant_id AND m.request_id = given.request_id AND m.operation_type = given.operation_type
+               UNION ALL
+               SELECT u.id, NULL, u.state FROM user_transactions u
+               WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type) AS t"#,
         &tenants as &[Option<Uuid>],
         &ids,
         &operations,

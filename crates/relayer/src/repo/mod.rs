@@ -5,10 +5,37 @@
 //! alone, under its own lease: [`verdict`]. What users signed ([`users`], [`user_verdict`]) is marked as under way by the holder of its chain's courier lease, and otherwise the same. So no two writers ever compete for a row's state, and each statement still names the state that it expects.
 //!
 //! *Order of locks.* Lease, signer, transactions by id; the fold locks no signer, only `signer_progress`, which nobody else writes. Requests are inserted in the order of their
-//! natural keys, so that two batches with the same requests wait for each other one way only.
+//! natural keys, so that two batches with the same requests wait for each other one way only. That a natural key has one transaction in both tables is [`keys`].
+
+/// A statement that changes requests `t` ([`Changed`]).
+macro_rules! changed {
+    ($statement:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            $crate::repo::Changed,
+            $statement
+                + r#" RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
+                       t.state AS "state: TransactionState", t.end_why"#
+            $(, $argument)*
+        )
+    };
+}
+
+/// The same of what users signed. `tx_hash`: what used the nonce, else what was signed.
+macro_rules! users_changed {
+    ($statement:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            $crate::repo::Changed,
+            $statement
+                + r#" RETURNING t.id, t.tenant_id AS "tenant_id?", t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.sender AS signer, t.nonce AS "nonce?",
+                       COALESCE(t.tx_hash, t.signed_hash) AS "tx_hash?", t.block_number, t.state AS "state: TransactionState", t.end_why"#
+            $(, $argument)*
+        )
+    };
+}
 
 pub(crate) mod accept;
 pub(crate) mod explain;
+pub(crate) mod keys;
 pub(crate) mod overview;
 pub(crate) mod posts;
 pub(crate) mod queue;
@@ -16,6 +43,7 @@ pub(crate) mod read;
 pub(crate) mod reasons;
 pub(crate) mod reconcile;
 pub(crate) mod rotation;
+mod seen;
 pub(crate) mod signers;
 pub(crate) mod speed_up;
 pub(crate) mod spending;

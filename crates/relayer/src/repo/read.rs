@@ -97,7 +97,6 @@ pub(crate) struct SignerRow {
     pub(crate) consumed_next: i64,
     pub(crate) rotated_to: Option<String>,
     pub(crate) chain_nonce: Option<i64>,
-    pub(crate) balance_wei: Option<Amount>,
     pub(crate) seen_at: Option<OffsetDateTime>,
 }
 
@@ -225,8 +224,7 @@ pub(crate) async fn signers(
 ) -> Result<Vec<SignerRow>, sqlx::Error> {
     sqlx::query_as!(
         SignerRow,
-        r#"SELECT s.chain_id, s.address, s.next_nonce, p.consumed_next, s.rotated_to, g.latest AS "chain_nonce?", g.balance_wei AS "balance_wei?: Amount",
-                  g.seen_at AS "seen_at?"
+        r#"SELECT s.chain_id, s.address, s.next_nonce, p.consumed_next, s.rotated_to, g.latest AS "chain_nonce?", g.seen_at AS "seen_at?"
            FROM unnest($1::bigint[], $2::text[]) AS given(chain_id, address)
            JOIN signers s ON s.chain_id = given.chain_id AND s.address = given.address
            JOIN signer_progress p ON p.chain_id = s.chain_id AND p.address = s.address

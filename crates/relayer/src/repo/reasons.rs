@@ -53,14 +53,11 @@ pub(crate) async fn explain(
     case: &Case,
     reason: &Reason,
 ) -> Result<Option<Changed>, sqlx::Error> {
-    let changed = sqlx::query_as!(
-        Changed,
+    let changed = changed!(
         r#"UPDATE managed_transactions t
            SET revert_code = $4, revert_text = $5, revert_source = $6, version = version + 1, updated_at = clock_timestamp(),
                end_why = CASE WHEN state = 'failed' THEN 'it reverted: ' || $5 ELSE end_why END
-           WHERE id = $1 AND tx_hash = $2 AND block_hash = $3 AND succeeded = false AND revert_code IS NULL
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE id = $1 AND tx_hash = $2 AND block_hash = $3 AND succeeded = false AND revert_code IS NULL"#,
         case.id,
         case.tx_hash.as_slice(),
         case.block_hash.as_slice(),

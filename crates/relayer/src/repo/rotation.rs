@@ -13,17 +13,29 @@ pub(crate) struct Locked {
     pub(crate) rotated_to: Option<Address>,
 }
 
-/// Locks the rows of these, in the order of their addresses, as whoever gives a nonce does.
-pub(crate) async fn lock(
+/// Locks its row, as whoever gives a nonce does.
+pub(crate) async fn lock(conn: &mut PgConnection, signer: SignerId) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "SELECT FROM signers WHERE chain_id = $1 AND address = $2 FOR NO KEY UPDATE",
+        to_i64(signer.chain_id),
+        address_text(&signer.address),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Locks the rows of both, and marks `old` where neither hands over; how they were. As the app's role, too.
+pub(crate) async fn mark(
     conn: &mut PgConnection,
-    chain_id: u64,
-    addresses: &[Address],
+    old: SignerId,
+    new: Address,
 ) -> Result<Vec<Locked>, sqlx::Error> {
-    let addresses: Vec<_> = addresses.iter().map(address_text).collect();
     let rows = sqlx::query!(
-        "SELECT address, rotated_to FROM signers WHERE chain_id = $1 AND address = ANY($2) ORDER BY address FOR NO KEY UPDATE",
-        to_i64(chain_id),
-        &addresses,
+        r#"SELECT address AS "address!", rotated_to FROM rotate_signer($1, $2, $3)"#,
+        to_i64(old.chain_id),
+        address_text(&old.address),
+        address_text(&new),
     )
     .fetch_all(conn)
     .await?;
@@ -35,32 +47,17 @@ pub(crate) async fn lock(
         .collect()
 }
 
-pub(crate) async fn mark(conn: &mut PgConnection, old: SignerId, new: Address) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE signers SET rotated_to = $3, rotated_at = clock_timestamp() WHERE chain_id = $1 AND address = $2",
-        to_i64(old.chain_id),
-        address_text(&old.address),
-        address_text(&new),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// Moves what waits for a signer that hands over.
 pub(crate) async fn hand_over(
     conn: &mut PgConnection,
     old: SignerId,
     limit: i64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t SET signer = s.rotated_to, version = version + 1, updated_at = clock_timestamp()
            FROM signers s
            WHERE s.chain_id = $1 AND s.address = $2 AND s.rotated_to IS NOT NULL AND t.state = 'pending'
-             AND t.id IN (SELECT id FROM managed_transactions WHERE chain_id = $1 AND signer = $2 AND state = 'pending' ORDER BY id LIMIT $3 FOR NO KEY UPDATE)
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+             AND t.id IN (SELECT id FROM managed_transactions WHERE chain_id = $1 AND signer = $2 AND state = 'pending' ORDER BY id LIMIT $3 FOR NO KEY UPDATE)"#,
         to_i64(old.chain_id),
         address_text(&old.address),
         limit,

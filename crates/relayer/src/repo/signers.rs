@@ -53,6 +53,17 @@ pub(crate) async fn register(
     Ok(())
 }
 
+/// Whether it was ever made known.
+pub(crate) async fn is_known(conn: &mut PgConnection, signer: SignerId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM signers WHERE chain_id = $1 AND address = $2) AS "is!""#,
+        to_i64(signer.chain_id),
+        address_text(&signer.address),
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// How far a signer is; none when it is not known.
 pub(crate) async fn progress(
     conn: &mut PgConnection,

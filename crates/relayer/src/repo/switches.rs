@@ -1,11 +1,10 @@
 //! Kill switches, written by an operator: by the app's role for the tenant that it is confined to, by the worker's for anybody.
 
-use plimsoll_types::address_text;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{address, to_i64, to_u64};
+use super::{address, to_u64};
 use crate::request::SignerId;
 use crate::switches::{Scope, Switch, columns};
 
@@ -35,16 +34,6 @@ impl Row {
             thrown_at: self.thrown_at,
         })
     }
-}
-
-pub(crate) async fn is_signer(conn: &mut PgConnection, signer: SignerId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM signers WHERE chain_id = $1 AND address = $2) AS "is!""#,
-        to_i64(signer.chain_id),
-        address_text(&signer.address),
-    )
-    .fetch_one(conn)
-    .await
 }
 
 /// Throws it; none: it is thrown already.

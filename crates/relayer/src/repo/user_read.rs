@@ -1,50 +1,10 @@
-//! What users signed, read: by the app's role, confined to a tenant.
+//! What users signed, read as our own transactions are ([`super::read`]), with what was signed as its only attempt: by the app's role, confined to a tenant.
 
-use plimsoll_types::{Amount, TransactionState};
+use plimsoll_types::{Amount, AttemptPurpose, RevertSource, TransactionState};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// A row.
-pub(crate) struct Row {
-    pub(crate) id: Uuid,
-    pub(crate) request_id: Uuid,
-    pub(crate) operation_type: String,
-    pub(crate) user_id: Option<Uuid>,
-    pub(crate) created_by: String,
-    pub(crate) correlation_id: String,
-    pub(crate) chain_id: i64,
-    pub(crate) sender: String,
-    pub(crate) nonce: i64,
-    pub(crate) signed_hash: Vec<u8>,
-    pub(crate) to_address: Option<String>,
-    pub(crate) value_wei: Amount,
-    pub(crate) data: Vec<u8>,
-    pub(crate) gas_limit: i64,
-    pub(crate) max_fee_per_gas: Amount,
-    pub(crate) max_priority_fee_per_gas: Option<Amount>,
-    pub(crate) state: TransactionState,
-    pub(crate) version: i32,
-    pub(crate) end_why: Option<String>,
-    pub(crate) block_number: Option<i64>,
-    pub(crate) block_hash: Option<Vec<u8>>,
-    pub(crate) tx_hash: Option<Vec<u8>>,
-    pub(crate) succeeded: Option<bool>,
-    pub(crate) gas_used: Option<Amount>,
-    pub(crate) gas_paid_wei: Option<Amount>,
-    pub(crate) is_final: bool,
-    pub(crate) created_at: OffsetDateTime,
-    pub(crate) updated_at: OffsetDateTime,
-}
-
-/// What an endpoint answered last.
-pub(crate) struct AnswerRow {
-    pub(crate) transaction_id: Uuid,
-    pub(crate) endpoint: String,
-    pub(crate) answer: String,
-    pub(crate) detail: Option<String>,
-    pub(crate) sent_at: OffsetDateTime,
-}
+use super::read::{AnswerRow, AttemptRow, Row};
 
 /// Those of these that there are.
 pub(crate) async fn transactions(
@@ -54,10 +14,33 @@ pub(crate) async fn transactions(
 ) -> Result<Vec<Row>, sqlx::Error> {
     sqlx::query_as!(
         Row,
-        r#"SELECT id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, sender, nonce, signed_hash, to_address,
-                  value_wei AS "value_wei: Amount", data, gas_limit, max_fee_per_gas AS "max_fee_per_gas: Amount",
-                  max_priority_fee_per_gas AS "max_priority_fee_per_gas: Amount", state AS "state: TransactionState", version, end_why, block_number, block_hash,
-                  tx_hash, succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final, created_at, updated_at
+        r#"SELECT id, tenant_id AS "tenant_id?", request_id, operation_type, user_id, created_by, correlation_id, chain_id, sender AS signer, to_address,
+                  value_wei AS "value_wei: Amount", data, gas_limit AS "gas_limit?", NULL::numeric AS "max_fee_limit: Amount", 0::smallint AS "priority!",
+                  NULL::timestamptz AS valid_until, NULL::bigint AS valid_until_block, NULL::bytea AS as_of_block_hash,
+                  state AS "state: TransactionState", version, nonce AS "nonce?", NULL::transaction_state AS "end_wanted: TransactionState", end_why,
+                  NULL::text AS speed_up_wanted, block_number, block_hash, tx_hash, CASE WHEN tx_hash = signed_hash THEN 1 END AS attempt,
+                  CASE WHEN tx_hash = signed_hash THEN 'send'::attempt_purpose END AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount",
+                  gas_paid_wei AS "gas_paid_wei: Amount", is_final, NULL::boolean AS simulate, NULL::text AS revert_code, NULL::text AS revert_text,
+                  NULL::revert_source AS "revert_source: RevertSource", NULL::text AS held_why, NULL::timestamptz AS held_at, created_at, updated_at
+           FROM user_transactions WHERE tenant_id = ANY($1) AND id = ANY($2)"#,
+        tenants,
+        ids
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What was signed of each of these.
+pub(crate) async fn attempts(
+    conn: &mut PgConnection,
+    tenants: &[Uuid],
+    ids: &[Uuid],
+) -> Result<Vec<AttemptRow>, sqlx::Error> {
+    sqlx::query_as!(
+        AttemptRow,
+        r#"SELECT id AS transaction_id, nonce, 1 AS "attempt!", 'send'::attempt_purpose AS "purpose!: AttemptPurpose", signed_hash AS tx_hash, gas_limit,
+                  max_fee_per_gas AS "max_fee_per_gas: Amount", max_priority_fee_per_gas AS "max_priority_fee_per_gas: Amount",
+                  'its user signed it so' AS "why!", created_at AS committed_at
            FROM user_transactions WHERE tenant_id = ANY($1) AND id = ANY($2)"#,
         tenants,
         ids
@@ -74,8 +57,9 @@ pub(crate) async fn answers(
 ) -> Result<Vec<AnswerRow>, sqlx::Error> {
     sqlx::query_as!(
         AnswerRow,
-        "SELECT transaction_id, endpoint, answer, detail, sent_at FROM user_transaction_answers
-         WHERE tenant_id = ANY($1) AND transaction_id = ANY($2) ORDER BY transaction_id, endpoint",
+        "SELECT a.transaction_id, t.signed_hash AS tx_hash, a.endpoint, a.answer, a.detail, a.sent_at
+         FROM user_transaction_answers a JOIN user_transactions t ON t.id = a.transaction_id
+         WHERE t.tenant_id = ANY($1) AND t.id = ANY($2) ORDER BY a.transaction_id, a.endpoint",
         tenants,
         ids
     )

@@ -1,25 +1,11 @@
 //! What the chain's fold writes of users' transactions: from the journal alone, by compare-and-set on the state.
 
-use plimsoll_types::{Amount, TransactionState, address_text};
+use plimsoll_types::{Amount, TransactionState};
 use sqlx::PgConnection;
 
+use super::seen::Columns;
 use super::{Changed, address, hash, to_i64, to_u64, unreadable};
 use crate::fold::Seen;
-
-/// What comes back of a change. `tx_hash`: what used the nonce, else what was signed.
-macro_rules! changed {
-    ($conn:expr, $statement:literal, $($argument:expr),+ $(,)?) => {
-        sqlx::query_as!(
-            Changed,
-            $statement
-                + r#" RETURNING t.id, t.tenant_id AS "tenant_id?", t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.sender AS signer, t.nonce AS "nonce?",
-                       COALESCE(t.tx_hash, t.signed_hash) AS "tx_hash?", t.block_number, t.state AS "state: TransactionState", t.end_why"#,
-            $($argument),+
-        )
-        .fetch_all($conn)
-        .await
-    };
-}
 
 /// Whether anything may be learned of a transaction of this chain.
 pub(crate) async fn has_open(conn: &mut PgConnection, chain_id: u64) -> Result<bool, sqlx::Error> {
@@ -37,14 +23,8 @@ pub(crate) async fn mined(
     chain_id: u64,
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    let hashes: Vec<_> = seen.iter().map(|tx| tx.tx_hash.to_vec()).collect();
-    let blocks: Vec<_> = seen.iter().map(|tx| to_i64(tx.block_number)).collect();
-    let block_hashes: Vec<_> = seen.iter().map(|tx| tx.block_hash.to_vec()).collect();
-    let succeeded: Vec<_> = seen.iter().map(|tx| tx.succeeded).collect();
-    let gas_used: Vec<_> = seen.iter().map(|tx| tx.gas_used).collect();
-    let gas_paid: Vec<_> = seen.iter().map(|tx| tx.gas_paid_wei).collect();
-    changed!(
-        conn,
+    let columns = Columns::of(seen);
+    users_changed!(
         r#"UPDATE user_transactions t
            SET state = 'mined', version = version + 1, block_number = seen.block_number, block_hash = seen.block_hash, tx_hash = seen.tx_hash,
                succeeded = seen.succeeded, gas_used = seen.gas_used, gas_paid_wei = seen.gas_paid, updated_at = clock_timestamp()
@@ -52,13 +32,15 @@ pub(crate) async fn mined(
                     AS seen(tx_hash, block_number, block_hash, succeeded, gas_used, gas_paid)
            WHERE t.chain_id = $1 AND t.signed_hash = seen.tx_hash AND t.state IN ('pending', 'tracking')"#,
         to_i64(chain_id),
-        &hashes,
-        &blocks,
-        &block_hashes,
-        &succeeded,
-        &gas_used as &[Amount],
-        &gas_paid as &[Amount],
+        &columns.tx_hashes,
+        &columns.blocks,
+        &columns.block_hashes,
+        &columns.succeeded,
+        &columns.gas_used as &[Amount],
+        &columns.gas_paid as &[Amount],
     )
+    .fetch_all(conn)
+    .await
 }
 
 /// Notes which other transaction of its sender has its nonce.
@@ -67,14 +49,8 @@ pub(crate) async fn displaced(
     chain_id: u64,
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    let senders: Vec<_> = seen.iter().map(|tx| address_text(&tx.sender)).collect();
-    let nonces: Vec<_> = seen.iter().map(|tx| to_i64(tx.nonce)).collect();
-    let hashes: Vec<_> = seen.iter().map(|tx| tx.tx_hash.to_vec()).collect();
-    let blocks: Vec<_> = seen.iter().map(|tx| to_i64(tx.block_number)).collect();
-    let block_hashes: Vec<_> = seen.iter().map(|tx| tx.block_hash.to_vec()).collect();
-    let succeeded: Vec<_> = seen.iter().map(|tx| tx.succeeded).collect();
-    changed!(
-        conn,
+    let columns = Columns::of(seen);
+    users_changed!(
         r#"UPDATE user_transactions t
            SET state = 'tracking', version = version + 1, block_number = seen.block_number, block_hash = seen.block_hash, tx_hash = seen.tx_hash,
                succeeded = seen.succeeded, updated_at = clock_timestamp()
@@ -83,13 +59,15 @@ pub(crate) async fn displaced(
            WHERE t.chain_id = $1 AND t.sender = seen.sender AND t.nonce = seen.nonce AND t.signed_hash <> seen.tx_hash AND t.block_hash IS NULL
              AND NOT t.is_final AND t.state IN ('pending', 'tracking')"#,
         to_i64(chain_id),
-        &senders,
-        &nonces,
-        &hashes,
-        &blocks,
-        &block_hashes,
-        &succeeded,
+        &columns.senders,
+        &columns.nonces,
+        &columns.tx_hashes,
+        &columns.blocks,
+        &columns.block_hashes,
+        &columns.succeeded,
     )
+    .fetch_all(conn)
+    .await
 }
 
 /// What is in final blocks of the nonces that wait, and was there before they were handed in.
@@ -132,13 +110,14 @@ pub(crate) async fn confirm(
     chain_id: u64,
     confirmed_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    changed!(
-        conn,
+    users_changed!(
         r#"UPDATE user_transactions t SET state = 'confirmed', version = version + 1, updated_at = clock_timestamp()
            WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND t.succeeded AND NOT t.is_final"#,
         to_i64(chain_id),
         to_i64(confirmed_number),
     )
+    .fetch_all(conn)
+    .await
 }
 
 /// Marks what was confirmed in blocks up to this one, which is final.
@@ -163,14 +142,15 @@ pub(crate) async fn fail(
     chain_id: u64,
     final_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    changed!(
-        conn,
+    users_changed!(
         r#"UPDATE user_transactions t
            SET state = 'failed', end_why = 'it reverted', is_final = true, version = version + 1, updated_at = clock_timestamp()
            WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND NOT t.succeeded AND NOT t.is_final"#,
         to_i64(chain_id),
         to_i64(final_number),
     )
+    .fetch_all(conn)
+    .await
 }
 
 /// Tracking → Replaced: whose nonce another transaction used in blocks up to this one, which is final.
@@ -179,8 +159,7 @@ pub(crate) async fn replace(
     chain_id: u64,
     final_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    changed!(
-        conn,
+    users_changed!(
         r#"UPDATE user_transactions t
            SET state = 'replaced', end_why = 'another transaction of its sender took its nonce', is_final = true, version = version + 1,
                updated_at = clock_timestamp()
@@ -188,6 +167,8 @@ pub(crate) async fn replace(
         to_i64(chain_id),
         to_i64(final_number),
     )
+    .fetch_all(conn)
+    .await
 }
 
 /// Confirmed → Mined: what is about to be taken back, and was told to be there for good.
@@ -196,17 +177,17 @@ pub(crate) async fn revise(
     chain_id: u64,
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    let hashes: Vec<_> = seen.iter().map(|tx| tx.tx_hash.to_vec()).collect();
-    let block_hashes: Vec<_> = seen.iter().map(|tx| tx.block_hash.to_vec()).collect();
-    changed!(
-        conn,
+    let columns = Columns::of(seen);
+    users_changed!(
         r#"UPDATE user_transactions t SET state = 'mined', version = version + 1, updated_at = clock_timestamp()
            FROM unnest($2::bytea[], $3::bytea[]) AS seen(tx_hash, block_hash)
            WHERE t.chain_id = $1 AND t.signed_hash = seen.tx_hash AND t.block_hash = seen.block_hash AND t.state = 'confirmed' AND NOT t.is_final"#,
         to_i64(chain_id),
-        &hashes,
-        &block_hashes,
+        &columns.tx_hashes,
+        &columns.block_hashes,
     )
+    .fetch_all(conn)
+    .await
 }
 
 /// Out of this state, which is Mined, or Tracking where another transaction had the nonce: what left the chain, with its block.
@@ -216,12 +197,8 @@ pub(crate) async fn take_back(
     from: TransactionState,
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    let senders: Vec<_> = seen.iter().map(|tx| address_text(&tx.sender)).collect();
-    let nonces: Vec<_> = seen.iter().map(|tx| to_i64(tx.nonce)).collect();
-    let hashes: Vec<_> = seen.iter().map(|tx| tx.tx_hash.to_vec()).collect();
-    let block_hashes: Vec<_> = seen.iter().map(|tx| tx.block_hash.to_vec()).collect();
-    changed!(
-        conn,
+    let columns = Columns::of(seen);
+    users_changed!(
         r#"UPDATE user_transactions t
            SET state = 'tracking', version = version + 1, block_number = NULL, block_hash = NULL, tx_hash = NULL, succeeded = NULL, gas_used = NULL,
                gas_paid_wei = NULL, not_before = clock_timestamp(), updated_at = clock_timestamp()
@@ -229,10 +206,12 @@ pub(crate) async fn take_back(
            WHERE t.chain_id = $1 AND t.sender = seen.sender AND t.nonce = seen.nonce AND t.tx_hash = seen.tx_hash AND t.block_hash = seen.block_hash
              AND t.state = $6 AND NOT t.is_final"#,
         to_i64(chain_id),
-        &senders,
-        &nonces,
-        &hashes,
-        &block_hashes,
+        &columns.senders,
+        &columns.nonces,
+        &columns.tx_hashes,
+        &columns.block_hashes,
         from as TransactionState,
     )
+    .fetch_all(conn)
+    .await
 }

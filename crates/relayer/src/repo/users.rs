@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Changed, address, hash, to_i64, to_u64};
+use super::{Changed, address, hash, keys, to_i64, to_u64};
 use crate::users::SignedRequest;
 
 /// What is there under a key, or with the same bytes.
@@ -36,15 +36,20 @@ pub(crate) struct Answered {
     pub(crate) detail: Option<String>,
 }
 
-/// Keeps others of the tenant from putting until the transaction ends: of two with the same key or bytes the second sees the first.
-pub(crate) async fn lock(conn: &mut PgConnection, tenant_id: Uuid) -> Result<(), sqlx::Error> {
+/// Keeps others of the tenant from putting what users signed until the transaction ends, and everybody from putting anything under this request's key: of two with the same key or bytes
+/// the second sees the first.
+pub(crate) async fn lock(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    request_id: Uuid,
+) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
         format!("user-transactions/{tenant_id}")
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    keys::hold(conn, request_id).await
 }
 
 /// What the tenant has under this key, else with these bytes.
@@ -105,14 +110,11 @@ pub(crate) async fn insert(
 ) -> Result<Changed, sqlx::Error> {
     let (context, transaction) = (&request.context, &request.transaction);
     let fees = transaction.fees;
-    sqlx::query_as!(
-        Changed,
+    users_changed!(
         r#"INSERT INTO user_transactions AS t (id, tenant_id, request_id, operation_type, user_id, created_by, correlation_id, causation_id, chain_id, sender, nonce,
                                                signed_hash, raw, to_address, value_wei, data, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, checked_block,
                                                accepted_by)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-           RETURNING t.id, t.tenant_id AS "tenant_id?", t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.sender AS signer, t.nonce AS "nonce?",
-                     t.signed_hash AS "tx_hash?", t.block_number, t.state AS "state: TransactionState", t.end_why"#,
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"#,
         id,
         tenant_id,
         context.request_id,

@@ -1,37 +1,11 @@
 //! What the chain's fold writes: from the journal alone, by compare-and-set on the state.
 
-use plimsoll_types::{Amount, TransactionState, address_text};
+use plimsoll_types::{Amount, TransactionState};
 use sqlx::PgConnection;
 
+use super::seen::Columns;
 use super::{Changed, to_i64};
 use crate::fold::Seen;
-
-/// Columns of inclusions, for `unnest`.
-struct Columns {
-    senders: Vec<String>,
-    nonces: Vec<i64>,
-    tx_hashes: Vec<Vec<u8>>,
-    blocks: Vec<i64>,
-    block_hashes: Vec<Vec<u8>>,
-    succeeded: Vec<bool>,
-    gas_used: Vec<Amount>,
-    gas_paid: Vec<Amount>,
-}
-
-impl Columns {
-    fn of(seen: &[Seen]) -> Self {
-        Self {
-            senders: seen.iter().map(|tx| address_text(&tx.sender)).collect(),
-            nonces: seen.iter().map(|tx| to_i64(tx.nonce)).collect(),
-            tx_hashes: seen.iter().map(|tx| tx.tx_hash.to_vec()).collect(),
-            blocks: seen.iter().map(|tx| to_i64(tx.block_number)).collect(),
-            block_hashes: seen.iter().map(|tx| tx.block_hash.to_vec()).collect(),
-            succeeded: seen.iter().map(|tx| tx.succeeded).collect(),
-            gas_used: seen.iter().map(|tx| tx.gas_used).collect(),
-            gas_paid: seen.iter().map(|tx| tx.gas_paid_wei).collect(),
-        }
-    }
-}
 
 /// Tracking → Mined: our attempts among what was included.
 pub(crate) async fn mined(
@@ -40,8 +14,7 @@ pub(crate) async fn mined(
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
     let columns = Columns::of(seen);
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t
            SET state = 'mined', version = version + 1, block_number = seen.block_number, block_hash = seen.block_hash, tx_hash = seen.tx_hash,
                attempt = a.attempt, purpose = a.purpose, succeeded = seen.succeeded, gas_used = seen.gas_used, gas_paid_wei = seen.gas_paid,
@@ -49,9 +22,7 @@ pub(crate) async fn mined(
            FROM unnest($2::bytea[], $3::bigint[], $4::bytea[], $5::boolean[], $6::numeric[], $7::numeric[])
                     AS seen(tx_hash, block_number, block_hash, succeeded, gas_used, gas_paid)
            JOIN transaction_attempts a ON a.chain_id = $1 AND a.tx_hash = seen.tx_hash
-           WHERE t.id = a.transaction_id AND t.state = 'tracking' AND t.nonce = a.nonce AND t.signer = a.signer
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE t.id = a.transaction_id AND t.state = 'tracking' AND t.nonce = a.nonce AND t.signer = a.signer"#,
         to_i64(chain_id),
         &columns.tx_hashes,
         &columns.blocks,
@@ -71,17 +42,14 @@ pub(crate) async fn displaced(
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
     let columns = Columns::of(seen);
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t
            SET version = version + 1, block_number = seen.block_number, block_hash = seen.block_hash, tx_hash = seen.tx_hash, succeeded = seen.succeeded,
                updated_at = clock_timestamp()
            FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bytea[], $7::boolean[])
                     AS seen(sender, nonce, tx_hash, block_number, block_hash, succeeded)
            WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.state = 'tracking'
-             AND NOT EXISTS (SELECT FROM transaction_attempts a WHERE a.chain_id = $1 AND a.tx_hash = seen.tx_hash)
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+             AND NOT EXISTS (SELECT FROM transaction_attempts a WHERE a.chain_id = $1 AND a.tx_hash = seen.tx_hash)"#,
         to_i64(chain_id),
         &columns.senders,
         &columns.nonces,
@@ -100,8 +68,7 @@ pub(crate) async fn displaced_before(
     chain_id: u64,
     final_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t
            SET version = version + 1, block_number = m.block_number, block_hash = m.block_hash, tx_hash = m.tx_hash, succeeded = m.succeeded,
                updated_at = clock_timestamp()
@@ -110,9 +77,7 @@ pub(crate) async fn displaced_before(
              AND p.chain_id = t.chain_id AND p.address = t.signer AND t.nonce < p.consumed_next
              AND m.chain_id = t.chain_id AND m.sender = t.signer AND m.nonce = t.nonce::numeric AND m.block_number <= $2
              AND b.chain_id = m.chain_id AND b.number = m.block_number AND b.hash = m.block_hash AND b.state <> 'orphaned'
-             AND NOT EXISTS (SELECT FROM transaction_attempts a WHERE a.chain_id = $1 AND a.tx_hash = m.tx_hash)
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+             AND NOT EXISTS (SELECT FROM transaction_attempts a WHERE a.chain_id = $1 AND a.tx_hash = m.tx_hash)"#,
         to_i64(chain_id),
         to_i64(final_number),
     )
@@ -150,16 +115,13 @@ pub(crate) async fn take_back(
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
     let columns = Columns::of(seen);
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t
            SET state = 'tracking', version = version + 1, block_number = NULL, block_hash = NULL, tx_hash = NULL, attempt = NULL, purpose = NULL,
                succeeded = NULL, gas_used = NULL, gas_paid_wei = NULL, revert_code = NULL, revert_text = NULL, revert_source = NULL, updated_at = clock_timestamp()
            FROM unnest($2::text[], $3::bigint[], $4::bytea[], $5::bytea[]) AS seen(sender, nonce, tx_hash, block_hash)
            WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.tx_hash = seen.tx_hash AND t.block_hash = seen.block_hash
-             AND t.state = $6
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+             AND t.state = $6"#,
         to_i64(chain_id),
         &columns.senders,
         &columns.nonces,
@@ -193,12 +155,9 @@ pub(crate) async fn confirm(
     chain_id: u64,
     confirmed_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t SET state = 'confirmed', version = version + 1, updated_at = clock_timestamp()
-           WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND t.succeeded AND t.purpose <> 'cancel'
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND t.succeeded AND t.purpose <> 'cancel'"#,
         to_i64(chain_id),
         to_i64(confirmed_number),
     )
@@ -213,13 +172,10 @@ pub(crate) async fn revise(
     seen: &[Seen],
 ) -> Result<Vec<Changed>, sqlx::Error> {
     let columns = Columns::of(seen);
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t SET state = 'mined', version = version + 1, updated_at = clock_timestamp()
            FROM unnest($2::text[], $3::bigint[], $4::bytea[]) AS seen(sender, nonce, block_hash)
-           WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.block_hash = seen.block_hash AND t.state = 'confirmed'
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE t.chain_id = $1 AND t.signer = seen.sender AND t.nonce = seen.nonce AND t.block_hash = seen.block_hash AND t.state = 'confirmed'"#,
         to_i64(chain_id),
         &columns.senders,
         &columns.nonces,
@@ -252,15 +208,12 @@ pub(crate) async fn fail(
     chain_id: u64,
     final_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t
            SET state = CASE t.purpose WHEN 'cancel' THEN t.end_wanted ELSE 'failed' END,
                end_why = CASE t.purpose WHEN 'cancel' THEN t.end_why ELSE 'it reverted' || COALESCE(': ' || t.revert_text, '') END,
                is_final = true, version = version + 1, updated_at = clock_timestamp()
-           WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND (NOT t.succeeded OR t.purpose = 'cancel')
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'mined' AND (NOT t.succeeded OR t.purpose = 'cancel')"#,
         to_i64(chain_id),
         to_i64(final_number),
     )
@@ -274,8 +227,7 @@ pub(crate) async fn release(
     chain_id: u64,
     final_number: u64,
 ) -> Result<Vec<Changed>, sqlx::Error> {
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t
            SET state = CASE WHEN is_over THEN 'replaced' ELSE 'pending' END::transaction_state,
                nonce = CASE WHEN is_over THEN nonce END,
@@ -286,9 +238,7 @@ pub(crate) async fn release(
            FROM (SELECT id, operation_type = 'fill' OR NOT s.requeues AS is_over
                  FROM managed_transactions t JOIN signers s ON s.chain_id = t.chain_id AND s.address = t.signer
                  WHERE t.chain_id = $1 AND t.block_number <= $2 AND t.state = 'tracking') AS d
-           WHERE t.id = d.id
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE t.id = d.id"#,
         to_i64(chain_id),
         to_i64(final_number),
     )

@@ -98,16 +98,13 @@ pub(crate) async fn enter(
     let ids: Vec<_> = changes.iter().map(|change| change.transaction_id).collect();
     let nonces: Vec<_> =
         changes.iter().map(|Change { because: Committed { nonce }, .. }| to_i64(*nonce)).collect();
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t SET state = 'tracking', nonce = given.nonce, version = version + 1, worked_by = $3, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)
            WHERE t.id = given.id AND t.state = 'pending' AND t.end_wanted IS NULL
              AND NOT EXISTS (SELECT FROM signers s WHERE s.chain_id = t.chain_id AND s.address = t.signer AND s.rotated_to IS NOT NULL)
              AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
-                                                           AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+                                                           AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))"#,
         &ids,
         &nonces,
         node,
@@ -126,13 +123,10 @@ where
 {
     let ids: Vec<_> = changes.iter().map(|change| change.transaction_id).collect();
     let whys: Vec<_> = changes.iter().map(|change| change.because.why.clone()).collect();
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"UPDATE managed_transactions t SET state = $3, end_why = given.why, version = version + 1, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::text[]) AS given(id, why)
-           WHERE t.id = given.id AND t.state = 'pending'
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           WHERE t.id = given.id AND t.state = 'pending'"#,
         &ids,
         &whys,
         To::STATE as TransactionState,
@@ -150,14 +144,11 @@ pub(crate) async fn insert_fills(
 ) -> Result<Vec<Changed>, sqlx::Error> {
     let ids: Vec<_> = fills.iter().map(|(id, _)| *id).collect();
     let nonces: Vec<_> = fills.iter().map(|(_, nonce)| to_i64(*nonce)).collect();
-    sqlx::query_as!(
-        Changed,
+    changed!(
         r#"INSERT INTO managed_transactions AS t (id, request_id, operation_type, fingerprint, created_by, correlation_id, chain_id, signer, to_address, value_wei,
                                                   data, state, nonce, accepted_by, worked_by)
            SELECT id, id, 'fill', decode(repeat('00', 32), 'hex'), 'relayer', id::text, $3, $4, $4, 0, '', 'tracking', nonce, $5, $5
-           FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)
-           RETURNING t.id, t.tenant_id, t.request_id, t.user_id, t.correlation_id, t.version, t.chain_id, t.signer, t.nonce, t.tx_hash, t.block_number,
-                     t.state AS "state: TransactionState", t.end_why"#,
+           FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)"#,
         &ids,
         &nonces,
         to_i64(signer.chain_id),

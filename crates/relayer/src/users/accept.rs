@@ -10,7 +10,8 @@ use super::SignedTransaction;
 use crate::chains::Chain;
 use crate::history;
 use crate::repo::users as repo;
-use crate::request::{FILL, Invalid, OPERATION_MAX_CHARS};
+use crate::request::{FILL, Invalid, OPERATION_MAX_CHARS, SignerId};
+use crate::signers;
 
 /// The most transactions of one tenant that wait for a block.
 const OPEN_MAX: i64 = 1_000;
@@ -67,6 +68,12 @@ pub enum UserSubmitError {
         nonce: u64,
         /// The sender's next.
         next: u64,
+    },
+    /// Whoever works that signer gives its nonces, and tells what became of them.
+    #[error("{sender} is a signer of the platform's: what it sends is asked of it, and nobody's to sign")]
+    ManagedSender {
+        /// Who signed.
+        sender: SignerId,
     },
     /// Too many wait.
     #[error(
@@ -148,10 +155,10 @@ impl SignedRequest {
         Ok(Checked { request: self, block: counts.block_number })
     }
 
-    /// What is there under its key; none if nothing is.
+    /// What is there under its key; none if nothing is, and it may be put.
     ///
     /// # Errors
-    /// Something else is.
+    /// Something else is, or its sender is no user.
     pub async fn found(&self, conn: &mut PgConnection) -> Result<Option<Uuid>, UserSubmitError> {
         let (tenant_id, request_id) = (tenant_of(&self.context)?, self.context.request_id);
         let found = repo::find(
@@ -164,7 +171,14 @@ impl SignedRequest {
         )
         .await?;
         match found {
-            None => Ok(None),
+            None => {
+                let (chain_id, address) = (self.transaction.chain_id, self.transaction.sender);
+                let sender = SignerId { chain_id, address };
+                match signers::is_known(conn, sender).await? {
+                    true => Err(UserSubmitError::ManagedSender { sender }),
+                    false => Ok(None),
+                }
+            }
             Some(known) if known.has_key && known.has_bytes => Ok(Some(known.id)),
             Some(known) if known.has_key => Err(UserSubmitError::Conflict {
                 request_id,
@@ -191,7 +205,7 @@ pub async fn put_in(
 ) -> Result<(Uuid, bool), UserSubmitError> {
     let Checked { request, block } = checked;
     let tenant_id = tenant_of(&request.context)?;
-    repo::lock(conn, tenant_id).await?;
+    repo::lock(conn, tenant_id, request.context.request_id).await?;
     // Whoever had the lock may have put this very one.
     if let Some(id) = request.found(conn).await? {
         return Ok((id, true));

@@ -21,15 +21,12 @@ const EXAMPLES: u32 = 5;
 const STORIES: u32 = 10;
 const STEPS: u32 = 10;
 
-/// These refuse requests however well they are made: two speak WebSocket, a ceremony wants a security key that signs, what calldata may say is the called contract's to know, and a switch's chain
-/// and signer come together or not at all, which the document says in words alone. All other
-/// checks hold for them too; that they take what is right is tested where there is a client for it (the API's tests of streams, of second factors, of users' transactions and of switches).
-const NOT_MADE_UP: [&str; 7] = [
+/// These refuse requests however well they are made: two speak WebSocket, a ceremony wants a security key that signs, and what calldata may say is the called contract's to know. All other
+/// checks hold for them too; that they take what is right is tested where there is a client for it (the API's tests of streams, of second factors and of users' transactions).
+const NOT_MADE_UP: [&str; 5] = [
     "/api/v1/events/ws",
     "/ws/txs",
     "/chain/tx/prepare",
-    "/api/v1/kill-switches",
-    "/api/v1/kill-switches/release",
     "/auth/second-factor/webauthn/registration/finish",
     "/auth/second-factor/webauthn/assertion/finish",
 ];

@@ -11,6 +11,7 @@ mod freezes;
 mod gates;
 mod intake;
 mod mirror;
+mod natural_keys;
 mod posts;
 mod reasons;
 mod reconciles;

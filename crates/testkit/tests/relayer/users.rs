@@ -70,7 +70,18 @@ fn request(house: &House, request_id: Uuid, transaction: SignedTransaction) -> S
     SignedRequest { context, operation_type: "count".into(), transaction }
 }
 
-async fn put(house: &House, chain: &Chain, request: &SignedRequest) -> Result<(Uuid, bool), UserSubmitError> {
+/// Prepared and signed.
+pub(crate) async fn signed_for(house: &House, request_id: Uuid) -> (Chain, SignedRequest) {
+    let chain = chain(house, house.pool(), None);
+    let prepared = chain.prepare(&draft(house, request_id)).await.unwrap();
+    (chain, request(house, request_id, signed(&prepared)))
+}
+
+pub(crate) async fn put(
+    house: &House,
+    chain: &Chain,
+    request: &SignedRequest,
+) -> Result<(Uuid, bool), UserSubmitError> {
     request.check(chain)?;
     let checked = request.checked(chain).await?;
     let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
@@ -81,9 +92,7 @@ async fn put(house: &House, chain: &Chain, request: &SignedRequest) -> Result<(U
 
 /// Prepared, signed and put.
 async fn handed_in(house: &House) -> (SignedRequest, Uuid) {
-    let (chain, request_id) = (chain(house, house.pool(), None), Uuid::new_v4());
-    let prepared = chain.prepare(&draft(house, request_id)).await.unwrap();
-    let request = request(house, request_id, signed(&prepared));
+    let (chain, request) = signed_for(house, Uuid::new_v4()).await;
     let (id, is_replay) = put(house, &chain, &request).await.unwrap();
     assert!(!is_replay);
     (request, id)

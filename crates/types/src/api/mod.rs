@@ -51,7 +51,10 @@ pub use relayer::{
     Cancellation, EndpointAnswer, Held, Inclusion, NewTransaction, Revert, Transaction, TransactionAttempt,
     Transactions,
 };
-pub use relayer_operations::{KillSwitch, KillSwitchOrder, KillSwitches};
+pub use relayer_operations::{
+    KillSwitch, KillSwitchOrder, KillSwitches, SignerRotation, SignerRotationOrder, SignerSwitchOrder,
+    TenantSwitchOrder,
+};
 pub use relayer_signers::{Budget, Halt, Signer, SignerLease, Signers, Spent};
 pub use relayer_story::{Explanation, SpeedUp, TransactionChange, TransactionKind, WaitsFor};
 pub use relayer_users::{

@@ -28,20 +28,17 @@ pub struct Signer {
     pub next_nonce: u64,
     /// The first nonce that no block has used, as far as it was seen.
     pub consumed_next: u64,
-    /// The same, as most endpoints said when they were asked last; null where too few did.
+    /// The same, as most endpoints said at `seen_at`; null where too few did.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub chain_nonce: Option<u64>,
-    /// Its balance in wei, as an endpoint said then.
-    #[cfg_attr(feature = "openapi", schema(required = true, value_type = Option<String>, pattern = "^[0-9]{1,78}$"))]
-    pub balance_wei: Option<Amount>,
-    /// When they were asked; null where they never were.
+    /// When they were asked for `chain_nonce`; null where they never were.
     #[serde(with = "time::serde::rfc3339::option")]
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub seen_at: Option<OffsetDateTime>,
     /// Which signer does in its place what it has not begun; null while it does that itself.
     #[cfg_attr(feature = "openapi", schema(required = true, pattern = "^0x[0-9a-f]{40}$"))]
     pub rotated_to: Option<String>,
-    /// What it has to pay for gas and value; null where the chain cannot be asked now.
+    /// What it has to pay for gas and value, and after which block: asked of the chain for this very answer; null where it cannot be asked now.
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub balance: Option<SignerBalance>,
     /// Who works it; null while nobody does.

@@ -1,13 +1,12 @@
 //! `GET /api/v1/chains/{chain_id}/blocks/stream`: a chain's confirmed blocks, for whoever only wants stable ones (spec 3 task 3.4).
 
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use plimsoll_identity::Permission::EventsRead;
 use plimsoll_journal::{Mark, MarkKind, MarksChannel, MarksClosed, MarksError};
 use plimsoll_types::api::{BlockMark, BlockMarkKind};
 
-use super::sse::{last_event_id, respond};
+use super::sse::{Resumed, respond};
 use super::subscription::{End, Heard, Said, Subscription};
 use crate::gateway::{Caller, Presented};
 use crate::openapi::{ChainStreamProblems, ServerSentEvent};
@@ -48,7 +47,7 @@ impl Parameters for BlocksQuery {
     params(
         ("chain_id" = u64, Path, description = "The chain's EIP-155 id", example = 31_337),
         BlocksQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received: begin after it", example = "4711")
+        Resumed
     ),
     responses(
         (status = 200, description = "Blocks, until either side ends it; `data` is a [BlockMark](#/components/schemas/BlockMark)", content_type = "text/event-stream", body = ServerSentEvent),
@@ -60,13 +59,13 @@ pub(crate) async fn blocks(
     caller: Caller,
     presented: Presented,
     Path(chain_id): Path<String>,
-    headers: HeaderMap,
+    resumed: Resumed,
     Query(query): Query<BlocksQuery>,
 ) -> Result<Response, Problem> {
     let chain_id = bigint(&chain_id)
         .map_err(|reason| Problem::new(ProblemKind::InvalidParameter, format!("`chain_id`: {reason}")))?
         .unsigned_abs();
-    let after = last_event_id(&headers)?.or(query.after);
+    let after = resumed.last_event_id.or(query.after);
     let slot = state.streams().enter(Some(caller.tenant_id))?;
     let listener = presented.admit(&state, EventsRead).await?;
     let channel =

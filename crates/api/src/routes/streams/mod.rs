@@ -93,11 +93,8 @@ trait Wanted: Parameters + Send + 'static {
     /// What one needs to hear it.
     const PERMISSION: Permission;
 
-    /// After which number.
-    fn after(&self) -> Option<i64>;
-
-    /// The same, after another number.
-    fn begin_after(&mut self, number: i64);
+    /// After which number; none: what is yet to come.
+    fn after(&mut self) -> &mut Option<i64>;
 
     /// Whether the event passes every filter.
     fn wants(&self, event: &StoredEvent) -> bool;
@@ -109,12 +106,8 @@ trait Wanted: Parameters + Send + 'static {
 impl Wanted for StreamQuery {
     const PERMISSION: Permission = EventsRead;
 
-    fn after(&self) -> Option<i64> {
-        self.after
-    }
-
-    fn begin_after(&mut self, number: i64) {
-        self.after = Some(number);
+    fn after(&mut self) -> &mut Option<i64> {
+        &mut self.after
     }
 
     fn said(event: &StoredEvent) -> Result<Said, End> {

@@ -3,12 +3,14 @@
 //! A browser cannot set `Authorization` on a WebSocket. It offers its token as a subprotocol beside [`PROTOCOL`], which is the one that is chosen (the token is not said back), or sends
 //! it in its first message. Nothing is said to whoever has not said who they are, and [`SIGN_IN_TIMEOUT`] later the connection is closed.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use plimsoll_bus::context;
@@ -21,7 +23,7 @@ use uuid::Uuid;
 use super::subscription::{End, Events, Said, Subscription};
 use super::{Slot, StreamQuery, Wanted};
 use crate::gateway::Presented;
-use crate::openapi::DataProblems;
+use crate::openapi::SocketProblems;
 use crate::problem::{Problem, ProblemKind};
 use crate::query::Query;
 use crate::state::ApiState;
@@ -56,6 +58,23 @@ struct SignIn {
     authorization: SecretString,
 }
 
+/// What a client offers to speak.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct Offered {
+    /// `plimsoll.events.v1`, and `bearer.<token>` beside it
+    #[param(rename = "Sec-WebSocket-Protocol", value_type = Option<String>, example = "plimsoll.events.v1")]
+    token: Option<SecretString>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Offered {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self { token: offered(&parts.headers) })
+    }
+}
+
 /// Live events (WebSocket)
 ///
 /// As `/api/v1/events/stream`: each text message is a CloudEvent. Connect again with `after` set to the last `sequence` that was received. Say who you are by `Authorization`; from a browser,
@@ -66,34 +85,27 @@ struct SignIn {
     get,
     path = "/api/v1/events/ws",
     tag = "bus",
-    params(
-        StreamQuery,
-        ("Sec-WebSocket-Protocol" = Option<String>, Header, description = "`plimsoll.events.v1`, and `bearer.<token>` beside it", example = "plimsoll.events.v1")
-    ),
+    params(StreamQuery, Offered),
     responses(
         (status = 101, description = "Events, until either side closes"),
-        (status = 400, description = "Problem: invalid-cursor", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        (status = 401, description = "Problem: unauthenticated", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        (status = 403, description = "Problem: forbidden", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        (status = 426, description = "Problem: upgrade-required", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        DataProblems
+        SocketProblems
     )
 )]
 pub(crate) async fn socket(
     State(state): State<ApiState>,
     presented: Presented,
-    headers: HeaderMap,
+    offered: Offered,
     Query(query): Query<StreamQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    socket_of(state, presented, &headers, query, upgrade).await
+    socket_of(state, presented, offered, query, upgrade).await
 }
 
 /// What of a tenant's events is asked for, over a WebSocket.
 pub(super) async fn socket_of<Q: Wanted>(
     state: ApiState,
     presented: Presented,
-    headers: &HeaderMap,
+    offered: Offered,
     query: Q,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
@@ -103,7 +115,7 @@ pub(super) async fn socket_of<Q: Wanted>(
         .max_message_size(MESSAGE_MAX_BYTES)
         .max_frame_size(MESSAGE_MAX_BYTES);
     let mut slot = state.streams().enter(None)?;
-    let presented = presented.or_credential(offered(headers));
+    let presented = presented.or_credential(offered.token);
     if !presented.has_credential() {
         return Ok(
             upgrade.on_upgrade(async move |socket| sign_in(socket, state, presented, slot, query).await)

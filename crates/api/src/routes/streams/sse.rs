@@ -3,8 +3,9 @@
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::stream::unfold;
 use plimsoll_bus::context;
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use super::subscription::{End, Events, Heard, Said, Subscription};
 use super::{StreamQuery, Wanted};
 use crate::gateway::{Caller, Presented};
-use crate::openapi::{DataProblems, ServerSentEvent};
+use crate::openapi::{ServerSentEvent, StreamProblems};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{Query, bigint, shown};
 use crate::state::ApiState;
@@ -27,6 +28,29 @@ const FRAMES: usize = 16;
 /// How soon a browser connects again by itself.
 const HELLO: &str = "retry: 1000\n\n";
 
+/// Where a client that comes again wants to begin.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct Resumed {
+    /// The last `id` that was received: begin after it
+    #[param(rename = "Last-Event-ID", value_type = Option<String>, example = "4711")]
+    pub(super) last_event_id: Option<i64>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Resumed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(LAST_EVENT_ID) else { return Ok(Self { last_event_id: None }) };
+        let text = value.to_str().unwrap_or_default();
+        let number = bigint(text).map_err(|_| {
+            let detail = format!("`Last-Event-ID` is `{}`, not an `id` that this stream gave", shown(text));
+            Problem::new(ProblemKind::InvalidCursor, detail)
+        })?;
+        Ok(Self { last_event_id: Some(number) })
+    }
+}
+
 /// Live events (SSE)
 ///
 /// Your tenant's events as they get their numbers, as CloudEvents 1.0 in `data`, with the number as `id`. An `EventSource` that loses its connection comes again with `Last-Event-ID` and
@@ -37,24 +61,20 @@ const HELLO: &str = "retry: 1000\n\n";
     get,
     path = "/api/v1/events/stream",
     tag = "bus",
-    params(
-        StreamQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received: begin after it", example = "4711")
-    ),
+    params(StreamQuery, Resumed),
     responses(
         (status = 200, description = "Events, until either side ends it; `data` is a [CloudEvent](#/components/schemas/CloudEvent)", content_type = "text/event-stream", body = ServerSentEvent),
-        (status = 400, description = "Problem: invalid-cursor", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        DataProblems
+        StreamProblems
     )
 )]
 pub(crate) async fn stream(
     State(state): State<ApiState>,
     caller: Caller,
     presented: Presented,
-    headers: HeaderMap,
+    resumed: Resumed,
     Query(query): Query<StreamQuery>,
 ) -> Result<Response, Problem> {
-    stream_of(&state, &caller, presented, &headers, query).await
+    stream_of(&state, &caller, presented, &resumed, query).await
 }
 
 /// The tenant's events that are asked for, as they come.
@@ -62,12 +82,11 @@ pub(super) async fn stream_of<Q: Wanted>(
     state: &ApiState,
     caller: &Caller,
     presented: Presented,
-    headers: &HeaderMap,
+    resumed: &Resumed,
     mut query: Q,
 ) -> Result<Response, Problem> {
-    if let Some(number) = last_event_id(headers)? {
-        query.begin_after(number);
-    }
+    let after = query.after();
+    *after = resumed.last_event_id.or(*after);
     let slot = state.streams().enter(Some(caller.tenant_id))?;
     let listener = presented.admit(state, Q::PERMISSION).await?;
     let events = Events::open(state, &listener, query).await?;
@@ -86,16 +105,6 @@ pub(super) fn respond<H: Heard>(subscription: Subscription<H>) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
-}
-
-/// Where a client that comes again wants to begin.
-pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
-    bigint(text).map(Some).map_err(|_| {
-        let detail = format!("`Last-Event-ID` is `{}`, not an `id` that this stream gave", shown(text));
-        Problem::new(ProblemKind::InvalidCursor, detail)
-    })
 }
 
 /// In a task of its own: a client that does not read must not keep its credential from being looked at.

@@ -103,9 +103,9 @@ pub(super) struct Events<Q> {
 
 impl<Q: Wanted> Events<Q> {
     /// Of the listener's tenant, as asked for.
-    pub(super) async fn open(state: &ApiState, listener: &Listener, query: Q) -> Result<Self, Problem> {
+    pub(super) async fn open(state: &ApiState, listener: &Listener, mut query: Q) -> Result<Self, Problem> {
         let sight = Sight::Tenants(vec![listener.principal().tenant_id]);
-        let opened = state.feed().subscribe(sight, query.after()).await;
+        let opened = state.feed().subscribe(sight, *query.after()).await;
         let channel = opened.map_err(|error| End::from(error).refuse())?;
         Ok(Self { query, channel })
     }

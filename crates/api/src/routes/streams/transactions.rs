@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use plimsoll_bus::StoredEvent;
 use plimsoll_identity::Permission::{self, RelayerRead};
@@ -13,11 +12,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Wanted;
-use super::socket::socket_of;
-use super::sse::stream_of;
+use super::socket::{Offered, socket_of};
+use super::sse::{Resumed, stream_of};
 use super::subscription::{End, Said};
 use crate::gateway::{Caller, Presented};
-use crate::openapi::{DataProblems, ServerSentEvent};
+use crate::openapi::{ServerSentEvent, SocketProblems, StreamProblems};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::{Fields, Parameters, Query, bigint, shown};
 use crate::state::ApiState;
@@ -64,12 +63,8 @@ impl Parameters for ChangesQuery {
 impl Wanted for ChangesQuery {
     const PERMISSION: Permission = RelayerRead;
 
-    fn after(&self) -> Option<i64> {
-        self.after
-    }
-
-    fn begin_after(&mut self, number: i64) {
-        self.after = Some(number);
+    fn after(&mut self) -> &mut Option<i64> {
+        &mut self.after
     }
 
     fn wants(&self, event: &StoredEvent) -> bool {
@@ -124,24 +119,20 @@ fn change_of(event: &StoredEvent) -> Option<TransactionChange> {
     operation_id = "stream_transactions",
     path = "/chain/tx/stream",
     tag = "relayer",
-    params(
-        ChangesQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The last `id` that was received: begin after it", example = "4711")
-    ),
+    params(ChangesQuery, Resumed),
     responses(
         (status = 200, description = "Changes, until either side ends it; `data` is a [TransactionChange](#/components/schemas/TransactionChange)", content_type = "text/event-stream", body = ServerSentEvent),
-        (status = 400, description = "Problem: invalid-cursor", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        DataProblems
+        StreamProblems
     )
 )]
 pub(crate) async fn transactions(
     State(state): State<ApiState>,
     caller: Caller,
     presented: Presented,
-    headers: HeaderMap,
+    resumed: Resumed,
     Query(query): Query<ChangesQuery>,
 ) -> Result<Response, Problem> {
-    stream_of(&state, &caller, presented, &headers, query).await
+    stream_of(&state, &caller, presented, &resumed, query).await
 }
 
 /// Changes of transactions (WebSocket)
@@ -153,25 +144,18 @@ pub(crate) async fn transactions(
     operation_id = "socket_transactions",
     path = "/ws/txs",
     tag = "relayer",
-    params(
-        ChangesQuery,
-        ("Sec-WebSocket-Protocol" = Option<String>, Header, description = "`plimsoll.events.v1`, and `bearer.<token>` beside it", example = "plimsoll.events.v1")
-    ),
+    params(ChangesQuery, Offered),
     responses(
         (status = 101, description = "Changes, until either side closes"),
-        (status = 400, description = "Problem: invalid-cursor", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        (status = 401, description = "Problem: unauthenticated", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        (status = 403, description = "Problem: forbidden", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        (status = 426, description = "Problem: upgrade-required", content_type = "application/problem+json", body = plimsoll_types::api::Problem),
-        DataProblems
+        SocketProblems
     )
 )]
 pub(crate) async fn transactions_socket(
     State(state): State<ApiState>,
     presented: Presented,
-    headers: HeaderMap,
+    offered: Offered,
     Query(query): Query<ChangesQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    socket_of(state, presented, &headers, query, upgrade).await
+    socket_of(state, presented, offered, query, upgrade).await
 }

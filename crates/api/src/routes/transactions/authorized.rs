@@ -8,11 +8,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::fields::{bytes, field_of, invalid, taken};
+use super::signed::refuse_managed;
 use crate::problem::{Problem, ProblemKind};
 use crate::state::ApiState;
 
 /// What a signer is asked for, if the user's signature authorises it.
-pub(super) fn request_of(
+pub(super) async fn request_of(
     state: &ApiState,
     context: Context,
     body: &api::NewAuthorizedCall,
@@ -39,6 +40,7 @@ pub(super) fn request_of(
         return Err(invalid(wrong));
     };
     let tenant_id = context.tenant_id.unwrap_or_default();
+    refuse_managed(state, tenant_id, SignerId { chain_id: body.chain_id, address: from }).await?;
     let request = ForwardRequest {
         chain_id: body.chain_id,
         forwarder,

@@ -8,7 +8,7 @@ use plimsoll_types::api::FieldProblem;
 use crate::problem::{Problem, ProblemKind};
 use crate::query::shown;
 
-pub(super) fn taken<T, E: ToString>(
+pub(in super::super) fn taken<T, E: ToString>(
     wrong: &mut Vec<FieldProblem>,
     name: &str,
     text: Option<&str>,

@@ -4,6 +4,7 @@ use alloy_primitives::{U256, hex};
 use axum::Json;
 use axum::extract::State;
 use plimsoll_relayer::prepare::{Carried, Draft, PrepareError, Prepared};
+use plimsoll_relayer::request::SignerId;
 use plimsoll_relayer::users::ForwardRequest;
 use plimsoll_types::api::{BlockRef, FieldProblem, RequestIdPlace, SubmittedBy};
 use plimsoll_types::{Address, Amount, RequestId, address_text, api, parse_address};
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::authorized::{takers, unknown_chain};
 use super::fields::{bytes, invalid, taken};
+use super::signed::refuse_managed;
 use super::texts::{fee_token, notices};
 use crate::gateway::Keyed;
 use crate::openapi::SubmitProblems;
@@ -38,6 +40,8 @@ pub(crate) async fn prepare(
     let submitted_by = body.submitted_by.unwrap_or_default();
     let draft = draft_of(body, submitted_by)?;
     let chain = state.chains().get(body.chain_id).ok_or_else(|| unknown_chain(body.chain_id))?;
+    let sender = SignerId { chain_id: body.chain_id, address: draft.from };
+    refuse_managed(&state, asked.caller.tenant_id, sender).await?;
     let authorizing = match (submitted_by, &body.forwarder) {
         (SubmittedBy::Wallet, _) => None,
         (SubmittedBy::Platform, forwarder) => {

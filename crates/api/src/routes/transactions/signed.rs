@@ -2,11 +2,13 @@
 
 use axum::http::StatusCode;
 use plimsoll_bus::audit::Entry;
-use plimsoll_relayer::Intake;
+use plimsoll_relayer::request::SignerId;
 use plimsoll_relayer::users::{SignedRequest, SignedTransaction, UserSubmitError, put_in};
+use plimsoll_relayer::{Intake, signers};
 use plimsoll_types::api::FieldProblem;
 use plimsoll_types::{Context, address_text, api, parse_address};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::fields::{bytes, field_of, invalid, taken};
 use super::of_id;
@@ -63,6 +65,19 @@ pub(super) async fn submit(
     let answered = effect.commit(entry, reply).await?;
     intake.ring();
     Ok(answered)
+}
+
+/// Refuses a user's address that is a signer of ours.
+pub(super) async fn refuse_managed(
+    state: &ApiState,
+    tenant_id: Uuid,
+    sender: SignerId,
+) -> Result<(), Problem> {
+    let mut tx = state.db().tenant_tx(&[tenant_id]).await.map_err(RepoError::from)?;
+    match signers::is_known(&mut tx, sender).await.map_err(RepoError::from)? {
+        true => Err(UserSubmitError::ManagedSender { sender }.into()),
+        false => Ok(()),
+    }
 }
 
 /// As the audit has it: what was signed by its hash.
@@ -125,6 +140,7 @@ impl From<UserSubmitError> for Problem {
                 .with_remedy("look at that transaction: the same bytes are sent once"),
             UserSubmitError::Used { .. } => Self::new(ProblemKind::Conflict, told)
                 .with_remedy("have it prepared again, and sign it with the nonce that is given"),
+            UserSubmitError::ManagedSender { .. } => Self::new(ProblemKind::ManagedSender, told),
             UserSubmitError::Ahead { .. } => {
                 Self::new(ProblemKind::Conflict, told).with_remedy("send the transactions before it first")
             }

@@ -37,7 +37,7 @@ pub(crate) async fn submit(
     let context = Context { request_id: asked.body.request_id(), ..execution.caller().clone() };
     let request = match &asked.body {
         api::Submission::Call(body) => request_of(context, body)?,
-        api::Submission::Authorized(body) => authorized::request_of(&state, context, body)?,
+        api::Submission::Authorized(body) => authorized::request_of(&state, context, body).await?,
         api::Submission::Signed(body) => {
             return signed::submit(&state, intake, execution, &asked, context, body).await;
         }

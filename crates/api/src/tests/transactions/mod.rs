@@ -4,6 +4,7 @@ mod asking;
 mod chained;
 mod gauges;
 mod looking;
+mod rotating;
 mod submitting;
 mod switches;
 mod users;

@@ -94,14 +94,23 @@ async fn what_is_wrong_with_a_switch_is_said_by_its_field() {
     for (order, field) in [
         (json!({ "reason": "" }), "reason"),
         (json!({ "reason": "x".repeat(501) }), "reason"),
-        (json!({ "reason": "x", "chain_id": CHAIN }), "signer"),
-        (json!({ "reason": "x", "signer": address }), "chain_id"),
         (json!({ "reason": "x", "signer": "0x12", "chain_id": CHAIN }), "signer"),
     ] {
         for path in [PATH, RELEASE] {
             let answer = api.post(&admin, path, order.clone()).await;
             answer.refused(400, "invalid-body");
             assert_eq!(answer.json()["parameters"][0]["name"], field, "{order}");
+        }
+    }
+    // A signer is an address on a chain: one without the other is nothing, and never every signer.
+    for (order, missing) in [
+        (json!({ "reason": "x", "chain_id": CHAIN }), "`signer`"),
+        (json!({ "reason": "x", "signer": address }), "`chain_id`"),
+        (json!({ "reason": "x", "chain_id": null, "signer": null }), "null"),
+    ] {
+        for path in [PATH, RELEASE] {
+            let detail = api.post(&admin, path, order.clone()).await.refused(400, "invalid-body");
+            assert!(detail.contains(missing), "{order}: {detail}");
         }
     }
     let stranger = json!({ "reason": "x", "signer": address, "chain_id": 5 });

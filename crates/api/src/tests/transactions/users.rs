@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::CHAIN;
 use super::chained::{PREPARE, asking, chained, raw_of, signature, user};
-use super::{BOUND, OPEN, count, hand_in, house, with};
+use super::{BOUND, OPEN, count, hand_in, house, plain, with};
 
 #[tokio::test]
 async fn a_transaction_is_prepared_with_all_that_a_user_is_to_be_shown_and_nothing_is_kept() {
@@ -245,7 +245,7 @@ async fn a_call_that_a_user_authorised_is_handed_to_a_signer_if_the_signature_is
     body["request_id"] = prepared["request_id"].clone();
     for (field, value) in [
         ("forwarder", json!(address_text(&chained.counter))),
-        ("from", json!(address_text(&OPEN))),
+        ("from", json!(address_text(&chained.counter))),
         ("to", json!(address_text(&OPEN))),
         ("data", json!("0x")),
         ("deadline", json!(1)),
@@ -273,6 +273,52 @@ async fn a_call_that_a_user_authorised_is_handed_to_a_signer_if_the_signature_is
     chained.anvil.mine(1).await.unwrap();
     assert_eq!(chained.anvil.wait_receipt(sent).await.unwrap()["status"], "0x1");
     assert!(chained.anvil.call(chained.forwarder, &data, json!("latest")).await.is_err(), "a second time");
+}
+
+#[tokio::test]
+async fn a_signer_of_the_platforms_is_no_user() {
+    let chained = chained().await;
+    let (api, admin) = (&chained.api, &chained.admin);
+    let before = chained.signed(&chained.prepare(&json!({})).await.expect(200));
+    let kept = hand_in(api, admin, "before", &before).await.expect(202);
+    let later = chained.signed(&chained.prepare(&json!({})).await.expect(200));
+    sqlx::query("INSERT INTO signers (chain_id, address, name) VALUES ($1, $2, 'ours now')")
+        .bind(i64::try_from(CHAIN).unwrap())
+        .bind(address_text(&user()))
+        .execute(api.db.worker())
+        .await
+        .unwrap();
+    let refused = hand_in(api, admin, "later", &later).await.refused(403, "managed-sender");
+    assert!(refused.contains(&address_text(&user())), "{refused}");
+    let by_platform = json!({ "submitted_by": "platform", "forwarder": address_text(&chained.forwarder) });
+    for fields in [json!({}), by_platform] {
+        chained.prepare(&fields).await.refused(403, "managed-sender");
+    }
+    let authorized = admin.body(json!({
+        "operation_type": "count", "chain_id": CHAIN, "signer": address_text(&OPEN),
+        "authorization": {
+            "forwarder": address_text(&chained.forwarder), "from": address_text(&user()), "to": address_text(&chained.counter), "data": "0x",
+            "deadline": 1_900_000_000, "signature": hex::encode_prefixed(signature(B256::ZERO)),
+        },
+    }));
+    hand_in(api, admin, "authorized", &authorized).await.refused(403, "managed-sender");
+    // What is there is told all the same.
+    assert_eq!(hand_in(api, admin, "again", &before).await.expect(202), kept);
+    assert_eq!(count(api, "SELECT count(*) FROM user_transactions").await, 1);
+    assert_eq!(count(api, "SELECT count(*) FROM managed_transactions").await, 0);
+}
+
+#[tokio::test]
+async fn what_a_user_signed_under_a_key_is_no_other_request_of_that_key() {
+    let chained = chained().await;
+    let (api, admin) = (&chained.api, &chained.admin);
+    let body = chained.signed(&chained.prepare(&json!({})).await.expect(200));
+    let kept = hand_in(api, admin, "signed", &body).await.expect(202);
+    let mut call = admin.body(with(plain(), &json!({ "operation_type": body["operation_type"] })));
+    call["request_id"] = body["request_id"].clone();
+    let refused = hand_in(api, admin, "call", &call).await.refused(409, "conflict");
+    assert!(refused.contains(kept["transaction_id"].as_str().unwrap()), "{refused}");
+    assert_eq!(count(api, "SELECT count(*) FROM managed_transactions").await, 0);
 }
 
 #[tokio::test]
