@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use alloy_primitives::U256;
+use plimsoll_bus::PublishError;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accept::AcceptError;
+use crate::accept::{self, AcceptError, Accepted};
 use crate::grant::{Grant, Limit, SignerPolicy, Spending};
 use crate::intake::SubmitError;
 use crate::repo::spending as repo;
@@ -50,7 +51,7 @@ impl<'a> Granted<'a> {
     }
 
     /// Whether the request is within what the tenant may have this signer do in 24 hours. The caller holds what keeps others from counting meanwhile.
-    pub(crate) async fn within_day(
+    async fn within_day(
         &self,
         conn: &mut PgConnection,
         request: &Request,
@@ -74,5 +75,23 @@ impl<'a> Granted<'a> {
         }
         let more = Spending { value_wei: request.call.value, gas_wei };
         Ok(self.grant.allows_in_day(day.spending, more).map_err(SubmitError::from))
+    }
+
+    /// Puts a request whose spending counts. The caller holds what keeps others from counting meanwhile.
+    pub(crate) async fn put_in_day(
+        &self,
+        conn: &mut PgConnection,
+        node: &str,
+        request: &Request,
+    ) -> Result<Result<Accepted, SubmitError>, PublishError> {
+        // Whoever held that before may have put this very request, which then counts already.
+        if let Some(known) = accept::found(conn, &[request]).await?.pop().flatten() {
+            return Ok(known.map_err(SubmitError::from));
+        }
+        if let Err(error) = self.within_day(conn, request).await? {
+            return Ok(Err(error));
+        }
+        let put = accept::put(conn, node, &[request]).await?.pop();
+        Ok(put.unwrap_or(Err(AcceptError::Stopped)).map_err(SubmitError::from))
     }
 }

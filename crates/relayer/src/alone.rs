@@ -14,7 +14,7 @@ use crate::intake::SubmitError;
 use crate::repo::spending;
 use crate::request::{Request, SignerId};
 
-/// Puts a tenant's request on record, as far as one of these signers grants it; what is there already under its natural key is told, whatever is granted now. `conn` is confined to the tenant.
+/// Puts a tenant's request on record, as far as one of these signers grants it. `conn` is confined to the tenant.
 ///
 /// # Errors
 /// [`SubmitError`]; roll back then.
@@ -25,25 +25,17 @@ pub async fn submit_in(
     request: &Request,
 ) -> Result<Accepted, SubmitError> {
     request.check()?;
-    if let Some(known) = found(conn, request).await? {
-        return Ok(known);
+    // What is there under its key is told, whatever is granted now.
+    if let Some(known) = accept::found(conn, &[request]).await.map_err(database)?.pop().flatten() {
+        return Ok(known?);
     }
     let granted = Granted::of(policies, request)?;
     if granted.has_day_limits() {
         spending::lock(conn, granted.tenant_id, granted.signer()).await.map_err(database)?;
-        // Whoever had the lock may have put this very request, which then counts already.
-        if let Some(known) = found(conn, request).await? {
-            return Ok(known);
-        }
-        granted.within_day(conn, request).await.map_err(database)??;
+        return granted.put_in_day(conn, node, request).await.map_err(published)?;
     }
     let put = accept::put(conn, node, &[request]).await.map_err(published)?.pop();
     Ok(put.unwrap_or(Err(AcceptError::Stopped))?)
-}
-
-async fn found(conn: &mut PgConnection, request: &Request) -> Result<Option<Accepted>, SubmitError> {
-    let found = accept::found(conn, &[request]).await.map_err(database)?.pop().flatten();
-    Ok(found.transpose()?)
 }
 
 fn database(error: sqlx::Error) -> SubmitError {

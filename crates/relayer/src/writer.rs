@@ -180,19 +180,7 @@ impl Writer {
             spending::lock(conn, tenant_id, signer).await?;
         }
         for (place, granted) in limited {
-            let request = &batch[place].request;
-            // Whoever had the lock may have put this very request, which then counts already.
-            let known = accept::found(conn, &[request]).await?.pop().flatten();
-            outcomes[place] = Some(match known {
-                Some(known) => known.map_err(SubmitError::from),
-                None => match granted.within_day(conn, request).await? {
-                    Ok(()) => {
-                        let put = accept::put(conn, &self.node, &[request]).await?.pop();
-                        put.unwrap_or(Err(AcceptError::Stopped)).map_err(SubmitError::from)
-                    }
-                    Err(error) => Err(error),
-                },
-            });
+            outcomes[place] = Some(granted.put_in_day(conn, &self.node, &batch[place].request).await?);
         }
         Ok(())
     }
