@@ -9,7 +9,7 @@ use crate::holds;
 /// Seeds that nobody has seen yet.
 const FRESH: u64 = 80;
 /// Within so many seeds whatever is broken is noticed.
-const NOTICED_WITHIN: u64 = 600;
+const NOTICED_WITHIN: u64 = 60;
 
 #[test]
 fn seeds_that_once_failed_hold() {

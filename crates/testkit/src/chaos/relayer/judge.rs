@@ -207,7 +207,8 @@ impl Witness for Judge {
             if before == Some(TransactionState::Tracking) && row.state == TransactionState::Pending {
                 self.trace.count(|counts| counts.requeued += 1);
             }
-            let held = store.check(place).and_then(|()| self.bears(store, row, now));
+            let held = store.check(place).and_then(|()| is_below_the_next(store, row));
+            let held = held.and_then(|()| self.bears(store, row, now));
             if let Err(why) = held {
                 self.trace.violated(format!("#{place} becomes {}: {why}", row.state));
             }
@@ -217,6 +218,13 @@ impl Witness for Judge {
             self.trace.violated(format!("request {id} took effect twice on one branch"));
         }
     }
+}
+
+/// What has a nonce has one below the next: of that depends that no nonce is given twice, and that each below it is filled.
+fn is_below_the_next(store: &Store, row: &Row) -> Result<(), String> {
+    let next = store.signers.get(&row.signer).map_or(0, |signer| signer.next_nonce);
+    let is_below = row.nonce.is_none_or(|nonce| nonce < next);
+    if is_below { Ok(()) } else { Err(format!("it has nonce {:?}, and the next one is {next}", row.nonce)) }
 }
 
 /// The chain's id, as signers have it.

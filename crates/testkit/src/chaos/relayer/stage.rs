@@ -59,7 +59,10 @@ fn manners(settings: &Settings) -> Manners {
 
 impl Stage {
     pub(super) fn new(seed: u64, settings: &Settings, trace: &Arc<Trace>, broken: Option<Broken>) -> Self {
-        let pen = |place: usize| Pen::new(Address::repeat_byte(u8::try_from(0xa0 + place).expect("few")));
+        let pen = |place: usize| {
+            let address = Address::repeat_byte(u8::try_from(0xa0 + place).expect("few"));
+            Pen::new(address, Duration::from_millis(settings.signature_ms))
+        };
         let pens: Vec<_> = (0..settings.signers.len()).map(pen).collect();
         let accounts = pens
             .iter()
@@ -79,6 +82,7 @@ impl Stage {
             lost_permille: 0,
             answer_lost_permille: 0,
             slowest_ms: settings.database_ms,
+            busy_ms: 0,
             down_until: None,
             lost: 0,
             answers_lost: 0,
@@ -182,6 +186,11 @@ impl Stage {
             Act::Database { lost_permille, answer_lost_permille } => {
                 self.misfortune(*lost_permille, *answer_lost_permille, Duration::ZERO);
             }
+            Act::Busy { ms } => {
+                if let Some(misfortune) = &mut *self.tables.misfortune() {
+                    misfortune.busy_ms = *ms;
+                }
+            }
             Act::DatabaseDown { ms } => self.misfortune(0, 0, Duration::from_millis(*ms)),
             Act::Trouble { place, trouble, permille } => {
                 let (trouble, permille) = (*trouble, *permille);
@@ -280,6 +289,7 @@ impl Stage {
         if let Some(misfortune) = &mut *self.tables.misfortune() {
             (misfortune.lost_permille, misfortune.answer_lost_permille) =
                 (lost_permille, answer_lost_permille);
+            misfortune.busy_ms = 0;
             misfortune.down_until = (!down.is_zero()).then(|| Instant::now() + down);
         }
     }
