@@ -33,6 +33,10 @@ fn seeds_that_nobody_has_seen_hold_and_the_simulator_does_something() {
         ("crashes", counts.crashes),
         ("freezes", counts.freezes),
         ("takeovers", counts.takeovers),
+        ("hand-overs between nodes", counts.hand_overs),
+        ("rotations", counts.rotations),
+        ("requests that were moved", counts.moved),
+        ("wishes to look again", counts.looks),
         ("kinds of faults", counts.faults.len() as u64),
     ] {
         assert!(count >= 10, "{count} {what} in {FRESH} runs");

@@ -10,7 +10,7 @@ use crate::chaos::relayer::world::Client;
 /// Lies of one node alone are not larger: each leaves a gap that has to be filled.
 const LIE_MOST: u64 = 6;
 /// What happens is drawn from so many kinds: some of them are the same thing.
-const KINDS: u64 = 106;
+const KINDS: u64 = 116;
 
 impl Story {
     /// The story of a seed.
@@ -42,10 +42,11 @@ impl Story {
 fn settings(dice: &mut Dice) -> Settings {
     let places = usize::try_from(dice.within(1, 3)).expect("few");
     let clients = (0..places).map(|_| dice.pick(&Client::ALL)).collect();
-    let signers = if dice.permille(250) { 2 } else { 1 };
+    let signers = dice.pick(&[1, 2, 2, 3]);
     let signers = (0..signers).map(|_| (dice.pick(&[0, 0, 0, 3]), !dice.permille(200))).collect();
     Settings {
         nodes: usize::try_from(dice.within(2, 4)).expect("few"),
+        names: dice.up_to(999),
         clients,
         signers,
         confirmations: dice.within(1, 4),
@@ -55,9 +56,9 @@ fn settings(dice: &mut Dice) -> Settings {
         request_timeout_ms: dice.pick(&[1_000, 2_000, 5_000]),
         max_retries: u32::try_from(dice.up_to(2)).expect("few"),
         slowest_ms: dice.pick(&[5, 30, 150]),
-        database_ms: dice.pick(&[2, 10, 60]),
+        database_ms: dice.pick(&[2, 10, 60, 250]),
         journal_ms: dice.pick(&[200, 800, 2_500]),
-        signature_ms: dice.pick(&[0, 0, 0, 50, 1_000, 2_500]),
+        signature_ms: dice.pick(&[0, 0, 50, 1_000, 2_500]),
         window: usize::try_from(dice.pick(&[1, 4, 16, 64])).expect("few"),
         pricing: if dice.permille(150) { Pricing::GasPrice } else { Pricing::BaseFee },
         resend_after_blocks: dice.within(1, 3),
@@ -145,7 +146,7 @@ fn act(dice: &mut Dice, settings: &Settings, kind: u64) -> Act {
         77..=86 => Act::Reorganise {
             depth: dice.within(1, settings.finality),
             more: dice.up_to(2),
-            forgets_permille: u32::try_from(dice.pick(&[0, 500, 1_000])).expect("few"),
+            forgets_permille: u32::try_from(dice.pick(&[0, 500, 1_000, 1_000])).expect("few"),
         },
         87..=89 => Act::Fees { gwei: dice.pick(&[1, 1, 5, 30, 80]) },
         90 => Act::Empty { permille: u32::try_from(dice.pick(&[0, 500, 950])).expect("few") },
@@ -157,9 +158,17 @@ fn act(dice: &mut Dice, settings: &Settings, kind: u64) -> Act {
             signer: dice.permille(300).then_some(signer),
             is_on: dice.permille(600),
         },
+        106..=112 => Act::Rotate { old: signer, new: another(dice, signer, settings) },
+        113..=115 => Act::Look { signer },
         97 => Act::Pen { signer, ms: dice.up_to(10_000) },
         _ => Act::Calm,
     }
+}
+
+/// A signer that is not this one, if there is any.
+fn another(dice: &mut Dice, signer: usize, settings: &Settings) -> usize {
+    let count = settings.signers.len();
+    (signer + 1 + dice.index(count.max(2) - 1)) % count
 }
 
 fn stranger(dice: &mut Dice, settings: &Settings) -> Act {
@@ -172,16 +181,17 @@ fn stranger(dice: &mut Dice, settings: &Settings) -> Act {
             _ => Style::Ahead(dice.within(1, 3)),
         },
         has_effect: dice.permille(500),
+        is_private: dice.permille(500),
         tip_percent: dice.within(111, 400),
     }
 }
 
 fn lie(dice: &mut Dice, place: usize) -> Act {
     let more = i64::try_from(dice.within(1, LIE_MOST)).expect("few");
-    let (latest, pending) = match dice.up_to(3) {
-        0 => (more, more),
-        1 => (0, more),
-        2 => (-more, -more),
+    let (latest, pending) = match dice.up_to(4) {
+        0 | 1 => (more, more),
+        2 => (0, more),
+        3 => (-more, -more),
         _ => (0, -more),
     };
     Act::Lie { place, latest, pending }
