@@ -7,6 +7,7 @@
 //! So a client that hands its requests in where they are worked is told at once what a bell can tell within a process. Nothing depends on it: two who want the same signer have one lease
 //! between them.
 
+use std::future::Future;
 use std::time::Duration;
 
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
@@ -36,6 +37,12 @@ pub fn lease_name(signer: SignerId) -> String {
     format!("signer/{signer}")
 }
 
+/// The name of the lease under which a node stands by for a signer.
+#[must_use]
+pub fn standby_name(signer: SignerId, node: &str) -> String {
+    format!("{}{node}", standby_prefix(signer))
+}
+
 /// What the names of the leases of those who stand by for a signer begin with; the node's name follows.
 fn standby_prefix(signer: SignerId) -> String {
     format!("{STANDBY}{signer}/")
@@ -55,11 +62,54 @@ pub(crate) async fn standing_by(conn: &mut PgConnection) -> Result<Vec<String>, 
     repo::held(conn, STANDBY).await
 }
 
-/// The node that works a signer, or is to, of those who stand by under these leases.
-pub(crate) fn among(leases: &[String], signer: SignerId) -> Option<String> {
+/// The node that works a signer, or is to, of those who stand by under these leases; names of other leases say nothing.
+#[must_use]
+pub fn among(leases: &[String], signer: SignerId) -> Option<String> {
     let prefix = standby_prefix(signer);
     let nodes: Vec<_> = leases.iter().filter_map(|name| name.strip_prefix(&prefix)).collect();
     route::preferred(&nodes, signer.chain_id, signer.address).map(str::to_owned)
+}
+
+/// Tries to have the post until it is had: `is_mine` says whether the signer is this node's, and `take` takes its lease if that is free.
+///
+/// # Errors
+/// What these two say; [`BookError::Fenced`] after `stop`.
+pub async fn until_had<T, Mine, Take>(
+    signer: SignerId,
+    stop: &CancellationToken,
+    is_mine: impl Fn() -> Mine,
+    take: impl Fn() -> Take,
+) -> Result<T, BookError>
+where
+    Mine: Future<Output = Result<bool, BookError>>,
+    Take: Future<Output = Result<Option<T>, BookError>>,
+{
+    let cancelled = || BookError::from(LeaseError::Cancelled { name: lease_name(signer) });
+    loop {
+        let is_mine = is_mine().await?;
+        if !is_mine {
+            stop.run_until_cancelled(tokio::time::sleep(POLL_FOR_ANOTHER)).await.ok_or_else(cancelled)?;
+        }
+        if let Some(had) = stop.run_until_cancelled(take()).await.ok_or_else(cancelled)?? {
+            return Ok(had);
+        }
+        if is_mine {
+            stop.run_until_cancelled(tokio::time::sleep(POLL)).await.ok_or_else(cancelled)?;
+        }
+    }
+}
+
+/// Resolves when the signer has been another node's for [`LOOKS`] looks in a row.
+pub async fn until_elsewhere<Mine>(is_mine: impl Fn() -> Mine)
+where
+    Mine: Future<Output = Result<bool, BookError>>,
+{
+    let mut looks = 0;
+    while looks < LOOKS {
+        tokio::time::sleep(LOOK).await;
+        // A database that does not answer says nothing of who stands by.
+        looks = if is_mine().await.unwrap_or(true) { 0 } else { looks + 1 };
+    }
 }
 
 /// The right to work a signer.
@@ -81,23 +131,12 @@ impl Post {
         stop: &CancellationToken,
     ) -> Result<Self, BookError> {
         let name = lease_name(signer);
-        let cancelled = || BookError::from(LeaseError::Cancelled { name: name.clone() });
         repo::forget(&mut *db.worker().acquire().await?).await?;
-        let standby = leases.acquire_wait(&format!("{}{node}", standby_prefix(signer)), stop).await?;
-        loop {
-            let is_mine = is_mine(db, signer, node).await?;
-            if !is_mine {
-                stop.run_until_cancelled(tokio::time::sleep(POLL_FOR_ANOTHER)).await.ok_or_else(cancelled)?;
-            }
-            if let Some(lease) =
-                stop.run_until_cancelled(leases.acquire(&name)).await.ok_or_else(cancelled)??
-            {
-                return Ok(Self { signer, lease, _standby: standby });
-            }
-            if is_mine {
-                stop.run_until_cancelled(tokio::time::sleep(POLL)).await.ok_or_else(cancelled)?;
-            }
-        }
+        let standby = leases.acquire_wait(&standby_name(signer, node), stop).await?;
+        let name = name.as_str();
+        let take = || async move { Ok(leases.acquire(name).await?) };
+        let lease = until_had(signer, stop, || is_mine(db, signer, node), take).await?;
+        Ok(Self { signer, lease, _standby: standby })
     }
 
     pub(crate) fn lost(&self) -> &CancellationToken {
@@ -114,16 +153,11 @@ impl Post {
 
     /// Resolves when another of those who stand by is to work the signer.
     pub(crate) async fn elsewhere(&self, db: &Db, node: &str) {
-        let mut looks = 0;
-        while looks < LOOKS {
-            tokio::time::sleep(LOOK).await;
-            // A database that does not answer says nothing of who stands by.
-            looks = if is_mine(db, self.signer, node).await.unwrap_or(true) { 0 } else { looks + 1 };
-        }
+        until_elsewhere(|| is_mine(db, self.signer, node)).await;
     }
 }
 
-async fn is_mine(db: &Db, signer: SignerId, node: &str) -> Result<bool, sqlx::Error> {
+async fn is_mine(db: &Db, signer: SignerId, node: &str) -> Result<bool, BookError> {
     let mut conn = db.worker().acquire().await?;
     Ok(node_of(&mut conn, signer).await?.is_none_or(|of| of == node))
 }

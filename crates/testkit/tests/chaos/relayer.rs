@@ -9,7 +9,7 @@ use crate::holds;
 /// Seeds that nobody has seen yet.
 const FRESH: u64 = 80;
 /// Within so many seeds whatever is broken is noticed.
-const NOTICED_WITHIN: u64 = 600;
+const NOTICED_WITHIN: u64 = 60;
 
 #[test]
 fn seeds_that_once_failed_hold() {
@@ -33,6 +33,10 @@ fn seeds_that_nobody_has_seen_hold_and_the_simulator_does_something() {
         ("crashes", counts.crashes),
         ("freezes", counts.freezes),
         ("takeovers", counts.takeovers),
+        ("hand-overs between nodes", counts.hand_overs),
+        ("rotations", counts.rotations),
+        ("requests that were moved", counts.moved),
+        ("wishes to look again", counts.looks),
         ("kinds of faults", counts.faults.len() as u64),
     ] {
         assert!(count >= 10, "{count} {what} in {FRESH} runs");

@@ -2,9 +2,11 @@
 //! both, the fold's verdicts too, and after each step all that is in them is the same.
 
 mod chain;
+mod handing;
 mod holder;
 mod shown;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use plimsoll_relayer::fold::VerdictFold;
 use plimsoll_relayer::grant::{ForeignUse, SignerPolicy};
 use plimsoll_relayer::post::Post;
 use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
-use plimsoll_relayer::{AcceptError, Bell, Intake, call_off, signers};
+use plimsoll_relayer::{AcceptError, Bell, Intake, call_off, post, rotation, signers};
 use plimsoll_store::{DEFAULT_TERM, Db, Leases, Partitions};
 use plimsoll_testkit::chaos::dice::Dice;
 use plimsoll_testkit::chaos::relayer::{Handed, Holding, MemoryBook, Store, Tables};
@@ -39,20 +41,30 @@ struct Mined {
     included: Vec<Transaction>,
 }
 
+/// The right to work a signer, in both books.
+struct Held {
+    book: PgBook,
+    memory: MemoryBook,
+    post: Post,
+    holding: Holding,
+}
+
 /// Both books.
 struct Twins {
     dice: Dice,
     db: Db,
     intake: Intake,
     tenant: Uuid,
-    signer: SignerId,
+    signers: [SignerId; 2],
+    /// The signer that a step is about.
+    at: SignerId,
     leases: [Leases; 2],
     pg: PgBook,
     tables: Arc<Tables>,
     memory: MemoryBook,
     fold: VerdictFold,
-    /// Who held the lease, the last of whom holds it now, and both its rights.
-    holders: Vec<(PgBook, Post, Holding)>,
+    /// Who held each signer's lease, the last of whom holds it now.
+    holders: BTreeMap<SignerId, Vec<Held>>,
     /// Those who stand by.
     nodes: Vec<String>,
     handed: Vec<(Uuid, Request)>,
@@ -91,32 +103,35 @@ impl Twins {
         for table in ["chain_blocks", "chain_tx_meta"] {
             partitions.ensure(db.worker(), table, chain_id, 0, 1).await.unwrap();
         }
-        let signer = SignerId { chain_id, address: Address::repeat_byte(0x51) };
-        let requeues = !dice.permille(300);
-        let policy = SignerPolicy {
-            name: "mirror".into(),
-            chain_id,
-            address: signer.address,
-            window: std::num::NonZeroU32::new(64).unwrap(),
-            max_fee_per_gas_wei: None,
-            on_foreign_use: if requeues { ForeignUse::Requeue } else { ForeignUse::Replace },
-            grants: Vec::new(),
-        };
-        signers::register(db, std::slice::from_ref(&policy)).await.unwrap();
+        let signers = [0x51, 0x52].map(|byte| SignerId { chain_id, address: Address::repeat_byte(byte) });
         let mut store = Store::default();
-        store.register(signer, requeues);
+        let policies = signers.map(|signer| {
+            let requeues = !dice.permille(300);
+            store.register(signer, requeues);
+            SignerPolicy {
+                name: signer.to_string(),
+                chain_id,
+                address: signer.address,
+                window: std::num::NonZeroU32::new(64).unwrap(),
+                max_fee_per_gas_wei: None,
+                on_foreign_use: if requeues { ForeignUse::Requeue } else { ForeignUse::Replace },
+                grants: Vec::new(),
+            }
+        });
+        signers::register(db, &policies).await.unwrap();
         let tables = Tables::new(store);
         Self {
             dice,
-            intake: Intake::start(db.clone(), "a", [policy], Bell::default()),
+            intake: Intake::start(db.clone(), "a", policies, Bell::default()),
             tenant,
-            signer,
+            at: signers[0],
+            signers,
             pg: PgBook::new(db.clone(), leases[0].clone(), "a".into()),
             leases,
-            memory: MemoryBook::new(Arc::clone(&tables), TERM),
+            memory: MemoryBook::new(Arc::clone(&tables), TERM, "a"),
             tables,
-            fold: VerdictFold::new(chain_id, [signer.address], None),
-            holders: Vec::new(),
+            fold: VerdictFold::new(chain_id, signers.map(|signer| signer.address), None),
+            holders: BTreeMap::new(),
             nodes: Vec::new(),
             handed: Vec::new(),
             chain: Vec::new(),
@@ -166,7 +181,7 @@ impl Twins {
         Request {
             context,
             operation_type: "mirror".into(),
-            signer: self.signer,
+            signer: self.at,
             call: Call {
                 to: self.dice.permille(900).then_some(Address::repeat_byte(3)),
                 value: U256::from(self.dice.up_to(9)),
@@ -210,7 +225,7 @@ impl Twins {
     }
 
     async fn switches(&mut self) {
-        let (tenant, signer) = (self.tenant, self.signer);
+        let (tenant, signer) = (self.tenant, self.at);
         let switch =
             self.dice.pick(&[(Some(tenant), None), (Some(tenant), Some(signer)), (None, Some(signer))]);
         let is_on = self.tables.store().switches.contains(&switch);
@@ -232,7 +247,8 @@ impl Twins {
     }
 
     async fn step(&mut self) {
-        match self.dice.up_to(99) {
+        self.at = self.dice.pick(&self.signers);
+        match self.dice.up_to(104) {
             0..=19 => self.hands_in().await,
             20..=23 => self.calls_off().await,
             24..=27 => self.takes_over().await,
@@ -244,14 +260,17 @@ impl Twins {
             66..=67 => self.switches().await,
             68..=82 => self.grows().await,
             83..=87 => self.leaves().await,
-            _ => self.marks().await,
+            88..=99 => self.marks().await,
+            100 => self.rotates().await,
+            101..=103 => self.hands_over().await,
+            _ => self.asks_to_look().await,
         }
     }
 
     /// All that is in both.
     async fn are_the_same(&mut self, step: u64) {
         let rows =
-            |statement| sqlx::query_scalar::<_, String>(statement).bind(self.signer.chain_id.cast_signed());
+            |statement| sqlx::query_scalar::<_, String>(statement).bind(self.at.chain_id.cast_signed());
         let real_rows = rows(ROWS).fetch_all(self.db.worker()).await.unwrap();
         let real_attempts = rows(ATTEMPTS).fetch_all(self.db.worker()).await.unwrap();
         {
@@ -259,11 +278,26 @@ impl Twins {
             let mut ours: Vec<_> = store.rows.iter().map(text).collect();
             ours.sort();
             assert_eq!(real_rows, ours, "requests after step {step}");
-            let attempts: Vec<_> = store.attempts.values().map(attempt_text).collect();
+            let attempts: Vec<_> =
+                store.attempts.iter().map(|((signer, ..), row)| attempt_text(*signer, row)).collect();
             assert_eq!(real_attempts, attempts, "attempts after step {step}");
             (0..store.rows.len()).for_each(|place| store.check(place).unwrap());
         }
-        let signer = self.signer;
+        for signer in self.signers {
+            self.is_the_same_of(signer, step).await;
+        }
+        let mut conn = self.db.worker().acquire().await.unwrap();
+        let mut unfinished = rotation::unfinished(&mut conn, self.at.chain_id).await.unwrap();
+        unfinished.sort();
+        assert_eq!(unfinished, self.tables.store().unfinished(self.at.chain_id), "after step {step}");
+    }
+
+    /// What both have of a signer.
+    async fn is_the_same_of(&self, signer: SignerId, step: u64) {
+        let mut conn = self.db.worker().acquire().await.unwrap();
+        let node = post::node_of(&mut conn, signer).await.unwrap();
+        drop(conn);
+        assert_eq!(node, self.tables.store().node_of(signer, self.tables.now()), "node after step {step}");
         let (real, ours) = (&self.pg, &self.memory);
         let progress = (real.progress(signer).await, ours.progress(signer).await);
         assert_eq!(shown(&progress.0), shown(&progress.1), "progress after step {step}");
@@ -277,7 +311,7 @@ impl Twins {
             flight.committed_at = OffsetDateTime::UNIX_EPOCH;
         }
         assert_eq!(
-            format!("{:?}", self.flights().await),
+            format!("{:?}", self.flights(signer).await),
             format!("{flights:?}"),
             "flights after step {step}"
         );
@@ -289,16 +323,22 @@ impl Twins {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_book_in_memory_is_the_book_in_postgres() {
     let db = plimsoll_store::testing::db().await;
+    let mut rotated = false;
     let mut reached = std::collections::BTreeSet::new();
     for script in 0..SCRIPTS {
         println!("script {script}");
         let mut twins = Twins::new(&db, script).await;
-        twins.takes_over().await;
+        for signer in twins.signers {
+            twins.at = signer;
+            twins.takes_over().await;
+        }
         for step in 0..STEPS {
             twins.step().await;
             twins.are_the_same(step).await;
+            rotated |= twins.tables.store().signers.values().any(|row| row.rotated_to.is_some());
             reached.extend(twins.tables.store().rows.iter().map(|row| row.state.as_str()));
         }
     }
+    assert!(rotated, "no signer hands over");
     assert_eq!(reached.len(), TransactionState::ALL.len(), "the scripts reach {reached:?} only");
 }

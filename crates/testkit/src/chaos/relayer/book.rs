@@ -4,13 +4,14 @@
 //! looked at: in Postgres too, whoever takes a lease waits for the transactions under the old token, so each of them is wholly before it or refused.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::B256;
 use plimsoll_relayer::attempt::{Attempt, Flight};
 use plimsoll_relayer::book::{Book, BookError, Ending, Entered, Place, Progress, Queued, Told};
-use plimsoll_relayer::post::lease_name;
+use plimsoll_relayer::post::{self, lease_name};
 use plimsoll_relayer::request::SignerId;
 use plimsoll_store::LeaseError;
 use time::OffsetDateTime;
@@ -23,7 +24,7 @@ use super::life::Life;
 use super::misfortune::{Fate, Misfortune};
 use super::store::{Broken, Store, refused};
 
-/// How often a waiting taker looks.
+/// How often who waits to stand by looks.
 const POLL: Duration = Duration::from_millis(200);
 /// By the database's clock, a simulation begins here.
 const BEGIN_UNIX: i64 = 1_900_000_000;
@@ -40,6 +41,7 @@ pub(super) trait Witness: Send + Sync {
 pub struct Tables {
     store: Mutex<Store>,
     began: Instant,
+    handed_over: AtomicU64,
     misfortune: Mutex<Option<Misfortune>>,
     witness: Mutex<Option<Arc<dyn Witness>>>,
 }
@@ -59,7 +61,8 @@ impl Tables {
     #[must_use]
     pub fn new(store: Store) -> Arc<Self> {
         let (misfortune, witness) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { store: Mutex::new(store), began: Instant::now(), misfortune, witness })
+        let (store, handed_over) = (Mutex::new(store), AtomicU64::default());
+        Arc::new(Self { store, began: Instant::now(), handed_over, misfortune, witness })
     }
 
     /// The tables.
@@ -80,6 +83,15 @@ impl Tables {
 
     pub(super) fn watched_by(&self, witness: Arc<dyn Witness>) {
         *lock(&self.witness) = Some(witness);
+    }
+
+    fn handed_over(&self) {
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a node handed a signer over to the one to which it is routed.
+    pub(super) fn hand_overs(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
     }
 
     /// Whether it can be reached.
@@ -115,13 +127,23 @@ pub struct MemoryBook {
     tables: Arc<Tables>,
     life: Arc<Life>,
     term: Duration,
-    taken: Arc<Mutex<BTreeSet<(SignerId, i64)>>>,
+    node: Arc<str>,
+    taken: Arc<Mutex<BTreeSet<(String, i64)>>>,
 }
 
 /// The right to work a signer, while its token is in force.
 #[derive(Debug)]
 pub struct Holding {
     signer: SignerId,
+    lease: Lease,
+    /// Held beside it, and while it was waited for.
+    _standby: Lease,
+}
+
+/// A lease, renewed as long as it is held.
+#[derive(Debug)]
+struct Lease {
+    name: String,
     token: i64,
     lost: CancellationToken,
     tables: Arc<Tables>,
@@ -129,12 +151,12 @@ pub struct Holding {
     _keeper: AbortOnDropHandle<()>,
 }
 
-impl Drop for Holding {
+impl Drop for Lease {
     fn drop(&mut self) {
         // Who dies gives nothing back.
         if !self.life.is_over() && self.tables.is_up() {
             let now = self.tables.now();
-            self.tables.store().free_lease(self.signer, self.token, now);
+            self.tables.store().free_lease(&self.name, self.token, now);
         }
     }
 }
@@ -143,7 +165,7 @@ impl Holding {
     /// Its token.
     #[must_use]
     pub fn token(&self) -> i64 {
-        self.token
+        self.lease.token
     }
 }
 
@@ -152,19 +174,45 @@ fn lost_on_the_way() -> BookError {
 }
 
 impl MemoryBook {
-    /// The book in these tables, with leases of this term, as a process has it that never dies.
+    /// The book in these tables, with leases of this term, as a process of this name has it that never dies.
     #[must_use]
-    pub fn new(tables: Arc<Tables>, term: Duration) -> Self {
-        Self::of(tables, term, Arc::default())
+    pub fn new(tables: Arc<Tables>, term: Duration, node: &str) -> Self {
+        Self::of(tables, term, Arc::default(), node)
     }
 
-    pub(super) fn of(tables: Arc<Tables>, term: Duration, life: Arc<Life>) -> Self {
-        Self { tables, life, term, taken: Arc::default() }
+    pub(super) fn of(tables: Arc<Tables>, term: Duration, life: Arc<Life>, node: &str) -> Self {
+        Self { tables, life, term, node: node.into(), taken: Arc::default() }
     }
 
-    /// Whether this life took this lease.
-    pub(super) fn held(&self, lease: (SignerId, i64)) -> bool {
-        lock(&self.taken).contains(&lease)
+    /// The same, as a process of another name has it.
+    #[must_use]
+    pub fn named(&self, node: &str) -> Self {
+        Self { node: node.into(), ..self.clone() }
+    }
+
+    /// The leases that this life took.
+    pub(super) fn taken(&self) -> BTreeSet<(String, i64)> {
+        lock(&self.taken).clone()
+    }
+
+    /// Takes a lease if it is free.
+    async fn take(&self, name: &str) -> Result<Option<Lease>, BookError> {
+        let (term, asked) = (stretch(self.term), name.to_owned());
+        let take = move |store: &mut Store, now| Ok(store.take_lease(&asked, now, term));
+        // A taking whose answer was lost is held by nobody until its term is over.
+        let Some(token) = self.write(None, Duration::ZERO, take).await? else { return Ok(None) };
+        let (name, lost) = (name.to_owned(), CancellationToken::new());
+        lock(&self.taken).insert((name.clone(), token));
+        let (tables, life) = (Arc::clone(&self.tables), Arc::clone(&self.life));
+        let held = (name.clone(), token);
+        let keeper = keep(Arc::clone(&tables), Arc::clone(&life), lost.clone(), held, self.term);
+        let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
+        Ok(Some(Lease { name, token, lost, tables, life, _keeper }))
+    }
+
+    async fn is_mine(&self, signer: SignerId) -> Result<bool, BookError> {
+        let node = self.read(|store, now| Ok(store.node_of(signer, now))).await?;
+        Ok(node.is_none_or(|node| *node == *self.node))
     }
 
     async fn read<T>(
@@ -188,6 +236,10 @@ impl MemoryBook {
     ) -> Result<T, BookError> {
         self.life.goes_on().await;
         let fate = self.tables.fate();
+        if let Some(held) = under.filter(|_| self.tables.store().broken == Some(Broken::HandedOverInTheMidst))
+        {
+            self.tables.guard(held)?;
+        }
         let (answer, answered) = oneshot::channel();
         let tables = Arc::clone(&self.tables);
         // It is on its way, and whoever sent it may die meanwhile.
@@ -204,19 +256,31 @@ impl MemoryBook {
 }
 
 impl Tables {
+    fn guard(&self, (signer, token): (SignerId, i64)) -> Result<(), BookError> {
+        if self.store().is_in_force(signer, token, self.now()) {
+            return Ok(());
+        }
+        Err(LeaseError::Fenced { name: lease_name(signer), token }.into())
+    }
+
+    /// One transaction of somebody else, such as whoever compares, on its way there as all others are.
+    pub(super) async fn transact<T>(&self, does: impl FnOnce(&mut Store) -> T) -> Result<T, BookError> {
+        let fate = self.fate();
+        sleep(fate.there).await;
+        if fate.is_lost { Err(lost_on_the_way()) } else { self.commit(None, |store, _| Ok(does(store))) }
+    }
+
     fn commit<T>(
         &self,
         under: Option<(SignerId, i64)>,
         does: impl FnOnce(&mut Store, OffsetDateTime) -> Result<T, BookError>,
     ) -> Result<T, BookError> {
+        let is_guarded = !matches!(self.store().broken, Some(Broken::NoGuard | Broken::HandedOverInTheMidst));
+        if let Some(held) = under.filter(|_| is_guarded) {
+            self.guard(held)?;
+        }
         let now = self.now();
         let mut store = self.store();
-        if let Some((signer, token)) = under {
-            let is_guarded = store.broken != Some(Broken::NoGuard);
-            if is_guarded && !store.is_in_force(signer, token, now) {
-                return Err(LeaseError::Fenced { name: lease_name(signer), token }.into());
-            }
-        }
         let told = does(&mut store, now)?;
         self.show(&mut store, under, now);
         Ok(told)
@@ -228,7 +292,7 @@ async fn keep(
     tables: Arc<Tables>,
     life: Arc<Life>,
     lost: CancellationToken,
-    (signer, token): (SignerId, i64),
+    (name, token): (String, i64),
     term: Duration,
 ) {
     let mut renewed = Instant::now();
@@ -239,7 +303,7 @@ async fn keep(
         let fate = tables.fate();
         sleep(fate.there).await;
         let is_renewed =
-            !fate.is_lost && tables.store().renew_lease(signer, token, tables.now(), stretch(term));
+            !fate.is_lost && tables.store().renew_lease(&name, token, tables.now(), stretch(term));
         sleep(fate.back).await;
         life.goes_on().await;
         match (fate.is_lost || fate.is_unanswered, is_renewed) {
@@ -259,28 +323,28 @@ impl Book for MemoryBook {
     type Authority = Holding;
 
     async fn acquire(&self, signer: SignerId, stop: &CancellationToken) -> Result<Holding, BookError> {
-        loop {
-            let term = stretch(self.term);
-            let take = move |store: &mut Store, now| Ok(store.take_lease(signer, now, term));
-            let taken = stop.run_until_cancelled(self.write(None, Duration::ZERO, take)).await;
-            let cancelled = LeaseError::Cancelled { name: lease_name(signer) };
-            // A taking whose answer was lost is held by nobody until its term is over.
-            if let Some(token) = taken.ok_or(cancelled)?.unwrap_or(None) {
-                lock(&self.taken).insert((signer, token));
-                let lost = CancellationToken::new();
-                let (tables, life) = (Arc::clone(&self.tables), Arc::clone(&self.life));
-                let keeper =
-                    keep(Arc::clone(&tables), Arc::clone(&life), lost.clone(), (signer, token), self.term);
-                let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
-                return Ok(Holding { signer, token, lost, tables, life, _keeper });
+        let name = post::standby_name(signer, &self.node);
+        let standby = loop {
+            let cancelled = || LeaseError::Cancelled { name: name.clone() };
+            match stop.run_until_cancelled(self.take(&name)).await.ok_or_else(cancelled)? {
+                Ok(Some(standby)) => break standby,
+                // It is tried again, whatever it was.
+                Ok(None) | Err(_) => stop.run_until_cancelled(sleep(POLL)).await.ok_or_else(cancelled)?,
             }
-            let waited = stop.run_until_cancelled(sleep(POLL)).await;
-            waited.ok_or(LeaseError::Cancelled { name: lease_name(signer) })?;
-        }
+        };
+        let name = lease_name(signer);
+        let take = || self.take(&name);
+        let lease = post::until_had(signer, stop, || self.is_mine(signer), take).await?;
+        Ok(Holding { signer, lease, _standby: standby })
     }
 
-    fn lost<'a>(&self, authority: &'a Holding) -> &'a CancellationToken {
-        &authority.lost
+    fn lost<'a>(&self, held: &'a Holding) -> &'a CancellationToken {
+        &held.lease.lost
+    }
+
+    async fn elsewhere(&self, held: &Holding) {
+        post::until_elsewhere(|| self.is_mine(held.signer)).await;
+        self.tables.handed_over();
     }
 
     async fn followed_block(&self, _: SignerId) -> Result<Option<(u64, B256)>, BookError> {
@@ -288,7 +352,13 @@ impl Book for MemoryBook {
     }
 
     async fn progress(&self, signer: SignerId) -> Result<Progress, BookError> {
-        self.read(|store, _| store.progress(signer)).await
+        let told = self.read(|store, _| store.progress(signer)).await;
+        let mut store = self.tables.store();
+        if store.broken == Some(Broken::LooksWithoutEnd) && matches!(&told, Ok(told) if told.looks_wanted > 0)
+        {
+            store.ask_to_look(signer);
+        }
+        told
     }
 
     async fn queue(
@@ -315,7 +385,7 @@ impl Book for MemoryBook {
         floor: u64,
         attempts: &[Attempt],
     ) -> Result<Entered, BookError> {
-        let (token, attempts) = (held.token, attempts.to_vec());
+        let (token, attempts) = (held.token(), attempts.to_vec());
         let enter = move |store: &mut Store, now| store.enter(token, signer, floor, &attempts, now);
         if self.tables.store().broken == Some(Broken::SentBeforeCommitted) {
             let book = self.clone();
@@ -327,13 +397,13 @@ impl Book for MemoryBook {
     }
 
     async fn again(&self, held: &Holding, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
-        let (token, attempts) = (held.token, attempts.to_vec());
+        let (token, attempts) = (held.token(), attempts.to_vec());
         let again = move |store: &mut Store, now| store.again(token, signer, &attempts, now);
         self.write(Some((signer, token)), Duration::ZERO, again).await
     }
 
     async fn fill(&self, held: &Holding, signer: SignerId, attempts: &[Attempt]) -> Result<(), BookError> {
-        let (token, attempts) = (held.token, attempts.to_vec());
+        let (token, attempts) = (held.token(), attempts.to_vec());
         let fill = move |store: &mut Store, now| store.fill(token, signer, &attempts, now);
         self.write(Some((signer, token)), Duration::ZERO, fill).await
     }
@@ -344,7 +414,7 @@ impl Book for MemoryBook {
             store.end(&endings);
             Ok(())
         };
-        self.write(Some((held.signer, held.token)), Duration::ZERO, end).await
+        self.write(Some((held.signer, held.token())), Duration::ZERO, end).await
     }
 
     /// What holds a request is for people, and there are none here.
@@ -358,7 +428,7 @@ impl Book for MemoryBook {
             store.want_end(&ending);
             Ok(())
         };
-        self.write(Some((held.signer, held.token)), Duration::ZERO, want).await
+        self.write(Some((held.signer, held.token())), Duration::ZERO, want).await
     }
 
     async fn record(&self, _: u64, told: &[Told]) -> Result<(), BookError> {

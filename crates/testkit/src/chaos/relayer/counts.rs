@@ -45,6 +45,14 @@ pub struct Counts {
     pub freezes: u64,
     /// Times that a signer changed hands.
     pub takeovers: u64,
+    /// Times that a node handed a signer over to the one to which it is routed.
+    pub hand_overs: u64,
+    /// Signers that were told to hand over to another.
+    pub rotations: u64,
+    /// Requests that were moved from one signer to another.
+    pub moved: u64,
+    /// Times that the holder of a signer was asked to look again.
+    pub looks: u64,
     /// The longest time from the end of all trouble until all was at rest, in simulated seconds.
     pub rest_seconds_max: u64,
     /// Changes of a request's state, by the new one.
@@ -82,6 +90,10 @@ impl Tally for Counts {
             crashes,
             freezes,
             takeovers,
+            hand_overs,
+            rotations,
+            moved,
+            looks,
             rest_seconds_max,
             states,
             faults,
@@ -105,6 +117,10 @@ impl Tally for Counts {
             (&mut self.crashes, crashes),
             (&mut self.freezes, freezes),
             (&mut self.takeovers, takeovers),
+            (&mut self.hand_overs, hand_overs),
+            (&mut self.rotations, rotations),
+            (&mut self.moved, moved),
+            (&mut self.looks, looks),
         ] {
             *sum += more;
         }

@@ -75,14 +75,16 @@ impl Judge {
     /// No attempt of this row at another nonce than its own took effect, or ever can.
     fn is_free(&self, store: &Store, world: &World, row: &Row) -> Result<(), String> {
         let sent = self.final_number(world).and_then(|number| world.canonical(number));
-        let final_nonce = sent.and_then(|block| block.state.accounts.get(&row.signer.address));
-        let final_nonce = final_nonce.map_or(0, |account| account.nonce);
-        let of_signer = store.attempts.range((row.signer, 0, 0)..=(row.signer, u64::MAX, u32::MAX));
-        for ((_, nonce, _), attempt) in of_signer {
-            if attempt.attempt.transaction_id != row.id || Some(*nonce) == row.nonce {
+        let final_nonce = |signer: SignerId| {
+            let account = sent.and_then(|block| block.state.accounts.get(&signer.address));
+            account.map_or(0, |account| account.nonce)
+        };
+        let of_row = store.attempts.iter().filter(|(_, attempt)| attempt.attempt.transaction_id == row.id);
+        for ((signer, nonce, _), attempt) in of_row {
+            if (*signer, Some(*nonce)) == (row.signer, row.nonce) {
                 continue;
             }
-            if *nonce >= final_nonce {
+            if *nonce >= final_nonce(*signer) {
                 return Err(format!("its attempt at nonce {nonce} may still be included"));
             }
             if world.is_included(attempt.attempt.tx_hash) {
@@ -207,7 +209,9 @@ impl Witness for Judge {
             if before == Some(TransactionState::Tracking) && row.state == TransactionState::Pending {
                 self.trace.count(|counts| counts.requeued += 1);
             }
-            let held = store.check(place).and_then(|()| self.bears(store, row, now));
+            let held = store.check(place).and_then(|()| is_below_the_next(store, row));
+            let held = held.and_then(|()| is_given_by_who_may(store, row, before));
+            let held = held.and_then(|()| self.bears(store, row, now));
             if let Err(why) = held {
                 self.trace.violated(format!("#{place} becomes {}: {why}", row.state));
             }
@@ -217,6 +221,20 @@ impl Witness for Judge {
             self.trace.violated(format!("request {id} took effect twice on one branch"));
         }
     }
+}
+
+/// What has a nonce has one below the next: of that depends that no nonce is given twice, and that each below it is filled.
+fn is_below_the_next(store: &Store, row: &Row) -> Result<(), String> {
+    let next = store.signers.get(&row.signer).map_or(0, |signer| signer.next_nonce);
+    let is_below = row.nonce.is_none_or(|nonce| nonce < next);
+    if is_below { Ok(()) } else { Err(format!("it has nonce {:?}, and the next one is {next}", row.nonce)) }
+}
+
+/// Who hands over to another gives no nonce to what waits.
+fn is_given_by_who_may(store: &Store, row: &Row, before: Option<TransactionState>) -> Result<(), String> {
+    let is_given = (before, row.state) == (Some(TransactionState::Pending), TransactionState::Tracking);
+    let hands_over = store.signers.get(&row.signer).is_some_and(|signer| signer.rotated_to.is_some());
+    if is_given && hands_over { Err("its signer hands over to another".to_owned()) } else { Ok(()) }
 }
 
 /// The chain's id, as signers have it.

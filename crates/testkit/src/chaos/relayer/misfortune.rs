@@ -16,6 +16,8 @@ pub(super) struct Misfortune {
     pub(super) answer_lost_permille: u32,
     /// How long the way there and back takes at most, in milliseconds.
     pub(super) slowest_ms: u64,
+    /// How much longer a transaction waits there for others at most, in milliseconds.
+    pub(super) busy_ms: u64,
     /// Until when it cannot be reached at all.
     pub(super) down_until: Option<Instant>,
     pub(super) lost: u64,
@@ -36,7 +38,7 @@ impl Misfortune {
     pub(super) fn draw(&mut self) -> Fate {
         let is_down = self.down_until.is_some_and(|until| until > Instant::now());
         let dice = &mut self.dice;
-        let there = Duration::from_millis(dice.up_to(self.slowest_ms));
+        let there = Duration::from_millis(dice.up_to(self.slowest_ms + self.busy_ms));
         let back = Duration::from_millis(dice.up_to(self.slowest_ms));
         let is_lost = dice.permille(self.lost_permille) || is_down;
         let is_unanswered = !is_lost && dice.permille(self.answer_lost_permille);

@@ -41,6 +41,7 @@ struct Death {
 /// A process.
 pub(super) struct Node {
     place: usize,
+    name: String,
     settings: Settings,
     pens: Vec<Pen>,
     options: DeskOptions,
@@ -69,6 +70,7 @@ impl Node {
     ) -> Self {
         Self {
             place,
+            name: format!("{}-{place}", settings.names),
             settings: settings.clone(),
             pens: pens.to_vec(),
             options: settings.desk(),
@@ -151,7 +153,7 @@ impl Node {
         let bell = Bell::default();
         self.journal.wakes(bell.clone());
         let term = Duration::from_millis(self.settings.term_ms);
-        let book = MemoryBook::of(Arc::clone(&self.tables), term, Arc::clone(life));
+        let book = MemoryBook::of(Arc::clone(&self.tables), term, Arc::clone(life), &self.name);
         let market = Market::new(self.pool(life));
         let desk = |pen: &Pen| {
             let key: Arc<dyn Key> = Arc::new(pen.clone());
@@ -184,9 +186,8 @@ impl Node {
         if death.is_noticed {
             let now = self.tables.now();
             let mut store = self.tables.store();
-            let held: Vec<_> = store.leases.iter().map(|(signer, lease)| (*signer, lease.token)).collect();
-            for (signer, token) in held.into_iter().filter(|held| book.held(*held)) {
-                store.free_lease(signer, token, now);
+            for (name, token) in book.taken() {
+                store.free_lease(&name, token, now);
             }
         }
         sleep(death.down).await;

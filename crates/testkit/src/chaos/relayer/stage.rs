@@ -1,14 +1,15 @@
 //! Everybody who has a part, and what is done to them.
 
+mod chain;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_primitives::{Address, U256};
-use plimsoll_relayer::fees::Fees;
 use plimsoll_relayer::keys::Key as _;
-use plimsoll_relayer::request::Call;
+use plimsoll_relayer::post::lease_name;
+use plimsoll_relayer::request::SignerId;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::Trace;
 use super::book::Tables;
@@ -18,10 +19,10 @@ use super::judge::{Judge, Truth, lock, signer_id};
 use super::misfortune::Misfortune;
 use super::node::Node;
 use super::store::{Broken, Store};
-use super::story::{Act, Settings, Story, Style};
+use super::story::{Act, Settings, Story};
 use super::tenants::{Tenants, tenant};
-use super::transaction::{Effect, Pen, calldata};
-use super::world::{Account, COUNTER, GWEI, LEAST_TIP, World};
+use super::transaction::Pen;
+use super::world::{Account, CHAIN_ID, GWEI, World};
 use crate::chaos::conduct::Conduct;
 use crate::chaos::dice::Dice;
 
@@ -29,6 +30,8 @@ use crate::chaos::dice::Dice;
 const RESTS_WITHIN: Duration = Duration::from_secs(20 * 60);
 /// How often it is looked whether it has.
 const LOOKS_EACH: Duration = Duration::from_secs(1);
+/// What comes to a signer that hands over is moved so often.
+const MOVES_EACH: Duration = Duration::from_secs(2);
 /// A finney, in wei.
 const FINNEY: u128 = 1_000_000 * GWEI;
 /// What signers have at first, and in the end, in finney.
@@ -49,6 +52,22 @@ pub(super) struct Stage {
     dice: Mutex<Dice>,
 }
 
+/// Whoever compares moves what comes to a signer that hands over. Never ends.
+async fn moves(tables: Arc<Tables>, trace: Arc<Trace>) {
+    loop {
+        sleep(MOVES_EACH).await;
+        if tables.store().broken == Some(Broken::NeverMovedAgain) {
+            continue;
+        }
+        let hand_over = |store: &mut Store| {
+            store.unfinished(CHAIN_ID).into_iter().map(|signer| store.hand_over(signer)).sum::<usize>()
+        };
+        // Where it does not come through, it is done the next time.
+        let moved = tables.transact(hand_over).await.unwrap_or_default();
+        trace.count(|counts| counts.moved += moved as u64);
+    }
+}
+
 fn wei(finney: u64) -> U256 {
     U256::from(u128::from(finney) * FINNEY)
 }
@@ -59,7 +78,10 @@ fn manners(settings: &Settings) -> Manners {
 
 impl Stage {
     pub(super) fn new(seed: u64, settings: &Settings, trace: &Arc<Trace>, broken: Option<Broken>) -> Self {
-        let pen = |place: usize| Pen::new(Address::repeat_byte(u8::try_from(0xa0 + place).expect("few")));
+        let pen = |place: usize| {
+            let address = Address::repeat_byte(u8::try_from(0xa0 + place).expect("few"));
+            Pen::new(address, Duration::from_millis(settings.signature_ms))
+        };
         let pens: Vec<_> = (0..settings.signers.len()).map(pen).collect();
         let accounts = pens
             .iter()
@@ -79,6 +101,7 @@ impl Stage {
             lost_permille: 0,
             answer_lost_permille: 0,
             slowest_ms: settings.database_ms,
+            busy_ms: 0,
             down_until: None,
             lost: 0,
             answers_lost: 0,
@@ -130,6 +153,7 @@ impl Stage {
         for node in &self.nodes {
             background.spawn(Arc::clone(node).lives());
         }
+        background.spawn(moves(Arc::clone(&self.tables), Arc::clone(&self.trace)));
         let (world, every_ms) = (Arc::clone(&self.world), self.settings.block_ms);
         background.spawn(async move {
             loop {
@@ -182,6 +206,11 @@ impl Stage {
             Act::Database { lost_permille, answer_lost_permille } => {
                 self.misfortune(*lost_permille, *answer_lost_permille, Duration::ZERO);
             }
+            Act::Busy { ms } => {
+                if let Some(misfortune) = &mut *self.tables.misfortune() {
+                    misfortune.busy_ms = *ms;
+                }
+            }
             Act::DatabaseDown { ms } => self.misfortune(0, 0, Duration::from_millis(*ms)),
             Act::Trouble { place, trouble, permille } => {
                 let (trouble, permille) = (*trouble, *permille);
@@ -196,6 +225,16 @@ impl Stage {
                 let mut store = self.tables.store();
                 _ = if *is_on { store.switches.insert(switch) } else { store.switches.remove(&switch) };
             }
+            Act::Rotate { old, new } => {
+                let [old, new] = [old, new].map(|place| signer_id(self.pens[*place].address()));
+                self.rotates(old, new);
+            }
+            Act::Look { signer } if self.tables.is_up() => {
+                let signer = signer_id(self.pens[*signer].address());
+                self.tables.write(|store| store.ask_to_look(signer));
+                self.trace.count(|counts| counts.looks += 1);
+                self.journal.rings();
+            }
             Act::Pen { signer, ms } => {
                 let pen = self.pens[*signer].clone();
                 pen.goes_away(true);
@@ -207,79 +246,29 @@ impl Stage {
         }
     }
 
-    /// What happens to the chain and its nodes.
-    fn befall(&self, act: &Act) {
-        let mut world = lock(&self.world);
-        let world = &mut *world;
-        match act {
-            Act::Lie { place, latest, pending } => world.nodes[*place].lie = (*latest, *pending),
-            Act::Lag { place, ms } => world.nodes[*place].lag = Duration::from_millis(*ms),
-            Act::Forget { place, permille } => {
-                let lost = world.forget(*place, *permille, &mut lock(&self.dice));
-                (0..lost).for_each(|_| self.trace.fault("lost_by_a_pool"));
-            }
-            Act::Deaf { permille } => world.course.deaf_permille = *permille,
-            Act::Reorganise { depth, more, forgets_permille } => {
-                let head = world.head().number;
-                let floor = world.highest.saturating_sub(self.settings.finality);
-                let depth = (*depth).min(head.saturating_sub(floor));
-                if depth > 0 {
-                    world.reorganise(depth, (depth + more).saturating_sub(1).max(1), *forgets_permille);
-                    self.trace.count(|counts| counts.reorgs += 1);
-                }
-            }
-            Act::Fees { gwei } => world.course.base_fee = u128::from(*gwei) * GWEI,
-            Act::Empty { permille } => world.course.empty_permille = *permille,
-            Act::Funds { signer, finney } => world.endow(self.pens[*signer].address(), wei(*finney)),
-            Act::Refuse { is_on } => {
-                world.course.refuses = *is_on;
-                lock(&self.judge.truth).refused |= is_on;
-            }
-            Act::Stranger { signer, place, style, has_effect, tip_percent } => {
-                self.stranger(world, *signer, *place, *style, *has_effect, *tip_percent);
-            }
-            _ => {}
+    /// An operator has a signer hand over to another, where that can be.
+    fn rotates(&self, old: SignerId, new: SignerId) {
+        if !self.tables.is_up() {
+            return;
         }
-    }
-
-    /// Somebody who has the same key sends with it.
-    fn stranger(
-        &self,
-        world: &mut World,
-        signer: usize,
-        place: usize,
-        style: Style,
-        has_effect: bool,
-        tip_percent: u64,
-    ) {
-        let pen = &self.pens[signer];
-        let account = world.account_of(place, pen.address());
-        let mut next = account.nonce;
-        while world.waiting(place, pen.address(), next).is_some() {
-            next += 1;
+        match self.tables.write(|store| store.rotate(old, new)) {
+            Ok(moved) => {
+                self.trace.note(format_args!("{old} hands {moved} over to {new}"));
+                self.trace.count(|counts| {
+                    counts.rotations += 1;
+                    counts.moved += moved as u64;
+                });
+                self.journal.rings();
+            }
+            Err(refused) => self.trace.note(format_args!("{refused}")),
         }
-        let nonce = match style {
-            Style::Next => next,
-            Style::Replaces => account.nonce,
-            Style::Ahead(more) => next + more,
-        };
-        let there = world.waiting(place, pen.address(), nonce);
-        let (fee, tip) = there.map_or((3 * GWEI, LEAST_TIP), |tx| (tx.max_fee, tx.tip));
-        let more = |value: u128| value * u128::from(tip_percent) / 100 + 1;
-        let fees = Fees { max_fee_per_gas: more(fee), max_priority_fee_per_gas: Some(more(tip)) };
-        let theirs = Uuid::from_u128(lock(&self.dice).any().into());
-        let effect = if has_effect { Effect::Counts(theirs) } else { Effect::None };
-        let call = Call { to: Some(COUNTER), value: U256::ZERO, data: calldata(effect) };
-        let tx = Arc::new(pen.writes(nonce, fees, 100_000, call));
-        let sent = world.send(place, &tx);
-        self.trace.count(|counts| counts.strangers += 1);
-        self.trace.note(format_args!("a stranger sends nonce {nonce}: {sent:?}"));
     }
 
     fn misfortune(&self, lost_permille: u32, answer_lost_permille: u32, down: Duration) {
         if let Some(misfortune) = &mut *self.tables.misfortune() {
             (misfortune.lost_permille, misfortune.answer_lost_permille) =
                 (lost_permille, answer_lost_permille);
+            misfortune.busy_ms = 0;
             misfortune.down_until = (!down.is_zero()).then(|| Instant::now() + down);
         }
     }
@@ -344,8 +333,10 @@ impl Stage {
             counts.blocks = blocks;
             counts.attempts = store.attempts.len() as u64;
             counts.fills = store.rows.iter().filter(|row| row.request.is_none()).count() as u64;
-            let takings = store.leases.values().map(|lease| lease.token.unsigned_abs().saturating_sub(1));
+            let of_signers = store.signers.keys().filter_map(|signer| store.leases.get(&lease_name(*signer)));
+            let takings = of_signers.map(|lease| lease.token.unsigned_abs().saturating_sub(1));
             counts.takeovers = takings.sum();
+            counts.hand_overs = self.tables.hand_overs();
         });
         if let Some(misfortune) = &*self.tables.misfortune() {
             (0..misfortune.lost).for_each(|_| self.trace.fault("commit_lost"));

@@ -15,6 +15,8 @@ use crate::chaos::conduct::Trouble;
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) nodes: usize,
+    /// What their names begin with: to which of them a signer is routed depends on that.
+    pub(super) names: u64,
     pub(super) clients: Vec<Client>,
     /// Of each signer: what it sent before it was ours, and whether it requeues.
     pub(super) signers: Vec<(u64, bool)>,
@@ -27,6 +29,7 @@ pub(super) struct Settings {
     pub(super) slowest_ms: u64,
     pub(super) database_ms: u64,
     pub(super) journal_ms: u64,
+    pub(super) signature_ms: u64,
     pub(super) window: usize,
     pub(super) pricing: Pricing,
     pub(super) resend_after_blocks: u64,
@@ -91,30 +94,112 @@ pub(super) enum Style {
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     HandIn(Vec<Asked>),
-    Again { which: usize },
-    Otherwise { which: usize },
-    CallOff { which: usize },
-    Crash { node: usize, polls: u32, down_ms: u64, is_noticed: bool },
-    Freeze { node: usize, ms: u64 },
-    Leave { node: usize, down_ms: u64 },
+    Again {
+        which: usize,
+    },
+    Otherwise {
+        which: usize,
+    },
+    CallOff {
+        which: usize,
+    },
+    Crash {
+        node: usize,
+        polls: u32,
+        down_ms: u64,
+        is_noticed: bool,
+    },
+    Freeze {
+        node: usize,
+        ms: u64,
+    },
+    Leave {
+        node: usize,
+        down_ms: u64,
+    },
     LoseSession,
-    Database { lost_permille: u32, answer_lost_permille: u32 },
-    DatabaseDown { ms: u64 },
-    Trouble { place: usize, trouble: Trouble, permille: u32 },
-    Odd { place: usize, permille: u32, may_despair: bool },
-    Lie { place: usize, latest: i64, pending: i64 },
-    Lag { place: usize, ms: u64 },
-    Forget { place: usize, permille: u32 },
-    Deaf { permille: u32 },
-    Stranger { signer: usize, place: usize, style: Style, has_effect: bool, tip_percent: u64 },
-    Reorganise { depth: u64, more: u64, forgets_permille: u32 },
-    Fees { gwei: u64 },
-    Empty { permille: u32 },
-    Funds { signer: usize, finney: u64 },
-    Refuse { is_on: bool },
-    Journal { is_writer: bool, ms: u64 },
-    Switch { tenant: Option<u8>, signer: Option<usize>, is_on: bool },
-    Pen { signer: usize, ms: u64 },
+    Database {
+        lost_permille: u32,
+        answer_lost_permille: u32,
+    },
+    Busy {
+        ms: u64,
+    },
+    DatabaseDown {
+        ms: u64,
+    },
+    Trouble {
+        place: usize,
+        trouble: Trouble,
+        permille: u32,
+    },
+    Odd {
+        place: usize,
+        permille: u32,
+        may_despair: bool,
+    },
+    Lie {
+        place: usize,
+        latest: i64,
+        pending: i64,
+    },
+    Lag {
+        place: usize,
+        ms: u64,
+    },
+    Forget {
+        place: usize,
+        permille: u32,
+    },
+    Deaf {
+        permille: u32,
+    },
+    Stranger {
+        signer: usize,
+        place: usize,
+        style: Style,
+        has_effect: bool,
+        is_private: bool,
+        tip_percent: u64,
+    },
+    Reorganise {
+        depth: u64,
+        more: u64,
+        forgets_permille: u32,
+    },
+    Fees {
+        gwei: u64,
+    },
+    Empty {
+        permille: u32,
+    },
+    Funds {
+        signer: usize,
+        finney: u64,
+    },
+    Refuse {
+        is_on: bool,
+    },
+    Journal {
+        is_writer: bool,
+        ms: u64,
+    },
+    Switch {
+        tenant: Option<u8>,
+        signer: Option<usize>,
+        is_on: bool,
+    },
+    Pen {
+        signer: usize,
+        ms: u64,
+    },
+    Rotate {
+        old: usize,
+        new: usize,
+    },
+    Look {
+        signer: usize,
+    },
     Calm,
 }
 

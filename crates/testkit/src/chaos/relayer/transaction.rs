@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy_rlp::{Buf as _, Decodable, Header};
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use plimsoll_relayer::envelope::Unsigned;
 use plimsoll_relayer::fees::Fees;
 use plimsoll_relayer::keys::{Key, KeyError};
 use plimsoll_relayer::request::Call;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::world::CHAIN_ID;
@@ -117,16 +119,25 @@ fn field<T: Decodable>(rest: &mut &[u8]) -> Option<T> {
 pub(super) struct Pen {
     address: Address,
     is_away: Arc<AtomicBool>,
+    takes: Duration,
 }
 
 impl Pen {
-    pub(super) fn new(address: Address) -> Self {
-        Self { address, is_away: Arc::default() }
+    /// A key that takes so long to sign: a remote signer has its own ways, and somebody's hardware behind it.
+    pub(super) fn new(address: Address, takes: Duration) -> Self {
+        Self { address, is_away: Arc::default(), takes }
     }
 
     /// Cannot be reached, or can be again.
     pub(super) fn goes_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::Relaxed);
+    }
+
+    fn answer(&self, payload: &[u8]) -> Result<Signature, KeyError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(KeyError::Unavailable { at: "the pen".to_owned(), why: "it is away".to_owned() });
+        }
+        Ok(self.signature(payload))
     }
 
     fn signature(&self, payload: &[u8]) -> Signature {
@@ -147,11 +158,19 @@ impl Key for Pen {
     }
 
     fn sign<'a>(&'a self, payload: &'a [u8]) -> BoxFuture<'a, Result<Signature, KeyError>> {
-        if self.is_away.load(Ordering::Relaxed) {
-            let away = KeyError::Unavailable { at: "the pen".to_owned(), why: "it is away".to_owned() };
-            return ready(Err(away)).boxed();
+        async move {
+            sleep(self.takes).await;
+            self.answer(payload)
         }
-        ready(Ok(self.signature(payload))).boxed()
+        .boxed()
+    }
+
+    fn sign_all<'a>(&'a self, payloads: &'a [Vec<u8>]) -> BoxFuture<'a, Vec<Result<Signature, KeyError>>> {
+        async move {
+            sleep(self.takes).await;
+            payloads.iter().map(|payload| self.answer(payload)).collect()
+        }
+        .boxed()
     }
 }
 
@@ -161,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_the_relayer_writes_is_read_as_it_was_meant() {
-        let pen = Pen::new(Address::repeat_byte(7));
+        let pen = Pen::new(Address::repeat_byte(7), Duration::ZERO);
         for (fees, tip) in [(Some(3), 3), (None, 9)] {
             let fees = Fees { max_fee_per_gas: 9, max_priority_fee_per_gas: fees };
             let id = Uuid::from_u128(77);

@@ -15,12 +15,12 @@ impl Twins {
     pub(super) async fn grows(&mut self) {
         let number = self.chain.last().map_or(1, |block| block.number + 1);
         let hash = self.bytes();
-        let used = self.chain.iter().map(|block| block.included.len() as u64).sum::<u64>();
+        let used = self.used();
         let mut included = Vec::new();
         for (place, nonce) in (used..used + self.dice.up_to(3)).enumerate() {
             let attempts: Vec<_> = {
                 let store = self.tables.store();
-                let of_nonce = store.attempts.range((self.signer, nonce, 0)..=(self.signer, nonce, u32::MAX));
+                let of_nonce = store.attempts.range((self.at, nonce, 0)..=(self.at, nonce, u32::MAX));
                 of_nonce.map(|(_, row)| row.attempt.tx_hash).collect()
             };
             let is_theirs = attempts.is_empty() || self.dice.permille(200);
@@ -31,7 +31,7 @@ impl Twins {
                 block_hash: hash,
                 tx_hash,
                 tx_index: u32::try_from(place).unwrap(),
-                sender: self.signer.address,
+                sender: self.at.address,
                 to: None,
                 nonce,
                 succeeded: !self.dice.permille(250),
@@ -48,9 +48,15 @@ impl Twins {
         self.chain.push(Mined { number, hash, included });
     }
 
+    /// How many of the signer's transactions are on the chain.
+    fn used(&self) -> u64 {
+        let included = self.chain.iter().flat_map(|block| &block.included);
+        included.filter(|tx| tx.sender == self.at.address).count() as u64
+    }
+
     /// What the chain's writer keeps of a block.
     async fn keeps(&self, number: u64, hash: B256, included: &[Transaction]) {
-        let chain_id = self.signer.chain_id.cast_signed();
+        let chain_id = self.at.chain_id.cast_signed();
         sqlx::query("INSERT INTO chain_blocks (chain_id, number, hash, id, parent_hash, time, state) VALUES ($1, $2, $3, $2, $3, now(), 'seen')")
             .bind(chain_id)
             .bind(number.cast_signed())
@@ -98,14 +104,14 @@ impl Twins {
         let mut tx = self.db.begin_worker().await.unwrap();
         self.fold.apply(&mut tx, None, records).await.unwrap();
         tx.commit().await.unwrap();
-        self.tables.store().apply(self.signer.chain_id, entries);
+        self.tables.store().apply(self.at.chain_id, entries);
     }
 
     /// The newest block leaves the chain, if it is not final.
     pub(super) async fn leaves(&mut self) {
         let Some(block) = self.chain.pop_if(|block| block.number > self.final_number) else { return };
         sqlx::query("UPDATE chain_blocks SET state = 'orphaned' WHERE chain_id = $1 AND hash = $2")
-            .bind(self.signer.chain_id.cast_signed())
+            .bind(self.at.chain_id.cast_signed())
             .bind(block.hash.to_vec())
             .execute(self.db.worker())
             .await
@@ -120,7 +126,7 @@ impl Twins {
         self.fold.undo(&mut tx, undone).await.unwrap();
         tx.commit().await.unwrap();
         let seen: Vec<_> = block.included.iter().rev().map(seen).collect();
-        self.tables.store().undo(self.signer.chain_id, &seen);
+        self.tables.store().undo(self.at.chain_id, &seen);
     }
 
     /// A block has the confirmations, or is final.

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Twins;
 use super::shown::shown;
+use super::{Held, Twins};
 
 /// A lease that is over is taken within this, if it is not renewed.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Twins {
     /// Another node takes the signer; the one before it keeps what it thinks it has.
     pub(super) async fn takes_over(&mut self) {
-        let SignerId { chain_id, address } = self.signer;
+        let SignerId { chain_id, address } = self.at;
         self.nodes.push(String::new());
         let last = self.nodes.len() - 1;
         // Of all who stand by it is the one whom the signer is routed to: so it does not wait for another.
@@ -33,47 +33,50 @@ impl Twins {
                 break;
             }
         }
-        let leases = self.leases[last % 2].clone();
+        // By turns: whoever takes a lease renews all that it has, and the one before must not have this one for good.
+        let leases = self.leases[self.holders.get(&self.at).map_or(0, Vec::len) % 2].clone();
         let book = PgBook::new(self.db.clone(), leases, self.nodes[last].clone());
         let stop = CancellationToken::new();
         let post = loop {
             // Nobody gave it back, and it is over.
             sqlx::query("UPDATE leases SET expires_at = clock_timestamp() WHERE name = $1")
-                .bind(lease_name(self.signer))
+                .bind(lease_name(self.at))
                 .execute(self.db.worker())
                 .await
                 .unwrap();
             // Who had it may have renewed it just then.
-            let taken = tokio::time::timeout(PATIENCE, book.acquire(self.signer, &stop)).await;
+            let taken = tokio::time::timeout(PATIENCE, book.acquire(self.at, &stop)).await;
             if let Ok(taken) = taken {
                 break taken.unwrap();
             }
         };
-        if let Some((_, _, holding)) = self.holders.last() {
+        let of_signer = self.holders.entry(self.at).or_default();
+        if let Some(Held { holding, .. }) = of_signer.last() {
             let now = self.tables.now();
-            self.tables.store().free_lease(self.signer, holding.token(), now);
+            self.tables.store().free_lease(&lease_name(self.at), holding.token(), now);
         }
-        let holding = self.memory.acquire(self.signer, &stop).await.unwrap();
-        self.holders.push((book, post, holding));
+        let memory = self.memory.named(&self.nodes[last]);
+        let holding = memory.acquire(self.at, &stop).await.unwrap();
+        of_signer.push(Held { book, memory, post, holding });
     }
 
     /// Who acts: mostly the one who may.
     pub(super) fn holder(&mut self) -> usize {
-        let last = self.holders.len() - 1;
+        let last = self.holders[&self.at].len() - 1;
         if self.dice.permille(150) { self.dice.index(last + 1) } else { last }
     }
 
     pub(super) async fn enters(&mut self) {
         let behind = None;
         let limit = 1 + self.dice.index(3);
-        let queued = self.pg.queue(self.signer, behind, limit).await.unwrap();
+        let queued = self.pg.queue(self.at, behind, limit).await.unwrap();
         let mut ids: Vec<_> = queued.iter().map(|queued| queued.id).collect();
         if ids.is_empty() || self.dice.permille(100) {
             // One that may not enter, or not any more.
             let Some((id, _)) = self.handed.first() else { return };
             ids = vec![*id];
         }
-        let next = self.pg.progress(self.signer).await.unwrap().next_nonce;
+        let next = self.pg.progress(self.at).await.unwrap().next_nonce;
         let floor = if self.dice.permille(150) { next + self.dice.up_to(3) } else { 0 };
         let wrong = u64::from(self.dice.permille(150));
         let first = next.max(floor) + wrong;
@@ -81,14 +84,14 @@ impl Twins {
         let attempts: Vec<_> =
             ids.into_iter().zip(first..).map(|(id, nonce)| self.attempt(id, tenant, nonce, 1)).collect();
         let holder = self.holder();
-        let (book, post, holding) = &self.holders[holder];
-        let real = book.enter(post, self.signer, floor, &attempts).await;
-        let ours = self.memory.enter(holding, self.signer, floor, &attempts).await;
+        let Held { book, memory, post, holding } = &self.holders[&self.at][holder];
+        let real = book.enter(post, self.at, floor, &attempts).await;
+        let ours = memory.enter(holding, self.at, floor, &attempts).await;
         assert_eq!(shown(&real), shown(&ours), "enter");
     }
 
-    pub(super) async fn flights(&self) -> Vec<Flight> {
-        let mut flights = self.pg.flights(self.signer, 0).await.unwrap();
+    pub(super) async fn flights(&self, signer: SignerId) -> Vec<Flight> {
+        let mut flights = self.pg.flights(signer, 0).await.unwrap();
         for flight in &mut flights {
             flight.committed_at = OffsetDateTime::UNIX_EPOCH;
         }
@@ -96,7 +99,7 @@ impl Twins {
     }
 
     pub(super) async fn again(&mut self) {
-        let flights = self.flights().await;
+        let flights = self.flights(self.at).await;
         let Some(flight) = (!flights.is_empty()).then(|| flights[self.dice.index(flights.len())].clone())
         else {
             return;
@@ -110,29 +113,29 @@ impl Twins {
             None => AttemptPurpose::Bump,
         };
         let holder = self.holder();
-        let (book, post, holding) = &self.holders[holder];
+        let Held { book, memory, post, holding } = &self.holders[&self.at][holder];
         let attempts = [attempt];
-        let real = book.again(post, self.signer, &attempts).await;
-        let ours = self.memory.again(holding, self.signer, &attempts).await;
+        let real = book.again(post, self.at, &attempts).await;
+        let ours = memory.again(holding, self.at, &attempts).await;
         assert_eq!(shown(&real), shown(&ours), "again");
     }
 
     pub(super) async fn fills(&mut self) {
-        let next = self.pg.progress(self.signer).await.unwrap().next_nonce;
+        let next = self.pg.progress(self.at).await.unwrap().next_nonce;
         if next == 0 {
             return;
         }
-        let bound = self.pg.bound(self.signer, 0, next).await.unwrap();
+        let bound = self.pg.bound(self.at, 0, next).await.unwrap();
         let gap = (0..next).find(|nonce| !bound.contains(nonce));
         let nonce = gap.filter(|_| !self.dice.permille(100)).unwrap_or(next - 1);
         let id = Uuid::from_u128(self.dice.any().into());
         let mut attempt = self.attempt(id, None, nonce, 1);
         attempt.purpose = AttemptPurpose::Fill;
         let holder = self.holder();
-        let (book, post, holding) = &self.holders[holder];
+        let Held { book, memory, post, holding } = &self.holders[&self.at][holder];
         let attempts = [attempt];
-        let real = book.fill(post, self.signer, &attempts).await;
-        let ours = self.memory.fill(holding, self.signer, &attempts).await;
+        let real = book.fill(post, self.at, &attempts).await;
+        let ours = memory.fill(holding, self.at, &attempts).await;
         assert_eq!(shown(&real), shown(&ours), "fill");
     }
 
@@ -155,18 +158,18 @@ impl Twins {
             .collect();
         let wants = self.dice.permille(500);
         let holder = self.holder();
-        let (book, post, holding) = &self.holders[holder];
+        let Held { book, memory, post, holding } = &self.holders[&self.at][holder];
         let (real, ours) = if wants {
             let ending = &endings[0];
-            (book.want_end(post, ending).await, self.memory.want_end(holding, ending).await)
+            (book.want_end(post, ending).await, memory.want_end(holding, ending).await)
         } else {
-            (book.end(post, &endings).await, self.memory.end(holding, &endings).await)
+            (book.end(post, &endings).await, memory.end(holding, &endings).await)
         };
         assert_eq!(shown(&real), shown(&ours), "end");
     }
 
     pub(super) async fn records(&mut self) {
-        let flights = self.flights().await;
+        let flights = self.flights(self.at).await;
         let known = flights.first().map(|flight| flight.latest.tx_hash);
         let tx_hash = known.filter(|_| !self.dice.permille(200)).unwrap_or(B256::repeat_byte(1));
         let told = [Told {
@@ -177,8 +180,8 @@ impl Twins {
             detail: None,
             sent_at: OffsetDateTime::UNIX_EPOCH,
         }];
-        let real = self.pg.record(self.signer.chain_id, &told).await;
-        let ours = self.memory.record(self.signer.chain_id, &told).await;
+        let real = self.pg.record(self.at.chain_id, &told).await;
+        let ours = self.memory.record(self.at.chain_id, &told).await;
         assert_eq!(shown(&real), shown(&ours), "record");
     }
 }

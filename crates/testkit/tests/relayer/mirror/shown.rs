@@ -5,8 +5,9 @@ use std::fmt::Debug;
 use alloy_primitives::B256;
 use plimsoll_relayer::attempt::Attempt;
 use plimsoll_relayer::book::BookError;
+use plimsoll_relayer::request::SignerId;
 use plimsoll_testkit::chaos::relayer::{AttemptRow, Row};
-use plimsoll_types::AttemptPurpose;
+use plimsoll_types::{AttemptPurpose, address_text};
 
 pub(super) fn shown<T: Debug>(told: &Result<T, BookError>) -> String {
     match told {
@@ -26,6 +27,7 @@ pub(super) fn text(row: &Row) -> String {
     let purpose = row.ours.map(|ours| named(ours.purpose));
     [
         row.id.to_string(),
+        address_text(&row.signer.address),
         row.state.to_string(),
         row.version.to_string(),
         or(row.nonce),
@@ -44,11 +46,11 @@ pub(super) fn text(row: &Row) -> String {
     .join("|")
 }
 
-pub(super) const ROWS: &str = "SELECT array_to_string(ARRAY[id::text, state::text, version::text, nonce::text, end_wanted::text, end_why, block_number::text,
+pub(super) const ROWS: &str = "SELECT array_to_string(ARRAY[id::text, signer, state::text, version::text, nonce::text, end_wanted::text, end_why, block_number::text,
         encode(block_hash, 'hex'), encode(tx_hash, 'hex'), succeeded::text, attempt::text, purpose::text, gas_used::text, gas_paid_wei::text, is_final::text], '|', '-')
     FROM managed_transactions WHERE chain_id = $1 ORDER BY id";
-pub(super) const ATTEMPTS: &str = "SELECT array_to_string(ARRAY[nonce::text, attempt::text, transaction_id::text, purpose::text, encode(tx_hash, 'hex'), fencing_token::text], '|', '-')
-    FROM transaction_attempts WHERE chain_id = $1 ORDER BY nonce, attempt";
+pub(super) const ATTEMPTS: &str = "SELECT array_to_string(ARRAY[signer, nonce::text, attempt::text, transaction_id::text, purpose::text, encode(tx_hash, 'hex'), fencing_token::text], '|', '-')
+    FROM transaction_attempts WHERE chain_id = $1 ORDER BY signer, nonce, attempt";
 
 fn named(purpose: AttemptPurpose) -> &'static str {
     match purpose {
@@ -60,8 +62,9 @@ fn named(purpose: AttemptPurpose) -> &'static str {
 }
 
 /// An attempt as both show it.
-pub(super) fn attempt_text(AttemptRow { attempt, token, .. }: &AttemptRow) -> String {
+pub(super) fn attempt_text(signer: SignerId, AttemptRow { attempt, token, .. }: &AttemptRow) -> String {
     let Attempt { nonce, number, transaction_id, purpose, tx_hash, .. } = attempt;
     let (purpose, hash) = (named(*purpose), alloy_primitives::hex::encode(tx_hash));
-    format!("{nonce}|{number}|{transaction_id}|{purpose}|{hash}|{token}")
+    let signer = address_text(&signer.address);
+    format!("{signer}|{nonce}|{number}|{transaction_id}|{purpose}|{hash}|{token}")
 }

@@ -3,6 +3,8 @@
 //! Each statement here does what the one of the same name in the relayer's `repo` does to Postgres, constraints included; a test drives both with
 //! the same scripts and compares all that is in them after each step (`tests/relayer/mirror.rs`). Calls are atomic, as transactions are.
 
+mod leases;
+mod rotation;
 mod verdict;
 mod window;
 
@@ -16,6 +18,7 @@ use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::leases::LeaseRow;
 pub use self::verdict::{Entry, Seen};
 
 /// Who consumed a request's nonce, and where.
@@ -101,15 +104,10 @@ pub struct SignerRow {
     pub consumed_next: u64,
     /// Whether its transactions are followed.
     pub is_watched: bool,
-}
-
-/// A row of `leases`.
-#[derive(Clone, Copy, Debug)]
-pub struct LeaseRow {
-    /// The token.
-    pub token: i64,
-    /// When it ends.
-    pub expires: OffsetDateTime,
+    /// To whom it hands over.
+    pub rotated_to: Option<SignerId>,
+    /// How often its holder was asked to look again.
+    pub looks_wanted: u64,
 }
 
 /// A row of `kill_switches`: a tenant, or all; a signer, or all.
@@ -142,11 +140,23 @@ pub enum Broken {
     CancelledWhenAsked,
     /// A stranger who used a nonce before it was given is not looked up.
     NotLookedUp,
+    /// A signer that hands over hands over what has a nonce, too.
+    MovedWithANonce,
+    /// Who has a request in hand that is handed over meanwhile gives it a nonce all the same.
+    GivenAfterMoved,
+    /// What comes to a signer after it has handed over stays there.
+    NeverMovedAgain,
+    /// Who hands a signer over to another node commits on what it was allowed to before: the token is looked at when a transaction begins, not when it is made.
+    HandedOverInTheMidst,
+    /// Who takes a signer over leaves to the one before it what was under way.
+    NotTakenOver,
+    /// Whoever looks again is asked to look again.
+    LooksWithoutEnd,
 }
 
 impl Broken {
     /// Everything that is broken on purpose.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::SentBeforeCommitted,
         Self::NoGuard,
         Self::NeverMoved,
@@ -159,6 +169,12 @@ impl Broken {
         Self::NeverFilled,
         Self::CancelledWhenAsked,
         Self::NotLookedUp,
+        Self::MovedWithANonce,
+        Self::GivenAfterMoved,
+        Self::NeverMovedAgain,
+        Self::HandedOverInTheMidst,
+        Self::NotTakenOver,
+        Self::LooksWithoutEnd,
     ];
 }
 
@@ -178,8 +194,8 @@ pub struct Journal {
 pub struct Store {
     /// By id.
     pub signers: BTreeMap<SignerId, SignerRow>,
-    /// By signer.
-    pub leases: BTreeMap<SignerId, LeaseRow>,
+    /// By name.
+    pub leases: BTreeMap<String, LeaseRow>,
     /// In the order in which they were put.
     pub rows: Vec<Row>,
     /// By signer, nonce and number.
@@ -218,7 +234,14 @@ pub(super) fn refused(what: impl Into<String>) -> BookError {
 impl Store {
     /// Makes a signer known.
     pub fn register(&mut self, signer: SignerId, requeues: bool) {
-        let row = SignerRow { requeues, next_nonce: 0, consumed_next: 0, is_watched: false };
+        let row = SignerRow {
+            requeues,
+            next_nonce: 0,
+            consumed_next: 0,
+            is_watched: false,
+            rotated_to: None,
+            looks_wanted: 0,
+        };
         self.signers.insert(signer, row);
     }
 
@@ -296,49 +319,12 @@ impl Store {
         };
         Ok(Progress {
             next_nonce: row.next_nonce,
-            // Nobody asks a simulated desk to look.
-            looks_wanted: 0,
+            looks_wanted: row.looks_wanted,
             consumed_next: row.consumed_next,
             is_watched: row.is_watched,
             has_queue: mine().any(|row| row.state == TransactionState::Pending),
             has_wishes: mine().any(is_wish),
         })
-    }
-
-    /// Takes a lease that nobody holds, or whose holder is known to be gone; its token.
-    pub fn take_lease(&mut self, signer: SignerId, now: OffsetDateTime, term: time::Duration) -> Option<i64> {
-        let held = self.leases.get(&signer).copied();
-        if held.is_some_and(|lease| lease.expires > now) {
-            return None;
-        }
-        let token = held.map_or(1, |lease| lease.token + 1);
-        self.leases.insert(signer, LeaseRow { token, expires: now + term });
-        Some(token)
-    }
-
-    /// Renews a lease that nobody took; whether it could be.
-    pub fn renew_lease(
-        &mut self,
-        signer: SignerId,
-        token: i64,
-        now: OffsetDateTime,
-        term: time::Duration,
-    ) -> bool {
-        let lease = self.leases.get_mut(&signer).filter(|lease| lease.token == token);
-        lease.map(|lease| lease.expires = now + term).is_some()
-    }
-
-    /// Lets a lease expire, if it is held under this token.
-    pub fn free_lease(&mut self, signer: SignerId, token: i64, now: OffsetDateTime) {
-        if let Some(lease) = self.leases.get_mut(&signer).filter(|lease| lease.token == token) {
-            lease.expires = now;
-        }
-    }
-
-    /// Whether this token is in force.
-    #[must_use]
-    pub fn is_in_force(&self, signer: SignerId, token: i64, now: OffsetDateTime) -> bool {
-        self.leases.get(&signer).is_some_and(|lease| lease.token == token && lease.expires > now)
     }
 
     /// Changes a state.

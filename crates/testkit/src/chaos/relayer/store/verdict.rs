@@ -116,10 +116,12 @@ impl Store {
 
     /// Tracking → Mined, where an attempt of ours is in the block.
     fn mine(&mut self, seen: &Seen) -> bool {
+        let Some((signer, ..)) = self.hashes.get(&seen.tx_hash).copied() else { return false };
         let Some(attempt) = self.attempt(seen.tx_hash).map(|row| row.attempt.clone()) else { return false };
         let Some(place) = self.places.get(&attempt.transaction_id).copied() else { return false };
         let row = &mut self.rows[place];
-        if row.state != TransactionState::Tracking || row.nonce != Some(attempt.nonce) {
+        let is_its = row.nonce == Some(attempt.nonce) && row.signer == signer;
+        if row.state != TransactionState::Tracking || !is_its {
             return false;
         }
         let Seen { block_number, block_hash, tx_hash, succeeded, gas_used, gas_paid_wei, .. } = *seen;

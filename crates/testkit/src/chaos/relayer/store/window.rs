@@ -3,6 +3,7 @@
 use alloy_primitives::{Bytes, U256};
 use plimsoll_relayer::attempt::{Attempt, Flight};
 use plimsoll_relayer::book::{BookError, Ending, Entered, Place, Queued, Told};
+use plimsoll_relayer::post::lease_name;
 use plimsoll_relayer::request::{Call, Request, SignerId};
 use plimsoll_types::TransactionState;
 use time::OffsetDateTime;
@@ -29,6 +30,7 @@ impl Store {
         let is_open = |row: &&Row| {
             row.signer == signer
                 && row.state == TransactionState::Pending
+                && !self.hands_over(row.signer)
                 && (row.end_wanted.is_some() || !self.is_switched_off(row))
         };
         let mut queued: Vec<_> = self.rows.iter().filter(is_open).map(|row| self.queued(row, now)).collect();
@@ -61,12 +63,16 @@ impl Store {
     /// What is under way from a nonce on.
     #[must_use]
     pub fn flights(&self, signer: SignerId, from: u64) -> Vec<Flight> {
+        let held_under = self.leases.get(&lease_name(signer)).map(|lease| lease.token);
         let of_signer = self.nonces.range((signer, from)..=(signer, u64::MAX));
         let rows = of_signer.map(|((_, nonce), place)| (*nonce, &self.rows[*place]));
         rows.filter(|(_, row)| row.state == TransactionState::Tracking && row.taken.is_none())
             .filter_map(|(nonce, row)| {
                 let mut of_nonce = self.attempts.range((signer, nonce, 0)..=(signer, nonce, u32::MAX));
                 let (_, latest) = of_nonce.next_back()?;
+                if self.broken == Some(Broken::NotTakenOver) && Some(latest.token) != held_under {
+                    return None;
+                }
                 Some(Flight {
                     call: call_of(row),
                     gas_asked: row.request.as_ref().and_then(|request| request.gas_limit),
@@ -109,20 +115,27 @@ impl Store {
         if next != first.nonce {
             return Ok(Entered::Mispredicted { next });
         }
+        let looks_at_the_mark = self.broken != Some(Broken::GivenAfterMoved);
         let may_enter = |attempt: &Attempt| {
             let row = self.row(attempt.transaction_id)?;
             let is_open = row.state == TransactionState::Pending && row.end_wanted.is_none();
-            (is_open && !self.is_switched_off(row)).then_some(self.places[&row.id])
+            let is_held = self.is_switched_off(row) || self.hands_over(row.signer) && looks_at_the_mark;
+            (is_open && !is_held).then_some((self.places[&row.id], attempt.nonce))
         };
-        let places: Option<Vec<_>> = attempts.iter().map(may_enter).collect();
-        let Some(places) = places else { return Ok(Entered::Overtaken) };
-        if attempts.iter().any(|attempt| self.nonces.contains_key(&(signer, attempt.nonce))) {
+        let open: Vec<_> = attempts.iter().filter_map(may_enter).collect();
+        // Each gets its nonce as a request of the signer that it has by now, before it is looked at whose it is.
+        if open.iter().any(|(place, nonce)| self.nonces.contains_key(&(self.rows[*place].signer, *nonce))) {
             return Err(refused("a nonce has one request at a time"));
         }
+        let is_moved = |place: usize| self.rows[place].signer != signer && looks_at_the_mark;
+        if open.len() != attempts.len() || open.iter().any(|(place, _)| is_moved(*place)) {
+            return Ok(Entered::Overtaken);
+        }
+        let places: Vec<_> = open.into_iter().map(|(place, _)| place).collect();
         self.may_insert(signer, attempts)?;
         for (place, attempt) in places.into_iter().zip(attempts) {
             self.turn(place, TransactionState::Tracking);
-            self.bind(place, signer, attempt.nonce);
+            self.bind(place, attempt.nonce);
         }
         self.insert_attempts(signer, token, attempts, now);
         let last = first.nonce + attempts.len() as u64;
@@ -181,7 +194,7 @@ impl Store {
         for attempt in attempts {
             let place = self.insert(attempt.transaction_id, None, signer);
             self.rows[place].state = TransactionState::Tracking;
-            self.bind(place, signer, attempt.nonce);
+            self.bind(place, attempt.nonce);
         }
         self.insert_attempts(signer, token, attempts, now);
         Ok(())
@@ -222,6 +235,10 @@ impl Store {
         Ok(())
     }
 
+    fn hands_over(&self, signer: SignerId) -> bool {
+        self.signers.get(&signer).is_some_and(|row| row.rotated_to.is_some())
+    }
+
     fn next_nonce(&self, signer: SignerId) -> Result<u64, BookError> {
         self.signers.get(&signer).map(|row| row.next_nonce).ok_or_else(|| refused("no such signer"))
     }
@@ -232,9 +249,9 @@ impl Store {
         }
     }
 
-    fn bind(&mut self, place: usize, signer: SignerId, nonce: u64) {
+    fn bind(&mut self, place: usize, nonce: u64) {
         self.rows[place].nonce = Some(nonce);
-        self.nonces.insert((signer, nonce), place);
+        self.nonces.insert((self.rows[place].signer, nonce), place);
     }
 
     pub(super) fn unbind(&mut self, place: usize) {

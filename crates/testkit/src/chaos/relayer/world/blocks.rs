@@ -55,7 +55,8 @@ impl World {
         let mut orphaned = Vec::new();
         let mut at = self.tip;
         while at != base {
-            orphaned.extend(self.blocks[at].included.iter().map(|included| Arc::clone(&included.tx)));
+            let included = self.blocks[at].included.iter().map(|included| &included.tx);
+            orphaned.extend(included.filter(|tx| !self.private.contains(&tx.hash)).cloned());
             self.left.insert(at);
             at = self.blocks[at].parent;
         }

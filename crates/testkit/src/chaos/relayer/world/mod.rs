@@ -127,6 +127,8 @@ pub(super) struct World {
     salt: u64,
     /// Blocks that the chain left.
     left: BTreeSet<usize>,
+    /// Transactions that were given to a builder alone: whose block leaves the chain, nobody else has them.
+    pub(super) private: BTreeSet<B256>,
     /// Requests that were counted more than once on one branch.
     pub(super) doubled: Vec<Uuid>,
 }
@@ -178,6 +180,7 @@ impl World {
             rumours: Vec::new(),
             salt: 0,
             left: BTreeSet::new(),
+            private: BTreeSet::new(),
             doubled: Vec::new(),
         }
     }
