@@ -148,6 +148,15 @@ async fn what_a_wallet_signed_is_taken_once_found_by_every_name_and_changed_by_n
         assert!(asked.refused(409, "conflict").contains("its user signed"), "{action}");
     }
 
+    // What holds it back is told, as of any request.
+    api.post(admin, "/api/v1/kill-switches", json!({ "reason": "prices look wrong" })).await.expect(201);
+    let halts = api.read(admin, &format!("/chain/tx/{id}")).await.expect(200)["halts"].clone();
+    assert_eq!(
+        (&halts[0]["reason"], &halts[0]["is_for_tenant"]),
+        (&json!("prices look wrong"), &json!(true))
+    );
+    api.post(admin, "/api/v1/kill-switches/release", json!({ "reason": "over" })).await.expect(200);
+
     // Used meanwhile: what is there is told, what is not is refused.
     let other = chained.prepare(&json!({})).await.expect(200);
     let from = user();
