@@ -99,6 +99,7 @@ impl Admission for Watermark {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, B256, Bytes, U256};
+    use plimsoll_relayer::book::DecidedOn;
     use plimsoll_relayer::request::Call;
     use uuid::Uuid;
 
@@ -122,7 +123,7 @@ mod tests {
             valid_until_block: None,
             as_of_block_hash,
             is_late: false,
-            has_lost_its_block: false,
+            decided_on: DecidedOn::Stands,
             called_off: None,
             simulate: None,
         }

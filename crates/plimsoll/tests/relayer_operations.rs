@@ -100,6 +100,10 @@ async fn what_is_meant_is_held_back_and_released_and_nothing_else() {
     house.run("relayer halt --everything").fails(2, &["--reason"]);
     house.run("relayer halt --everything --reason x").fails(2, &["this is grave", "--yes"]);
     house.run("relayer halt --signer setlement --reason x --yes").fails(2, &["no signer", "settlement"]);
+    let elsewhere = "relayer halt --signer settlement --chain 999 --reason x --yes";
+    house
+        .run(elsewhere)
+        .fails(2, &["no signer \"settlement\" on chain 999", &format!("signs on chain {CHAIN_ID}")]);
     house.run("relayer halt --tenant acne --reason x --yes").fails(2, &["no tenant", "acme"]);
     let dry = house.run("relayer halt --everything --reason x --dry-run");
     assert_eq!(dry.code, 0, "{dry:#?}");
@@ -155,6 +159,10 @@ async fn a_transaction_is_handed_in_once_shown_and_called_off() {
     assert_eq!(house.count(requests).await, 1);
 
     assert_eq!(house.run("relayer halt --tenant acme --reason ticket-42 --yes").code, 0);
+    let hold = "UPDATE managed_transactions SET held_why = 'fund the signer', held_at = now() WHERE id = $1";
+    sqlx::query(hold).bind(id).execute(house.db.worker()).await.unwrap();
+    let listed = house.run("tx list --tenant acme");
+    assert!(listed.out.contains("ticket-42, fund the signer"), "{listed:#?}");
     let shown = house.run(&format!("tx show {id}"));
     assert_eq!(shown.code, 0, "{shown:#?}");
     for part in [
@@ -163,6 +171,7 @@ async fn a_transaction_is_handed_in_once_shown_and_called_off() {
         "pending (version 1)",
         "0xd09de08a",
         "ticket-42",
+        "fund the signer",
         "history",
         "accepted",
         "cli:",

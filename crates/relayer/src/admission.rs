@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use plimsoll_chain::Reverts;
 use plimsoll_types::TransactionState;
 
-use crate::book::Queued;
+use crate::book::{DecidedOn, Queued};
 use crate::request::SignerId;
 
 /// Whoever is asked whether requests may enter is waited for no longer than this: then none of them does.
@@ -133,6 +133,21 @@ impl Admission for Gates {
     }
 }
 
+/// Whether the block that it was decided on lets a request enter. It is looked at behind everybody who is asked: a journal that lags has not come to the block, and who knows that holds the request.
+pub(crate) fn by_its_block(decided_on: DecidedOn) -> Admitted {
+    match decided_on {
+        // What left the chain ended before.
+        DecidedOn::Stands | DecidedOn::Left => Admitted::Yes,
+        DecidedOn::Awaited => Admitted::Held {
+            why: "the journal does not have the block that it was decided on yet".to_owned(),
+        },
+        DecidedOn::Unknown => Admitted::Refused {
+            end: RefusedAs::Expired,
+            why: "the journal never had the block that it was decided on in this chain".to_owned(),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -170,7 +185,7 @@ mod tests {
             valid_until_block: None,
             as_of_block_hash: None,
             is_late: false,
-            has_lost_its_block: false,
+            decided_on: DecidedOn::Stands,
             called_off: None,
             simulate: None,
         }

@@ -18,7 +18,7 @@ use crate::attempt::{Attempt, Flight};
 use crate::history;
 use crate::post::Post;
 use crate::reason::Reason;
-pub use crate::repo::queue::{Place, Queued};
+pub use crate::repo::queue::{DecidedOn, Place, Queued};
 pub use crate::repo::signers::Progress;
 use crate::repo::{queue, reasons, signers, speed_up, window};
 use crate::request::SignerId;

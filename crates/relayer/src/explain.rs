@@ -154,6 +154,12 @@ fn queued(transaction: &Transaction, around: &Surroundings) -> Said {
         nobody("works its signer")
     } else if !around.is_watched {
         acknowledgement()
+    } else if let Some(held) = &transaction.held {
+        said(
+            WaitsFor::Held,
+            held.why.clone(),
+            "it is looked at again every few seconds, and enters as soon as nothing holds it; what is behind it does not wait for it",
+        )
     } else if let Some(window) = around.window.filter(|window| around.under_way >= u64::from(*window)) {
         said(
             WaitsFor::Window,

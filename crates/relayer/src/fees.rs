@@ -19,7 +19,7 @@ use plimsoll_chain::{FeeHistory, FeeMarket};
 
 pub use self::{
     bump::{Bump, bump, least_replacement, replacement},
-    gas::{GasError, gas_limit, intrinsic_gas, max_cost_wei, minimum_gas, most_gas},
+    gas::{GasError, TRANSACTION_GAS, gas_limit, intrinsic_gas, max_cost_wei, minimum_gas, most_gas},
 };
 
 /// The most that is paid for a unit of gas, in wei, where nobody says anything else.

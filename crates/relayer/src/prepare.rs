@@ -5,13 +5,14 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use plimsoll_chain::abi::CannotCarry;
 pub use plimsoll_chain::abi::Carried;
-use plimsoll_chain::{CallError, RpcError, UnsignedTransaction};
-use plimsoll_types::RequestId;
+use plimsoll_chain::{Reverts, RpcError, UnsignedTransaction};
+use plimsoll_types::{RequestId, RevertSource};
 
 use crate::chains::Chain;
 use crate::desk::DeskOptions;
 use crate::envelope::Unsigned;
 use crate::fees::{self, AboveCap, Offer, Terms, Urgency};
+use crate::reason::Reason;
 use crate::request::Call;
 
 /// What is to be done, and by whom.
@@ -120,10 +121,11 @@ impl Chain {
             async move { rpc.estimate_gas(&transaction).await }
         });
         asked.await?.map_err(|failed| {
-            PrepareError::WouldFail(match failed {
-                CallError::Reverted { message, data } => format!("{message} ({data})"),
-                failed @ CallError::Failed { .. } => failed.to_string(),
-            })
+            let reverts = Reverts::new(&self.contracts);
+            let reason = Reason::of_call(&reverts, RevertSource::Estimate, failed);
+            PrepareError::WouldFail(
+                reason.map_or_else(|failed| failed.to_string(), |reason| reason.to_string()),
+            )
         })
     }
 }

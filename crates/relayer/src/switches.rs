@@ -6,6 +6,7 @@
 use plimsoll_types::address_text;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::repo::switches as repo;
@@ -54,7 +55,7 @@ pub struct Switch {
 #[derive(Debug, thiserror::Error)]
 pub enum SwitchError {
     /// It is thrown already.
-    #[error("{scope} is halted already, since {thrown_at} by {thrown_by}: {reason}", scope = .0.scope, thrown_at = .0.thrown_at, thrown_by = .0.thrown_by, reason = .0.reason)]
+    #[error("{scope} is halted already, since {thrown_at} by {thrown_by}: {reason}", scope = .0.scope, thrown_at = when(.0.thrown_at), thrown_by = .0.thrown_by, reason = .0.reason)]
     Thrown(Box<Switch>),
     /// No such signer was ever made known.
     #[error("there is no signer {0}")]
@@ -62,6 +63,11 @@ pub enum SwitchError {
     /// The database's.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+/// As the answers of the API have it.
+fn when(at: OffsetDateTime) -> String {
+    at.format(&Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
 /// Throws a switch. `conn` is confined to the tenant that the switch is of, or the worker's.

@@ -6,7 +6,7 @@
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::repo::{catalog, roles as repo};
 use crate::roles::{OWNER, RolesError, connect_owner};
@@ -119,7 +119,9 @@ pub async fn migrate(urls: &DatabaseUrls) -> Result<MigrationReport, MigrateErro
 
 /// A connection that acts as the owner of the schema, with the schema's search path whatever the role's defaults are.
 pub(crate) async fn connect_as_owner(owner: &PgConnectOptions) -> Result<PgConnection, MigrateError> {
-    let mut conn = connect_owner(owner).await.map_err(MigrateError::Connect)?;
+    // A migration takes as long as it takes: that it does is no news, and its whole text no line of a log.
+    let mut conn =
+        connect_owner(&owner.clone().disable_statement_logging()).await.map_err(MigrateError::Connect)?;
     repo::execute(&mut conn, &format!("SET ROLE {OWNER}; SET search_path = {SCHEMA}")).await.map_err(
         |source| MigrateError::NoOwner {
             user: owner.get_username().to_owned(),

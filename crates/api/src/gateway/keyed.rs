@@ -25,6 +25,8 @@ use crate::idempotency::{Answered, Effect, Execution, Reply};
 use crate::problem::{Problem, ProblemKind};
 use crate::query::shown;
 
+/// The most that is said of a body that cannot be read.
+const SAID_CHARS: usize = 400;
 const KEYS: [&str; 3] = ["request_id", "tenant_id", "user_id"];
 
 /// A body in JSON.
@@ -117,8 +119,13 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::InvalidBody, detail)
 }
 
+/// What is wrong is said with the field that it is wrong in.
 fn typed<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| invalid(shown(&error.to_string())))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let said: String = error.to_string().chars().filter(|c| !c.is_control()).take(SAID_CHARS).collect();
+        invalid(said)
+    })
 }
 
 /// The body, and the same as a value in which no text has a NUL, which Postgres does not keep.

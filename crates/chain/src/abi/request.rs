@@ -30,10 +30,12 @@ pub enum CannotCarry {
         reason: String,
     },
     /// It carries another one.
-    #[error("it carries {carried} as its request's id")]
+    #[error("it carries {carried} as its request's id, and not {expected}: leave zeros in its place")]
     Other {
         /// What it carries, in hexadecimal.
         carried: String,
+        /// What it would have to carry, in hexadecimal.
+        expected: String,
     },
     /// The function has a `requestId` that is no `bytes32`.
     #[error("`{signature}` has a `requestId` that is not a `bytes32`")]
@@ -105,7 +107,8 @@ impl Contracts {
                 *word = id.to_chain();
             }
             Some(DynSolValue::FixedBytes(word, WORD_BYTES)) => {
-                return Err(CannotCarry::Other { carried: word.to_string() });
+                let expected = id.to_chain().to_string();
+                return Err(CannotCarry::Other { carried: word.to_string(), expected });
             }
             _ => return Err(CannotCarry::Kind { signature }),
         }

@@ -10,9 +10,9 @@ use super::Shift;
 use super::market::Prices;
 use super::policy::Replacement;
 use super::trial::{Outcome, Trial};
-use crate::admission::Admitted;
+use crate::admission::{self, Admitted};
 use crate::attempt::{Attempt, Flight};
-use crate::book::{Book, Ending, Place, Queued};
+use crate::book::{Book, DecidedOn, Ending, Place, Queued};
 use crate::envelope::Unsigned;
 use crate::fees::{self, Bump, Fees, GasError, Pricing, Terms, Urgency};
 use crate::request::{Call, SignerId};
@@ -79,6 +79,8 @@ impl<B: Book> Shift<'_, B> {
         let answers = entry.gates.ask(self.desk.signer, prices.head, &open.iter().collect::<Vec<_>>()).await;
         let mut priced = Vec::new();
         for (queued, answer) in open.into_iter().zip(answers) {
+            let answer =
+                if answer == Admitted::Yes { admission::by_its_block(queued.decided_on) } else { answer };
             match answer {
                 Admitted::Yes => {}
                 Admitted::Refused { end, why } => {
@@ -361,10 +363,11 @@ fn end_of(queued: &Queued, head: u64) -> Option<(TransactionState, String)> {
         let why = format!("it was valid until block {last}, and block {head} is there");
         return Some((TransactionState::Expired, why));
     }
-    if queued.has_lost_its_block {
-        let why =
-            "the block that it was decided on is not in the canonical chain, as far as the journal knows";
-        return Some((TransactionState::Expired, why.to_owned()));
+    if queued.decided_on == DecidedOn::Left {
+        return Some((
+            TransactionState::Expired,
+            "the block that it was decided on left the chain".to_owned(),
+        ));
     }
     None
 }

@@ -1,5 +1,5 @@
 use alloy_primitives::{Address, B256};
-use plimsoll_types::api::{EndpointAnswer, Inclusion, TransactionAttempt};
+use plimsoll_types::api::{EndpointAnswer, Held, Inclusion, TransactionAttempt};
 use plimsoll_types::{Amount, address_text};
 use uuid::Uuid;
 
@@ -129,6 +129,9 @@ fn each_state_and_each_trouble_has_what_it_waits_for_and_what_comes_next() {
             (t.end_wanted, t.end_why) = (Some(TransactionState::Cancelled), Some("withdrawn".into()));
         })
     };
+    let held = changed(queued.clone(), |t| {
+        t.held = Some(Held { why: "fund the signer".into(), looked_at: NOW });
+    });
     let displaced = changed(mined(None, true, false), |t| t.state = TransactionState::Tracking);
     let sped = changed(taken.clone(), |t| t.speed_up_wanted = Some("a deadline".into()));
     let cases: Vec<(&str, Transaction, Surroundings, WaitsFor, &str, &str)> = vec![
@@ -141,6 +144,15 @@ fn each_state_and_each_trouble_has_what_it_waits_for_and_what_comes_next() {
             WaitsFor::Window,
             "has 4 transactions under way, and 4 may",
             "blocks have taken",
+        ),
+        ("held", held.clone(), well(), WaitsFor::Held, "fund the signer", "looked at again"),
+        (
+            "held, and stopped",
+            held,
+            with(|a| a.halts = vec![halt()]),
+            WaitsFor::Operator,
+            "keys are turned",
+            "taken back",
         ),
         (
             "stopped",

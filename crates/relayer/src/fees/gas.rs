@@ -5,7 +5,7 @@ use alloy_primitives::U256;
 use super::Fees;
 
 /// Any transaction (yellow paper, `G_transaction`).
-const TRANSACTION: u64 = 21_000;
+pub const TRANSACTION_GAS: u64 = 21_000;
 /// One that creates a contract, in addition (EIP-2).
 const CREATION: u64 = 32_000;
 /// Each word of creation code (EIP-3860).
@@ -63,13 +63,13 @@ fn tokens(data: &[u8]) -> u64 {
 pub fn intrinsic_gas(creates: bool, data: &[u8]) -> u64 {
     let words = data.len().div_ceil(WORD_BYTES) as u64;
     let creation = if creates { CREATION.saturating_add(words.saturating_mul(INITCODE_WORD)) } else { 0 };
-    TRANSACTION.saturating_add(creation).saturating_add(tokens(data).saturating_mul(TOKEN))
+    TRANSACTION_GAS.saturating_add(creation).saturating_add(tokens(data).saturating_mul(TOKEN))
 }
 
 /// The least gas limit with which a transaction is valid: its intrinsic gas, and the floor of its calldata (EIP-7623).
 #[must_use]
 pub fn minimum_gas(creates: bool, data: &[u8]) -> u64 {
-    let floor = TRANSACTION.saturating_add(tokens(data).saturating_mul(TOKEN_FLOOR));
+    let floor = TRANSACTION_GAS.saturating_add(tokens(data).saturating_mul(TOKEN_FLOOR));
     intrinsic_gas(creates, data).max(floor)
 }
 

@@ -31,12 +31,37 @@ pub struct Queued {
     pub as_of_block_hash: Option<B256>,
     /// Its time is over, by the database's clock.
     pub is_late: bool,
-    /// The block that it was decided on is not known to be canonical.
-    pub has_lost_its_block: bool,
+    /// What the journal has of the block that it was decided on.
+    pub decided_on: DecidedOn,
     /// Somebody asked for its end: why.
     pub called_off: Option<String>,
     /// Whether it is run before it enters; none: as its signer's setting says.
     pub simulate: Option<bool>,
+}
+
+/// What the journal has of the block that a request was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecidedOn {
+    /// It is in the chain; or the request names none.
+    Stands,
+    /// It left the chain.
+    Left,
+    /// The journal does not have it, and may not have come to it: whoever decided may have read a node that was ahead.
+    Awaited,
+    /// The journal does not have it, in all the time that it takes to come to it.
+    Unknown,
+}
+
+impl DecidedOn {
+    /// `canonical`: whether that is the state in which the journal has it; none: it does not have it. `is_young`: whether the request was accepted less than a minute ago.
+    fn of(canonical: Option<bool>, is_young: bool) -> Self {
+        match canonical {
+            Some(true) => Self::Stands,
+            Some(false) => Self::Left,
+            None if is_young => Self::Awaited,
+            None => Self::Unknown,
+        }
+    }
 }
 
 /// A place in a signer's queue.
@@ -77,8 +102,9 @@ pub(crate) async fn queue(
     let rows = sqlx::query!(
         r#"SELECT id, tenant_id, to_address, value_wei AS "value_wei: Amount", data, gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority,
                   valid_until_block, as_of_block_hash, simulate, COALESCE(valid_until < clock_timestamp(), false) AS "is_late!",
-                  as_of_block_hash IS NOT NULL AND NOT EXISTS (SELECT FROM chain_blocks b WHERE b.chain_id = t.chain_id AND b.hash = t.as_of_block_hash
-                                                                                           AND b.state <> 'orphaned') AS "has_lost_its_block!",
+                  CASE WHEN as_of_block_hash IS NULL THEN true
+                       ELSE (SELECT bool_or(b.state <> 'orphaned') FROM chain_blocks b WHERE b.chain_id = t.chain_id AND b.hash = t.as_of_block_hash)
+                  END AS has_its_block, created_at > clock_timestamp() - interval '1 minute' AS "is_young!",
                   CASE WHEN end_wanted IS NOT NULL THEN end_why END AS called_off
            FROM managed_transactions t
            WHERE chain_id = $1 AND signer = $2 AND state = 'pending'
@@ -112,7 +138,7 @@ pub(crate) async fn queue(
                 valid_until_block: row.valid_until_block.map(to_u64).transpose()?,
                 as_of_block_hash: row.as_of_block_hash.as_deref().map(hash).transpose()?,
                 is_late: row.is_late,
-                has_lost_its_block: row.has_lost_its_block,
+                decided_on: DecidedOn::of(row.has_its_block, row.is_young),
                 called_off: row.called_off,
                 simulate: row.simulate,
             })

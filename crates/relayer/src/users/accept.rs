@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::SignedTransaction;
 use crate::chains::Chain;
+use crate::fees;
 use crate::history;
 use crate::repo::users as repo;
 use crate::request::{FILL, Invalid, OPERATION_MAX_CHARS, SignerId};
@@ -126,6 +127,13 @@ impl SignedRequest {
         let Some(to) = &self.transaction.call.to else {
             return wrong("raw", "creates a contract, which has no place for a request's id".into());
         };
+        let (gas, least) = (self.transaction.gas_limit, fees::TRANSACTION_GAS);
+        if gas < least {
+            return wrong(
+                "raw",
+                format!("has a gas limit of {gas}, and no block takes one with less than {least}"),
+            );
+        }
         let carried = chain.contracts.request_id_of_call(to, &self.transaction.call.data);
         let expected = RequestId::from_uuid(self.context.request_id);
         if carried != Some(expected) {

@@ -149,7 +149,9 @@ impl Keeper {
                 () = tokio::time::sleep(TAKEOVER_PATIENCE) => {
                     let mut other = self.db.worker().acquire().await?;
                     let ended = repo::terminate_blockers(&mut other, pid).await?;
-                    tracing::warn!(lease = name, token = seen.token, ended, "ended the sessions that held up a takeover");
+                    if ended > 0 {
+                        tracing::warn!(lease = name, token = seen.token, ended, "ended the sessions that held up a takeover");
+                    }
                 }
             }
         }

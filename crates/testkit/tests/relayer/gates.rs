@@ -8,9 +8,10 @@ use plimsoll_relayer::admission::{Admission, Admitted, Entry, Gates, RefusedAs};
 use plimsoll_relayer::book::Queued;
 use plimsoll_relayer::desk::DeskOptions;
 use plimsoll_relayer::read;
-use plimsoll_relayer::request::{Call, Request, SignerId};
+use plimsoll_relayer::request::{Call, Request, SignerId, Validity};
 use plimsoll_testkit::anvil::{AnvilOptions, Mining};
-use plimsoll_types::{Address, Bytes, RevertSource, TransactionState, U256, api};
+use plimsoll_types::{Address, B256, Bytes, RevertSource, TransactionState, U256, api};
+use sqlx::ConnectOptions;
 use uuid::Uuid;
 
 use crate::house::House;
@@ -102,6 +103,53 @@ async fn whoever_does_not_answer_admits_nothing_and_keeps_nothing_from_its_end()
     assert!(plimsoll_relayer::call_off(&house.db, house.tenant, unwanted, "not needed").await.unwrap());
     house.until_state(unwanted, TransactionState::Cancelled, false).await;
     assert_eq!(next_nonce(&house).await, 0);
+    desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_on_a_block_that_the_journal_does_not_have_waits_for_it_and_ends_when_it_left_or_never_came()
+ {
+    let house = House::new(Mining::OnDemand).await;
+    let decided_on = |hash| Request {
+        validity: Validity { as_of_block_hash: Some(hash), ..Validity::default() },
+        ..house.request()
+    };
+    // One that the journal comes to, one that was taken back, and one that nobody ever had.
+    let [comes, left, never] = [1, 2, 3].map(B256::repeat_byte);
+    let put = "INSERT INTO chain_blocks (chain_id, number, hash, id, parent_hash, time, state)
+               SELECT chain_id, number, $1, id + $2, parent_hash, time, $3::block_state FROM chain_blocks ORDER BY number DESC, id LIMIT 1";
+    let put = async |hash: B256, id: i64, state: &str| {
+        let row = sqlx::query(put).bind(hash.to_vec()).bind(id).bind(state);
+        assert_eq!(row.execute(house.db.worker()).await.unwrap().rows_affected(), 1);
+    };
+    put(left, 1_000_001, "orphaned").await;
+    let mut ids = Vec::new();
+    for hash in [comes, left, never] {
+        ids.push(accept(&house, &decided_on(hash)).await);
+    }
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    house.until_state(ids[1], TransactionState::Expired, false).await;
+    assert_eq!(
+        told(&house, ids[1]).await.end_why.as_deref(),
+        Some("the block that it was decided on left the chain")
+    );
+    let is_held = "SELECT COALESCE(held_why LIKE '%does not have the block%', false) FROM managed_transactions WHERE id = $1";
+    for id in [ids[0], ids[2]] {
+        house.until("it waits for its block", false, is_held, id).await;
+        assert_eq!(house.state(id).await, TransactionState::Pending);
+    }
+    assert_eq!(next_nonce(&house).await, 0);
+
+    put(comes, 1_000_002, "seen").await;
+    house.until_taken(ids[0]).await;
+    assert_eq!(house.state(ids[2]).await, TransactionState::Pending);
+    let mut owner = house.urls.owner.connect().await.unwrap();
+    let ages = "UPDATE plimsoll.managed_transactions SET created_at = created_at - interval '61 seconds' WHERE id = $1";
+    sqlx::query(ages).bind(ids[2]).execute(&mut owner).await.unwrap();
+    house.until_state(ids[2], TransactionState::Expired, false).await;
+    assert!(told(&house, ids[2]).await.end_why.unwrap().contains("never had the block"));
+    assert_eq!(next_nonce(&house).await, 1);
     desk.stop().await;
     house.end().await;
 }

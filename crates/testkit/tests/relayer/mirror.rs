@@ -193,7 +193,7 @@ impl Twins {
             validity: Validity {
                 until: self.dice.pick(&[None, None, Some(never), Some(always)]),
                 until_block: self.dice.permille(200).then_some(12),
-                as_of_block_hash: self.dice.pick(&[None, None, of_chain, Some(B256::repeat_byte(9))]),
+                as_of_block_hash: self.dice.pick(&[None, None, of_chain]),
             },
             simulate: self.dice.pick(&[None, None, Some(true), Some(false)]),
         }

@@ -235,6 +235,13 @@ async fn the_same_bytes_are_one_and_what_does_not_fit_is_refused() {
     let refused = put(&house, &chain, &strange).await.unwrap_err();
     assert!(matches!(refused, UserSubmitError::Invalid(_)), "{refused}");
 
+    // No block takes it.
+    let mut starved = chain.prepare(&draft(&house, strange.context.request_id)).await.unwrap();
+    starved.unsigned.gas_limit = 20_999;
+    let starved = SignedRequest { transaction: signed(&starved), ..strange.clone() };
+    let refused = put(&house, &chain, &starved).await.unwrap_err().to_string();
+    assert!(refused.contains("gas limit of 20999") && refused.contains("21000"), "{refused}");
+
     // Its nonce is used meanwhile, or far ahead.
     let prepared = chain.prepare(&draft(&house, strange.context.request_id)).await.unwrap();
     strange.transaction = signed(&prepared);
@@ -315,7 +322,10 @@ async fn what_reverts_fails_in_a_final_block() {
     assert_eq!(house.effects(request.context.request_id).await, 0);
     // What would fail now is not prepared.
     let refused = chain(&house, house.pool(), None).prepare(&draft(&house, Uuid::new_v4())).await;
-    assert!(matches!(refused, Err(PrepareError::WouldFail(_))), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(PrepareError::WouldFail(why)) if why.starts_with("Refused(requestId: 0x")),
+        "{refused:?}"
+    );
     courier.stop().await;
     house.end().await;
 }

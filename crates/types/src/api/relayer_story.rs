@@ -41,6 +41,8 @@ pub enum WaitsFor {
     Acknowledgement,
     /// Others that enter before it.
     Queue,
+    /// What held it when it was looked at: fees, funds, data that are stale, an endpoint that does not answer.
+    Held,
     /// Room among what its signer has under way.
     Window,
     /// Its turn, which is next.

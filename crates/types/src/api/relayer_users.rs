@@ -27,11 +27,11 @@ impl<'de> Deserialize<'de> for Submission {
         let value = serde_json::Value::deserialize(from)?;
         // By what it alone has, so that what is wrong is said of the right one.
         let read = if value.get("raw").is_some() {
-            serde_json::from_value(value).map(Self::Signed)
+            serde_path_to_error::deserialize(value).map(Self::Signed)
         } else if value.get("authorization").is_some() {
-            serde_json::from_value(value).map(Self::Authorized)
+            serde_path_to_error::deserialize(value).map(Self::Authorized)
         } else {
-            serde_json::from_value(value).map(Self::Call)
+            serde_path_to_error::deserialize(value).map(Self::Call)
         };
         read.map_err(D::Error::custom)
     }

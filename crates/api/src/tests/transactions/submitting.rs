@@ -162,7 +162,19 @@ async fn whatever_is_wrong_with_a_body_is_named_once_by_its_field() {
             .collect();
         assert_eq!(names, named, "{fields}: {told}");
     }
-    submit(&api, &admin, &json!({ "gas": 1 })).await.refused(400, "invalid-body");
+    // What has another type is named too, and what is said is said whole.
+    for (fields, said) in [
+        (json!({ "gas": 1 }), "unknown field `gas`, expected one of"),
+        (json!({ "value_wei": 5 }), "value_wei: invalid type"),
+        (json!({ "chain_id": "1" }), "chain_id: invalid type"),
+        (json!({ "priority": -1 }), "priority: "),
+    ] {
+        let told = submit(&api, &admin, &fields).await.refused(400, "invalid-body");
+        assert!(
+            told.contains(said) && told.contains(if said.starts_with("unknown") { "`simulate`" } else { "" }),
+            "{told}"
+        );
+    }
     assert_eq!(transactions(&api).await, 0);
 }
 

@@ -34,7 +34,16 @@ pub(crate) async fn named(db: &Db, asked: &str, chain: Option<u64>) -> Result<Ov
             all.pop().ok_or_else(|| Failure::new("the signer is gone"))
         }
         [] => {
-            let failure = Failure::usage(format!("there is no signer {asked:?}"));
+            let on_chain = chain.map(|chain| format!(" on chain {chain}")).unwrap_or_default();
+            let failure = Failure::usage(format!("there is no signer {asked:?}{on_chain}"));
+            let elsewhere: Vec<_> = all
+                .iter()
+                .filter(|one| one.name == asked || Some(one.signer.address) == address)
+                .map(|one| one.signer.chain_id.to_string())
+                .collect();
+            if !elsewhere.is_empty() {
+                return Err(failure.remedy(format!("it signs on chain {}", elsewhere.join(", "))));
+            }
             Err(match did_you_mean(asked, all.iter().map(|one| one.name.as_str())) {
                 Some(name) => failure.remedy(format!("did you mean {name:?}?")),
                 None => failure.remedy(

@@ -73,7 +73,6 @@ async fn list(config: &Config, db: &Db, asked: &TransactionList) -> Result<(), F
 }
 
 fn in_brief(of: &Transaction) -> Sheet {
-    let halts: Vec<_> = of.halts.iter().map(|halt| halt.reason.clone()).collect();
     let state = match of.end_wanted.filter(|_| !of.state.is_end()) {
         Some(end) => format!("{}, to be {end}", of.state),
         None => of.state.to_string(),
@@ -87,7 +86,13 @@ fn in_brief(of: &Transaction) -> Sheet {
         .with("nonce", of.nonce)
         .with("attempts", of.attempts.len())
         .at("accepted", of.created_at)
-        .with("held_back_by", halts)
+        .with("held_back_by", held_back_by(of))
+}
+
+/// What keeps it from a nonce: operators' words, and what held it when it was looked at.
+fn held_back_by(of: &Transaction) -> Vec<String> {
+    let halts = of.halts.iter().map(|halt| halt.reason.clone());
+    halts.chain(of.held.as_ref().map(|held| held.why.clone())).collect()
 }
 
 async fn cancel(config: &Config, db: &Db, asked: &str, change: &Final) -> Result<(), Failure> {

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use plimsoll_relayer::read;
 use plimsoll_relayer::story::{self, Change};
 use plimsoll_store::Db;
-use plimsoll_types::TransactionState;
 use plimsoll_types::api::{Transaction, TransactionAttempt};
+use plimsoll_types::{AttemptPurpose, TransactionState};
 use serde_json::{Value, json};
 
-use super::whose;
+use super::{held_back_by, whose};
 use crate::commands::admin::Admin;
 use crate::commands::admin::sheet::{Sheet, shown};
 use crate::commands::{or_dash, print, print_json, table, when};
@@ -54,13 +54,18 @@ fn told(tenant: &str, of: &Transaction, history: &[Change]) -> String {
 
 fn head(tenant: &str, of: &Transaction) -> Sheet {
     let inclusion = of.inclusion.as_ref().map(|of| {
-        let whose = of.attempt.map_or_else(|| "none of ours".to_owned(), |n| format!("attempt {n}"));
+        let whose = of.attempt.map_or_else(
+            || "none of ours".to_owned(),
+            |n| match of.purpose {
+                Some(AttemptPurpose::Cancel) => format!("attempt {n}, which does nothing"),
+                _ => format!("attempt {n}"),
+            },
+        );
         let came = if of.succeeded { "succeeded" } else { "reverted" };
         let sure = if of.is_final { "final" } else { "not final" };
         let paid = of.gas_paid_wei.map_or_else(String::new, |wei| format!(", {wei} wei were paid"));
         format!("block {} {} ({sure}): {whose}, {came}{paid}", of.block_number, of.block_hash)
     });
-    let halts: Vec<_> = of.halts.iter().map(|halt| halt.reason.clone()).collect();
     Sheet::new()
         .with("transaction", of.transaction_id.to_string())
         .with("tenant", tenant)
@@ -69,7 +74,7 @@ fn head(tenant: &str, of: &Transaction) -> Sheet {
         .with("state", format!("{} (version {})", of.state, of.version))
         .with("end_wanted", of.end_wanted.map(TransactionState::as_str))
         .with("why", of.end_why.clone())
-        .with("held_back_by", halts)
+        .with("held_back_by", held_back_by(of))
         .with("signer", format!("{} on chain {}", of.signer, of.chain_id))
         .with("nonce", of.nonce)
         .with("to", of.to.clone().unwrap_or_else(|| "a contract is created".to_owned()))

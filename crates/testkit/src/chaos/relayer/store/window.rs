@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Bytes, U256};
 use plimsoll_relayer::attempt::{Attempt, Flight};
-use plimsoll_relayer::book::{BookError, Ending, Entered, Place, Queued, Told};
+use plimsoll_relayer::book::{BookError, DecidedOn, Ending, Entered, Place, Queued, Told};
 use plimsoll_relayer::post::lease_name;
 use plimsoll_relayer::request::{Call, Request, SignerId};
 use plimsoll_types::TransactionState;
@@ -43,7 +43,11 @@ impl Store {
     fn queued(&self, row: &Row, now: OffsetDateTime) -> Queued {
         let request = row.request.as_ref();
         let validity = request.map(|request| request.validity).unwrap_or_default();
-        let is_canonical = |hash| self.journal.blocks.get(&hash).copied().unwrap_or(false);
+        let decided_on = |hash| match self.journal.blocks.get(&hash) {
+            Some(true) => DecidedOn::Stands,
+            Some(false) => DecidedOn::Left,
+            None => DecidedOn::Unknown,
+        };
         Queued {
             id: row.id,
             tenant_id: row.tenant_id(),
@@ -54,7 +58,7 @@ impl Store {
             valid_until_block: validity.until_block,
             as_of_block_hash: validity.as_of_block_hash,
             is_late: validity.until.is_some_and(|until| until < now),
-            has_lost_its_block: validity.as_of_block_hash.is_some_and(|hash| !is_canonical(hash)),
+            decided_on: validity.as_of_block_hash.map_or(DecidedOn::Stands, decided_on),
             called_off: row.end_wanted.and_then(|_| row.end_why.clone()),
             simulate: request.and_then(|request| request.simulate),
         }
