@@ -5,6 +5,7 @@
 //! `cargo xtask chaos relayer --seeds N` runs N of the [relayer's](relayer), or N of its [real processes](real_relayer). `docs/ingest.md` and `docs/relayer.md` say how a seed is replayed.
 
 mod conduct;
+mod counts;
 pub mod dice;
 pub(crate) mod house;
 pub mod real;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use self::counts::Sums;
 pub use self::runs::{RealOptions, RealRun};
 pub use self::trace::Tally;
 

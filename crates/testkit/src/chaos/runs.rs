@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::Report;
+use super::counts::Sums;
 
 /// What is run.
 #[derive(Clone, Debug)]
@@ -30,12 +31,6 @@ pub struct RealRun<C> {
     pub lines: Vec<String>,
     /// Where logs and database of a failed run are.
     pub kept: Option<PathBuf>,
-}
-
-/// Counts of several runs.
-pub trait Sums: Default {
-    /// Adds another run's.
-    fn add(&mut self, other: &Self);
 }
 
 /// Runs seeds one after the other, which two processors are busy enough with. `ended` is called with each run as it ends.

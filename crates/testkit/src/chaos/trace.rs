@@ -8,16 +8,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::counts::Sums;
+
 /// How often what happened, in a run or in several.
-pub trait Tally: Clone + Default {
+pub trait Tally: Clone + Sums {
     /// How often what was done to those who take part, by kind.
     fn faults(&mut self) -> &mut BTreeMap<&'static str, u64>;
 
     /// A run took so long, in simulated seconds.
     fn lasted(&mut self, seconds: u64);
-
-    /// Adds another run's.
-    fn add(&mut self, other: &Self);
 }
 
 /// What happened so far.

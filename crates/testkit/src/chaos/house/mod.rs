@@ -23,7 +23,7 @@ use tokio::time::Instant;
 pub(crate) use self::blows::Blows;
 pub(crate) use self::blows::{Due, LOOK};
 pub(crate) use self::process::Process;
-pub(crate) use self::proxy::{Faults, Proxy, Trouble};
+pub(crate) use self::proxy::{Proxy, Trouble};
 use crate::anvil::Anvil;
 
 /// A server that was ended is back within this, or something is wrong.

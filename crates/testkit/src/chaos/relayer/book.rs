@@ -3,6 +3,8 @@
 //! A commit goes its way when it has left the process, whether or not that lives to hear of it. It takes place at one moment, at which its token is
 //! looked at: in Postgres too, whoever takes a lease waits for the transactions under the old token, so each of them is wholly before it or refused.
 
+mod lease;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +20,8 @@ use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
+use self::lease::{Lease, stretch};
 use super::life::Life;
 use super::misfortune::{Fate, Misfortune};
 use super::store::{Broken, Store, refused};
@@ -140,32 +142,11 @@ pub struct Holding {
     _standby: Lease,
 }
 
-/// A lease, renewed as long as it is held.
-#[derive(Debug)]
-struct Lease {
-    name: String,
-    token: i64,
-    lost: CancellationToken,
-    tables: Arc<Tables>,
-    life: Arc<Life>,
-    _keeper: AbortOnDropHandle<()>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // Who dies gives nothing back.
-        if !self.life.is_over() && self.tables.is_up() {
-            let now = self.tables.now();
-            self.tables.store().free_lease(&self.name, self.token, now);
-        }
-    }
-}
-
 impl Holding {
     /// Its token.
     #[must_use]
     pub fn token(&self) -> i64 {
-        self.lease.token
+        self.lease.token()
     }
 }
 
@@ -201,13 +182,9 @@ impl MemoryBook {
         let take = move |store: &mut Store, now| Ok(store.take_lease(&asked, now, term));
         // A taking whose answer was lost is held by nobody until its term is over.
         let Some(token) = self.write(None, Duration::ZERO, take).await? else { return Ok(None) };
-        let (name, lost) = (name.to_owned(), CancellationToken::new());
-        lock(&self.taken).insert((name.clone(), token));
-        let (tables, life) = (Arc::clone(&self.tables), Arc::clone(&self.life));
-        let held = (name.clone(), token);
-        let keeper = keep(Arc::clone(&tables), Arc::clone(&life), lost.clone(), held, self.term);
-        let _keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
-        Ok(Some(Lease { name, token, lost, tables, life, _keeper }))
+        let held = (name.to_owned(), token);
+        lock(&self.taken).insert(held.clone());
+        Ok(Some(Lease::kept(held, &self.tables, &self.life, self.term)))
     }
 
     async fn is_mine(&self, signer: SignerId) -> Result<bool, BookError> {
@@ -287,38 +264,6 @@ impl Tables {
     }
 }
 
-/// Renews a lease as long as it can be.
-async fn keep(
-    tables: Arc<Tables>,
-    life: Arc<Life>,
-    lost: CancellationToken,
-    (name, token): (String, i64),
-    term: Duration,
-) {
-    let mut renewed = Instant::now();
-    loop {
-        sleep(term / 3).await;
-        life.goes_on().await;
-        let asked = Instant::now();
-        let fate = tables.fate();
-        sleep(fate.there).await;
-        let is_renewed =
-            !fate.is_lost && tables.store().renew_lease(&name, token, tables.now(), stretch(term));
-        sleep(fate.back).await;
-        life.goes_on().await;
-        match (fate.is_lost || fate.is_unanswered, is_renewed) {
-            (false, true) => renewed = asked,
-            (false, false) => return lost.cancel(),
-            (true, _) if renewed.elapsed() >= term => return lost.cancel(),
-            (true, _) => {}
-        }
-    }
-}
-
-fn stretch(term: Duration) -> time::Duration {
-    time::Duration::try_from(term).unwrap_or(time::Duration::MAX)
-}
-
 impl Book for MemoryBook {
     type Authority = Holding;
 
@@ -339,7 +284,7 @@ impl Book for MemoryBook {
     }
 
     fn lost<'a>(&self, held: &'a Holding) -> &'a CancellationToken {
-        &held.lease.lost
+        held.lease.lost()
     }
 
     async fn elsewhere(&self, held: &Holding) {

@@ -10,7 +10,7 @@ use crate::chaos::relayer::world::Client;
 /// Lies of one node alone are not larger: each leaves a gap that has to be filled.
 const LIE_MOST: u64 = 6;
 /// What happens is drawn from so many kinds: some of them are the same thing.
-const KINDS: u64 = 116;
+const KINDS: u64 = 120;
 
 impl Story {
     /// The story of a seed.
@@ -25,7 +25,7 @@ impl Story {
         let habit_permille = dice.pick(&[0, 300, 600]);
         let mut acts = vec![(500, hand_in(&mut dice, &settings))];
         for _ in 0..count {
-            let pause = if dice.permille(300) { dice.up_to(200) } else { dice.up_to(5_000) };
+            let mut pause = if dice.permille(300) { dice.up_to(200) } else { dice.up_to(5_000) };
             let act = if dice.permille(calm_permille) {
                 hand_in(&mut dice, &settings)
             } else {
@@ -33,6 +33,11 @@ impl Story {
                     if dice.permille(habit_permille) { dice.pick(&habits) } else { dice.up_to(KINDS - 1) };
                 act(&mut dice, &settings, kind)
             };
+            if matches!(act, Act::Rotate { .. } | Act::Leave { .. }) {
+                // Nobody stops handing in while operators are at it.
+                acts.push((pause, hand_in(&mut dice, &settings)));
+                pause = dice.up_to(1_500);
+            }
             acts.push((pause, act));
         }
         Self { settings, acts }
@@ -120,7 +125,7 @@ fn act(dice: &mut Dice, settings: &Settings, kind: u64) -> Act {
             is_noticed: dice.permille(500),
         },
         22..=29 => Act::Freeze { node, ms: dice.within(term / 2, term * 4) },
-        30..=31 => Act::Leave { node, down_ms: dice.up_to(8_000) },
+        30..=31 | 116..=119 => Act::Leave { node, down_ms: dice.up_to(8_000) },
         32..=33 => Act::LoseSession,
         34..=37 => Act::Database {
             lost_permille: u32::try_from(dice.up_to(150)).expect("few"),
