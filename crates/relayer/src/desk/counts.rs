@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use futures::future::join_all;
-use plimsoll_chain::{AtHead, ErrorClass, Pool, Rpc, TransactionCounts};
+use plimsoll_chain::{AtHead, Pool, Rpc, TransactionCounts};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ enum Shown {
     Proven(u64),
     /// Not this time.
     Later,
-    /// It does not serve proofs, or of no such block.
+    /// It does not serve proofs, or not of such a block.
     #[default]
     Never,
 }
@@ -89,8 +89,8 @@ async fn show(rpc: &Rpc, address: Address, followed: Option<(u64, B256)>) -> Sho
         Ok(Ok(account)) => Shown::Proven(account.nonce),
         Ok(Err(error)) => {
             tracing::info!(%address, %error, "an endpoint does not prove how many transactions were sent");
-            let is_for_good = matches!(error.class(), ErrorClass::Rejected | ErrorClass::StateUnavailable);
-            if is_for_good { Shown::Never } else { Shown::Later }
+            // Any other refusal may be a whim.
+            if error.is_method_missing() { Shown::Never } else { Shown::Later }
         }
         Err(_) => Shown::Later,
     }

@@ -1,13 +1,14 @@
 //! Who sends what users signed: one process a chain, by lease.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use plimsoll_chain::Pool;
 use plimsoll_journal::WatchError;
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::answer::{self, Reading, SendAnswer};
 use crate::bell::Bell;
@@ -17,6 +18,8 @@ use crate::repo::users::{self as repo, Answered, Due};
 
 /// The most that are sent at once.
 const BATCH_MAX: i64 = 64;
+/// Sendings that are under way at once: an endpoint that does not answer holds up what it was given, and nothing else.
+const SENDINGS_MAX: usize = 16;
 /// How often it is looked for work while nobody rings.
 const POLL: Duration = Duration::from_millis(500);
 /// After the database failed.
@@ -49,6 +52,8 @@ enum Trouble {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Publish(#[from] plimsoll_bus::PublishError),
+    #[error("a sending was lost: {0}")]
+    Lost(#[from] JoinError),
 }
 
 /// The name of the lease under which users' transactions of a chain are sent.
@@ -102,15 +107,20 @@ impl Courier {
     /// Looks until there is trouble.
     async fn work(&self, lease: &Lease) -> Result<(), Trouble> {
         let mut rung = self.bell.listener();
+        let mut sendings = JoinSet::new();
         loop {
             self.watch(lease).await?;
-            let due = self.take(lease).await?;
-            let is_full = i64::try_from(due.len()).is_ok_and(|due| due >= BATCH_MAX);
-            if !due.is_empty() {
-                self.send(&due).await?;
+            let mut has_more = false;
+            if sendings.len() < SENDINGS_MAX {
+                let due = self.take(lease).await?;
+                has_more = i64::try_from(due.len()).is_ok_and(|due| due >= BATCH_MAX);
+                if !due.is_empty() {
+                    sendings.spawn(send(self.market.pool().clone(), self.db.clone(), due));
+                }
             }
-            if !is_full {
+            if !has_more {
                 tokio::select! {
+                    Some(sent) = sendings.join_next() => sent??,
                     _ = rung.changed() => {}
                     () = tokio::time::sleep(POLL) => {}
                 }
@@ -147,38 +157,38 @@ impl Courier {
         tx.commit().await?;
         Ok(due)
     }
+}
 
-    /// Gives these to every endpoint, and keeps what each answers.
-    async fn send(&self, due: &[Due]) -> Result<(), Trouble> {
-        let raws: Vec<_> = due.iter().map(|due| due.raw.clone()).collect();
-        let asked = self.market.pool().endpoints().iter().map(|endpoint| {
-            let raws = &raws;
-            async move { (endpoint.endpoint().to_owned(), endpoint.send_raw(raws).await) }
-        });
-        let mut answers = Vec::new();
-        let mut is_taken: HashMap<Uuid, bool> = HashMap::new();
-        for (endpoint, answered) in join_all(asked).await {
-            for (due, answer) in due.iter().zip(&answered) {
-                let Reading { answer, detail } = answer::read(due.hash, answer);
-                metrics::counter!("relayer_user_sends_total", "endpoint" => endpoint.clone(), "answer" => answer.as_str())
-                    .increment(1);
-                *is_taken.entry(due.changed.id).or_default() |= has_it(answer);
-                answers.push(Answered {
-                    transaction_id: due.changed.id,
-                    tenant_id: due.changed.tenant_id,
-                    endpoint: endpoint.clone(),
-                    answer: answer.as_str(),
-                    detail,
-                });
+/// Gives these to every endpoint, and keeps what each answers when it does. What one of them has may rest, whoever is still silent.
+async fn send(pool: Pool, db: Db, due: Vec<Due>) -> Result<(), Trouble> {
+    let raws: Vec<_> = due.iter().map(|due| due.raw.clone()).collect();
+    let asked = pool.endpoints().iter().map(|endpoint| {
+        let raws = &raws;
+        async move { (endpoint.endpoint(), endpoint.send_raw(raws).await) }
+    });
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    while let Some((endpoint, answered)) = asked.next().await {
+        let (mut answers, mut taken) = (Vec::new(), Vec::new());
+        for (due, answer) in due.iter().zip(&answered) {
+            let Reading { answer, detail } = answer::read(due.hash, answer);
+            metrics::counter!("relayer_user_sends_total", "endpoint" => endpoint.to_owned(), "answer" => answer.as_str())
+                .increment(1);
+            if has_it(answer) {
+                taken.push(due.changed.id);
             }
+            answers.push(Answered {
+                transaction_id: due.changed.id,
+                tenant_id: due.changed.tenant_id,
+                endpoint: endpoint.to_owned(),
+                answer: answer.as_str(),
+                detail,
+            });
         }
-        let taken: Vec<_> =
-            is_taken.into_iter().filter_map(|(id, is_taken)| is_taken.then_some(id)).collect();
-        let mut conn = self.db.worker().acquire().await?;
+        let mut conn = db.worker().acquire().await?;
         repo::keep_answers(&mut conn, &answers).await?;
         repo::rest(&mut conn, &taken, RESEND).await?;
-        Ok(())
     }
+    Ok(())
 }
 
 /// Whether an endpoint that says so has it, so that there is no haste to send it again.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, Bytes, U256, hex, keccak256};
 use plimsoll_chain::abi::{Contract, Contracts};
-use plimsoll_chain::transport::Fault;
-use plimsoll_chain::{ErrorClass, Pool};
+use plimsoll_chain::transport::{Fault, Faulty, open};
+use plimsoll_chain::{EndpointConfig, ErrorClass, Pool, Rpc};
 use plimsoll_relayer::chains::Chain;
 use plimsoll_relayer::desk::{DeskOptions, Market};
 use plimsoll_relayer::fees::Pricing;
@@ -153,6 +153,61 @@ async fn waits_for(house: &House, id: Uuid) -> WaitsFor {
     let explained =
         explain::of_transaction(&mut tx, house.db.worker(), house.tenant, &transaction, None).await.unwrap();
     explained.waits_for
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_never_answers_holds_up_nobodys_transaction() {
+    let house = House::new(Mining::OnDemand).await;
+    let patient = EndpointConfig {
+        name: Some("silent".into()),
+        max_retries: 0,
+        request_timeout: Duration::from_hours(1),
+        ..EndpointConfig::new(house.anvil.url())
+    };
+    let (transport, faults) = Faulty::new(open(&patient).unwrap());
+    faults.next("eth_sendRawTransaction", 1_000, Fault::Stall);
+    let silent = Rpc::over(transport.boxed(), &patient);
+    let (alive, _) = house.faulty();
+    let courier = Working::of(&house, "node-1", Pool::new(vec![silent, alive]).unwrap()).await;
+    for _ in 0..2 {
+        let (request, id) = handed_in(&house).await;
+        until(&house, id, TransactionState::Confirmed, true).await;
+        assert_eq!(house.effects(request.context.request_id).await, 1);
+    }
+    faults.release();
+    courier.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_courier_that_lost_its_lease_and_has_not_heard_of_it_sends_nothing() {
+    let house = House::new(Mining::OnDemand).await;
+    let courier = Working::of(&house, "node-1", house.pool()).await;
+    let (_, first) = handed_in(&house).await;
+    until_taken(&house, first).await;
+    let (chain, request) = signed_for(&house, Uuid::new_v4()).await;
+    // Another takes it, and is gone again soon.
+    sqlx::query(
+        "UPDATE leases SET fencing_token = fencing_token + 1, holder = 'node-2', acquired_at = clock_timestamp(), expires_at = clock_timestamp() + interval '2 seconds'
+         WHERE name LIKE 'courier/%'",
+    )
+    .execute(house.db.worker())
+    .await
+    .unwrap();
+    let (second, _) = put(&house, &chain, &request).await.unwrap();
+    house.bell.ring();
+    until(&house, second, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request.context.request_id).await, 1);
+    let is_under_its_next_lease: bool = sqlx::query_scalar(
+        "SELECT bool_and(l.holder = 'node-1' AND a.sent_at >= l.acquired_at) FROM user_transaction_answers a, leases l WHERE l.name LIKE 'courier/%' AND a.transaction_id = $1",
+    )
+    .bind(second)
+    .fetch_one(house.db.worker())
+    .await
+    .unwrap();
+    assert!(is_under_its_next_lease, "sent under a token that was none any more");
+    courier.stop().await;
+    house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
