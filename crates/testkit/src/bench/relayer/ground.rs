@@ -24,6 +24,7 @@ use plimsoll_types::{Completeness, Context};
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::super::pipeline::Store;
@@ -40,6 +41,12 @@ const LOOKS_EACH: Duration = Duration::from_millis(5);
 
 pub(super) fn key() -> Arc<dyn Key> {
     Arc::new(LocalKey::new(Secret::new(&KEY).expect("it is the key of an account")))
+}
+
+/// So many keys, the first of which is [`key`].
+fn keys(count: u8) -> Vec<Arc<dyn Key>> {
+    let made = |byte| -> Arc<dyn Key> { Arc::new(LocalKey::new(Secret::new(&[byte; 32]).expect("a key"))) };
+    std::iter::once(key()).chain((1..count).map(made)).collect()
 }
 
 /// A call of the counter with this request's id.
@@ -113,7 +120,7 @@ pub(super) struct Ground {
     pub(super) intake: Intake,
     db: Db,
     tenant: Uuid,
-    signer: SignerId,
+    keys: Vec<Arc<dyn Key>>,
     counter: Address,
     pool: Pool,
     bell: Bell,
@@ -121,37 +128,47 @@ pub(super) struct Ground {
     background: Vec<(CancellationToken, JoinHandle<Result<()>>)>,
 }
 
-/// A desk that works.
+/// Desks that work.
 pub(super) struct Working {
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    desks: TaskTracker,
 }
 
 impl Working {
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
-        Ok(self.task.await?)
+        self.desks.close();
+        self.desks.wait().await;
     }
 }
 
 impl Ground {
-    /// Over a node that takes everything. Its chain has a journal, and the signer is followed in it, by our word.
-    pub(super) async fn without_a_chain(store: &Store) -> Result<Self> {
+    /// With so many signers over a node that takes everything. Its chain has a journal, and each signer is followed in it and has been seen, by our word.
+    pub(super) async fn without_a_chain(store: &Store, signers: u8) -> Result<Self> {
         let db = store.db.clone();
         sqlx::query("INSERT INTO chains (chain_id, name, genesis_hash, start_block, confirmations, finality) VALUES ($1, 'none', $2, 0, 1, '64 blocks')")
             .bind(CHAIN_ID.cast_signed())
             .bind(B256::ZERO.to_vec())
             .execute(db.worker())
             .await?;
-        let ground = Self::over(store, sink(), Address::repeat_byte(1)).await?;
-        sqlx::query("UPDATE watched_senders SET watched_from = 0").execute(db.worker()).await?;
+        let ground = Self::over(store, sink(), Address::repeat_byte(1), signers).await?;
+        for seen in [
+            "UPDATE watched_senders SET watched_from = 0",
+            "UPDATE signers SET next_nonce = 1",
+            "UPDATE signer_progress SET consumed_next = 1",
+        ] {
+            sqlx::query(seen).execute(db.worker()).await?;
+        }
         Ok(ground)
     }
 
     /// On Anvil, followed by the ingest and the fold.
-    pub(super) async fn on_anvil(store: &Store) -> Result<Self> {
+    pub(super) async fn on_anvil(store: &Store, signers: u8) -> Result<Self> {
         let anvil = anvil().await?;
         let counter = counter(&anvil).await?;
+        for key in keys(signers) {
+            anvil.raw("anvil_setBalance", json!([key.address(), U256::MAX >> 1_usize])).await?;
+        }
         let endpoint = EndpointConfig::new(anvil.url());
         let pool: Pool = Rpc::over(open(&endpoint)?, &endpoint).into();
         let (db, tail) = (store.db.clone(), Tail::default());
@@ -175,9 +192,9 @@ impl Ground {
         let until = stop.clone();
         let following = tokio::spawn(async move { ingest.run(&until).await.context("ingest") });
         end.wait_for(|end| end.block_number >= 1).await?;
-        let mut ground = Self::over(store, pool, counter).await?;
+        let mut ground = Self::over(store, pool, counter, signers).await?;
         ground.background.push((stop, following));
-        let fold = VerdictFold::new(CHAIN_ID, [ground.signer.address], Some(ground.bell.clone()));
+        let fold = VerdictFold::new(CHAIN_ID, ground.addresses(), Some(ground.bell.clone()));
         let mut runner = FoldRunner::new(fold, CHAIN_ID, db, leases, tail);
         let stop = CancellationToken::new();
         let until = stop.clone();
@@ -187,50 +204,60 @@ impl Ground {
         Ok(ground)
     }
 
-    async fn over(store: &Store, pool: Pool, counter: Address) -> Result<Self> {
+    async fn over(store: &Store, pool: Pool, counter: Address, signers: u8) -> Result<Self> {
         let db = store.db.clone();
         let tenant = Uuid::new_v4();
         sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES ($1, 'bench')")
             .bind(tenant)
             .execute(db.worker())
             .await?;
-        let signer = SignerId { chain_id: CHAIN_ID, address: key().address() };
-        let policy = SignerPolicy {
-            name: "bench".into(),
+        let keys = keys(signers);
+        let policy = |key: &Arc<dyn Key>| SignerPolicy {
+            name: key.address().to_string(),
             chain_id: CHAIN_ID,
-            address: signer.address,
+            address: key.address(),
             window: std::num::NonZeroU32::MIN,
             max_fee_per_gas_wei: None,
             on_foreign_use: ForeignUse::Requeue,
             grants: Vec::new(),
         };
-        signers::register(&db, std::slice::from_ref(&policy)).await?;
+        let policies: Vec<_> = keys.iter().map(policy).collect();
+        signers::register(&db, &policies).await?;
         let bell = Bell::default();
-        let intake = Intake::start(db.clone(), "bench", [policy], bell.clone());
-        Ok(Self { intake, db, tenant, signer, counter, pool, bell, anvil: None, background: Vec::new() })
+        let intake = Intake::start(db.clone(), "bench", policies, bell.clone());
+        Ok(Self { intake, db, tenant, keys, counter, pool, bell, anvil: None, background: Vec::new() })
     }
 
-    /// Begins to work the signer, with so many under way at most.
-    pub(super) async fn desk(&self, window: usize) -> Result<Working> {
+    fn addresses(&self) -> Vec<Address> {
+        self.keys.iter().map(|key| key.address()).collect()
+    }
+
+    /// Begins to work the signers, with so many under way of each at most.
+    pub(super) async fn desks(&self, window: usize) -> Result<Working> {
         let leases = Leases::connect(&self.db, "desk", DEFAULT_TERM).await?;
         let book = PgBook::new(self.db.clone(), leases, "bench".into());
         let options = DeskOptions { window, ..DeskOptions::default() };
         let market = Market::new(self.pool.clone());
-        let desk = Desk::new(CHAIN_ID, key(), options, market, book, self.bell.clone());
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        Ok(Working { stop, task: tokio::spawn(async move { desk.run(&until).await }) })
+        let (stop, desks) = (CancellationToken::new(), TaskTracker::new());
+        for key in &self.keys {
+            let (key, options, market) = (Arc::clone(key), options.clone(), market.clone());
+            let desk = Desk::new(CHAIN_ID, key, options, market, book.clone(), self.bell.clone());
+            let until = stop.clone();
+            desks.spawn(async move { desk.run(&until).await });
+        }
+        Ok(Working { stop, desks })
     }
 
+    /// So many requests, to the signers in turn.
     pub(super) fn requests(&self, count: usize) -> Vec<Request> {
-        let request = |_| {
+        let request = |(_, key): (usize, &Arc<dyn Key>)| {
             let request_id = Uuid::new_v4();
             let mut context = Context::new(request_id, "bench");
             context.tenant_id = Some(self.tenant);
             Request {
                 context,
                 operation_type: "count".into(),
-                signer: self.signer,
+                signer: SignerId { chain_id: CHAIN_ID, address: key.address() },
                 call: Call { to: Some(self.counter), value: U256::ZERO, data: calldata(request_id) },
                 gas_limit: Some(GAS_LIMIT),
                 max_fee_limit: None,
@@ -239,13 +266,14 @@ impl Ground {
                 simulate: None,
             }
         };
-        (0..count).map(request).collect()
+        (0..count).zip(self.keys.iter().cycle()).map(request).collect()
     }
 
     /// Until so many have a nonce, and an attempt that is committed.
     pub(super) async fn until_tracked(&self, count: usize) -> Result<()> {
-        let next = "SELECT next_nonce FROM signers";
-        while sqlx::query_scalar::<_, i64>(next).fetch_one(self.db.worker()).await? < i64::try_from(count)? {
+        let tracked = "SELECT sum(next_nonce - 1)::bigint FROM signers";
+        while sqlx::query_scalar::<_, i64>(tracked).fetch_one(self.db.worker()).await? < i64::try_from(count)?
+        {
             tokio::time::sleep(LOOKS_EACH).await;
         }
         Ok(())
@@ -254,8 +282,14 @@ impl Ground {
     /// Until the chain has included so many.
     pub(super) async fn until_included(&self, count: usize) -> Result<()> {
         let anvil = self.anvil.as_ref().context("a chain")?;
-        let latest = json!([self.signer.address, "latest"]);
-        while anvil.quantity("eth_getTransactionCount", latest.clone()).await? < count as u64 {
+        loop {
+            let mut included = 0;
+            for address in self.addresses() {
+                included += anvil.quantity("eth_getTransactionCount", json!([address, "latest"])).await?;
+            }
+            if included >= count as u64 {
+                break;
+            }
             tokio::time::sleep(LOOKS_EACH).await;
         }
         Ok(())
