@@ -82,18 +82,6 @@ impl<From: Becomes<To>, To: State> Change<From, To> {
     pub fn new(transaction_id: Uuid, because: From::Because) -> Self {
         Self { transaction_id, because, to: PhantomData }
     }
-
-    /// The state that the transaction must be in.
-    #[must_use]
-    pub fn from(&self) -> TransactionState {
-        From::STATE
-    }
-
-    /// The state that it gets.
-    #[must_use]
-    pub fn to(&self) -> TransactionState {
-        To::STATE
-    }
 }
 
 macro_rules! states {
