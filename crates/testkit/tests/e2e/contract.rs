@@ -107,7 +107,7 @@ fn configuration(who: &Somebody, not_made_up: &[&str]) -> String {
     for path in ENDLESS {
         writeln!(
             text,
-            "[[operations]]\ninclude-path = \"{path}\"\nrequest-timeout = 0.5\nmax-stream-events = 3"
+            "[[operations]]\ninclude-path = \"{path}\"\nrequest-timeout = 1.0\nmax-stream-events = 3"
         )
         .unwrap();
     }

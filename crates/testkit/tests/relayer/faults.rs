@@ -19,6 +19,11 @@ fn says(message: &str) -> Fault {
     Fault::Answer { code: -32_000, message: message.to_owned() }
 }
 
+/// Offers no more for the sake of time: what is offered again here is what an answer asks for, however slow the machine is.
+fn unhurried() -> DeskOptions {
+    DeskOptions { bump_after_blocks: 1_000_000, ..DeskOptions::default() }
+}
+
 async fn accept(house: &House, request: &Request) -> Uuid {
     house.acceptor.accept(request.clone()).await.unwrap().id
 }
@@ -39,7 +44,7 @@ async fn suffers(fault: Fault, times: u64) -> i64 {
     let house = House::new(Mining::OnDemand).await;
     let (endpoint, faults) = house.faulty();
     faults.next(SEND, times, fault);
-    let desk = house.work("node-1", endpoint.into(), DeskOptions::default()).await;
+    let desk = house.work("node-1", endpoint.into(), unhurried()).await;
     let request = house.request();
     let id = accept(&house, &request).await;
     house.until_taken(id).await;
@@ -59,7 +64,7 @@ async fn of_two_endpoints_a_dead_one_stops_nothing() {
     };
     let dead = Rpc::over(open(&dead).unwrap(), &dead);
     let (alive, _) = house.faulty();
-    let desk = house.work("node-1", Pool::new(vec![dead, alive]).unwrap(), DeskOptions::default()).await;
+    let desk = house.work("node-1", Pool::new(vec![dead, alive]).unwrap(), unhurried()).await;
     let request = house.request();
     let id = accept(&house, &request).await;
     assert_eq!(attempts_until_confirmed(&house, id, &request).await, 1);
@@ -104,7 +109,7 @@ async fn whoever_refuses_for_good_again_and_again_is_believed_and_the_queue_goes
     let house = House::new(Mining::OnDemand).await;
     let (endpoint, faults) = house.faulty();
     faults.next(SEND, 3, says("exceeds block gas limit"));
-    let desk = house.work("node-1", endpoint.into(), DeskOptions::default()).await;
+    let desk = house.work("node-1", endpoint.into(), unhurried()).await;
     let refused = house.request();
     let id = accept(&house, &refused).await;
     house.until_state(id, TransactionState::Failed, true).await;
@@ -125,7 +130,7 @@ async fn what_was_taken_before_the_connection_broke_takes_effect_once() {
     faults.next(SEND, 1, Fault::Reverse);
     faults.next("eth_getTransactionCount", 1, Fault::Disconnect);
     faults.next("eth_getBalance", 1, Fault::Disconnect);
-    let desk = house.work("node-1", endpoint.into(), DeskOptions::default()).await;
+    let desk = house.work("node-1", endpoint.into(), unhurried()).await;
     let requests: Vec<_> = (0..40).map(|_| house.request()).collect();
     let ids = join_all(requests.iter().map(|request| accept(&house, request))).await;
     for (id, request) in ids.into_iter().zip(&requests) {
@@ -147,7 +152,7 @@ async fn what_cannot_enter_does_not_starve_what_can() {
     join_all(poor.iter().map(|request| accept(&house, request))).await;
     let request = house.request();
     let id = accept(&house, &request).await;
-    let options = DeskOptions { window: 8, ..DeskOptions::default() };
+    let options = DeskOptions { window: 8, ..unhurried() };
     let desk = house.work("node-1", house.pool(), options).await;
     house.until_state(id, TransactionState::Tracking, false).await;
     assert_eq!(attempts_until_confirmed(&house, id, &request).await, 1);

@@ -49,7 +49,10 @@ pub(super) async fn halt(config: &Config, db: &Db, asked: &Halt) -> Result<(), F
             let by = operator::actor();
             let thrown = switches::throw(conn, meant.scope, &by, &asked.change.reason).await;
             let thrown = thrown.map_err(|error| explained(error, &meant))?;
-            Ok(done("relayer.kill_switch.throw", "hold back", &meant, None, Some(sheet_of(&thrown))))
+            let done = done("relayer.kill_switch.throw", "hold back", &meant, None, Some(sheet_of(&thrown)));
+            let of = meant.tenant.as_ref().map_or("NAME", |tenant| &tenant.name);
+            let note = format!("what has a nonce goes on: `plimsoll tx list --tenant {of} --state tracking`");
+            Ok(Done { note: Some(note), ..done })
         })
         .await
 }
@@ -109,7 +112,7 @@ fn done(
         before: before.map(named),
         after: after.map(named),
         secret: None,
-        note: Some("what has a nonce goes on: `plimsoll tx list --state tracking`".to_owned()),
+        note: None,
     }
 }
 
