@@ -94,19 +94,18 @@ pub(crate) async fn progress(
     .transpose()
 }
 
-/// The newest canonical block of the journal, if the signer is followed from the next one on or longer.
+/// The journal's head, if the signer is followed from the next block on or longer.
 pub(crate) async fn followed_block(
     conn: &mut PgConnection,
     signer: SignerId,
 ) -> Result<Option<(u64, B256)>, sqlx::Error> {
-    let newest = sqlx::query!(
-        "SELECT b.number, b.hash FROM watched_senders w
-         CROSS JOIN LATERAL (SELECT b.number, b.hash FROM chain_blocks b WHERE b.chain_id = w.chain_id AND b.state <> 'orphaned' ORDER BY b.number DESC LIMIT 1) b
-         WHERE w.chain_id = $1 AND w.address = $2 AND b.number + 1 >= w.watched_from",
+    let head = sqlx::query!(
+        r#"SELECT c.head_number AS "head_number!", c.head_hash AS "head_hash!" FROM watched_senders w JOIN chains c USING (chain_id)
+           WHERE w.chain_id = $1 AND w.address = $2 AND c.head_number + 1 >= w.watched_from"#,
         to_i64(signer.chain_id),
         address_text(&signer.address),
     )
     .fetch_optional(conn)
     .await?;
-    newest.map(|block| Ok((to_u64(block.number)?, hash(&block.hash)?))).transpose()
+    head.map(|head| Ok((to_u64(head.head_number)?, hash(&head.head_hash)?))).transpose()
 }

@@ -142,6 +142,8 @@ impl Another {
 async fn fund(house: &House, address: Address) {
     let balance = serde_json::json!([address, "0xde0b6b3a7640000"]);
     house.anvil.raw("anvil_setBalance", balance).await.unwrap();
+    // Else no block's root has it.
+    house.anvil.mine(1).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
