@@ -99,7 +99,7 @@ where
     }
 }
 
-/// Resolves when the signer has been another node's for [`LOOKS`] looks in a row.
+/// Resolves when the signer has been another node's for some looks in a row.
 pub async fn until_elsewhere<Mine>(is_mine: impl Fn() -> Mine)
 where
     Mine: Future<Output = Result<bool, BookError>>,
