@@ -40,7 +40,7 @@ pub(crate) struct Served {
 /// # Errors
 /// Something could not be run, or did not take effect.
 pub(crate) async fn served(program: &Path, rate: u32, time: Duration) -> Result<Served> {
-    let settings = Settings { window: 4_096, ..measure::settings(1, 250) };
+    let settings = Settings { window: 1_024, ..measure::settings(1, 250) };
     let mut stage = Stage::set(1, &settings, program).await?;
     // Somebody works it from here on.
     stage.until_counted(measure::ask()).await?;
