@@ -16,6 +16,7 @@ impl<B: Book> Shift<'_, B> {
             now: Instant::now(),
             head: prices.head,
             front: self.front(),
+            floor: self.floor.unwrap_or(0),
             resend_after_blocks: self.desk.options.resend_after_blocks,
             bump_after_blocks: self.desk.options.bump_after_blocks,
             resend_after: self.desk.options.resend_after,

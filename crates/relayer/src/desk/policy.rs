@@ -90,6 +90,8 @@ pub(crate) struct View {
     pub(crate) head: u64,
     /// The lowest nonce that no block has consumed: what waits behind it cannot be included.
     pub(crate) front: u64,
+    /// The lowest nonce that most endpoints do not call consumed; 0: they are not believed now.
+    pub(crate) floor: u64,
     /// After so many blocks without it, what was taken is sent again.
     pub(crate) resend_after_blocks: u64,
     /// After so many since it was first sent, with a better offer where that helps.
@@ -133,6 +135,11 @@ fn is_hopeless(answer: SendAnswer) -> bool {
 pub(crate) fn next(live: &Live, view: View) -> Next {
     let waits = live.not_before.is_some_and(|until| view.now < until);
     if live.is_in_hand || live.flight.latest.nonce < view.front {
+        return Next::Wait;
+    }
+    // Its endpoint says what most say: the journal, which lags, tells whose it was.
+    let is_refused_as_consumed = matches!(live.answer, Some(SendAnswer::NonceTooLow { .. }));
+    if is_refused_as_consumed && live.flight.latest.nonce < view.floor {
         return Next::Wait;
     }
     let does_something = matches!(live.flight.latest.purpose, AttemptPurpose::Send | AttemptPurpose::Bump);
@@ -220,6 +227,7 @@ mod tests {
             now,
             head: 100,
             front: NONCE,
+            floor: 0,
             resend_after_blocks: 3,
             bump_after_blocks: 6,
             resend_after: Duration::from_secs(30),
@@ -267,6 +275,20 @@ mod tests {
         ] {
             assert_eq!(after(live(purpose), answers), expected, "{purpose:?} {answers:?}");
         }
+    }
+
+    #[test]
+    fn what_most_endpoints_call_consumed_is_not_sent_to_who_refuses_it_as_that() {
+        let now = Instant::now();
+        let mut refused = live(AttemptPurpose::Send);
+        (refused.sends, refused.sent) = (1, Some((now, 100)));
+        refused.note(SendAnswer::NonceTooLow { next: None }, None, now);
+        let later = View { floor: NONCE + 1, ..view(now + MAX_PAUSE) };
+        assert_eq!(next(&refused, later), Next::Wait);
+        // Not on one's word alone, nor once they have taken it back; and another trouble is none of that.
+        assert_eq!(next(&refused, View { floor: NONCE, ..later }), Next::Send);
+        refused.note(SendAnswer::Unknown, None, now);
+        assert_eq!(next(&refused, later), Next::Send);
     }
 
     #[test]

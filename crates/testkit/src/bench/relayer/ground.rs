@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy_json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload};
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::interval::IntervalPolicy;
 use plimsoll_chain::transport::{answering, open};
@@ -290,6 +290,7 @@ impl Ground {
             if included >= count as u64 {
                 break;
             }
+            self.ensure_followed()?;
             tokio::time::sleep(LOOKS_EACH).await;
         }
         Ok(())
@@ -299,8 +300,18 @@ impl Ground {
     pub(super) async fn until_mined(&self, count: usize) -> Result<()> {
         let mined = "SELECT count(*) FROM managed_transactions WHERE state IN ('mined', 'confirmed')";
         while sqlx::query_scalar::<_, i64>(mined).fetch_one(self.db.worker()).await? < i64::try_from(count)? {
+            self.ensure_followed()?;
             tokio::time::sleep(LOOKS_EACH).await;
         }
+        Ok(())
+    }
+
+    /// What nobody follows any more would be waited for for ever.
+    fn ensure_followed(&self) -> Result<()> {
+        ensure!(
+            self.background.iter().all(|(_, task)| !task.is_finished()),
+            "the chain is not followed any more: the ingest or the verdicts ended"
+        );
         Ok(())
     }
 

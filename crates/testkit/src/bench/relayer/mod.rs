@@ -27,6 +27,8 @@ const CALLERS: usize = 512;
 /// Requests that are accepted one after the other, for comparison.
 const ALONE: usize = 1_000;
 
+/// Transactions that Anvil's pool has to hold at once: with many thousands it stops to answer.
+const POOL_MAX: usize = 4_096;
 /// As many signers as are measured beside the one.
 const MORE_SIGNERS: [u8; 2] = [4, 16];
 
@@ -119,7 +121,7 @@ async fn taken(ground: &Ground, count: usize) -> Result<Taken> {
 async fn end_to_end(directory: &Path, signers: u8, count: usize) -> Result<(Duration, u64)> {
     let store = Store::fresh(directory).await?;
     let ground = Ground::on_anvil(&store, signers).await?;
-    let desks = ground.desks(count).await?;
+    let desks = ground.desks(POOL_MAX / usize::from(signers)).await?;
     let before = cpu_ms_of(None, store.cluster.pid());
     let started = Instant::now();
     hand_in(&ground, count).await?;
