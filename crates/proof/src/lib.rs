@@ -91,6 +91,7 @@ pub mod bloom;
 mod finding;
 mod header;
 pub mod hex;
+pub mod ledger;
 mod log;
 mod receipt;
 mod receipts;
