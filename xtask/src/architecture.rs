@@ -19,6 +19,7 @@ const STOREYS: &[(&str, u8)] = &[
     ("plimsoll-journal", 2),
     ("plimsoll-bus", 2),
     ("plimsoll-ingest", 3),
+    ("plimsoll-ledger", 3),
     ("plimsoll-relayer", 3),
     ("plimsoll-views", 3),
     ("plimsoll-identity", 3),

@@ -4,6 +4,7 @@ pub mod api;
 mod floor;
 mod head;
 pub mod ingest;
+pub mod ledger;
 pub mod live;
 pub mod outage;
 mod pipeline;

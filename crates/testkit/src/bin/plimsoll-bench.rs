@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use plimsoll_testkit::bench::{api, ingest, outage, relayer};
+use plimsoll_testkit::bench::{api, ingest, ledger, outage, relayer};
 use plimsoll_testkit::demo::Span;
 
 /// What runs in this process runs as it does in the program.
@@ -84,6 +84,18 @@ enum Bench {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Postings: over many accounts and on one pair, at a rate and one at a time, sealed and signed.
+    Ledger {
+        /// Postings of each part.
+        #[arg(long, default_value_t = 200_000)]
+        postings: usize,
+        /// Where the database goes while it runs.
+        #[arg(long, default_value = "target")]
+        directory: PathBuf,
+        /// Also write the figures to this file.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
 }
 
 #[tokio::main]
@@ -105,6 +117,10 @@ async fn main() -> Result<()> {
         Bench::Relayer { requests, directory, json } => {
             let options = relayer::Options { requests, directory };
             report(&Box::pin(relayer::run(&options)).await?, json)
+        }
+        Bench::Ledger { postings, directory, json } => {
+            let options = ledger::Options { postings, directory };
+            report(&Box::pin(ledger::run(&options)).await?, json)
         }
         Bench::Outage { duration, connections, directory, json } => {
             let options = outage::Options { duration: duration.0, connections, directory };

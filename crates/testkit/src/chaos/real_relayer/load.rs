@@ -106,16 +106,16 @@ impl Stage {
     /// Where the API says that the only signer is worked.
     async fn route(&self) -> Result<String> {
         let base = self.house.processes.last().context("a process that serves")?.url();
-        let signer = self
+        let signers = self
             .http
-            .get(format!("{base}/api/v1/signers/{}?chain_id={}", KEYS[0].address, self.chain_id))
+            .get(format!("{base}/api/v1/signers/{}", KEYS[0].address))
             .bearer_auth(&self.people[0].token)
             .send()
             .await?
             .error_for_status()?
             .bytes()
             .await?;
-        let signer: Value = serde_json::from_slice(&signer)?;
-        Ok(signer["route"].as_str().context("nobody stands by for the signer")?.to_owned())
+        let signers: Value = serde_json::from_slice(&signers)?;
+        Ok(signers["items"][0]["route"].as_str().context("nobody stands by for the signer")?.to_owned())
     }
 }

@@ -163,7 +163,7 @@ pub(super) async fn confirmed(conn: &mut PgConnection, requests: &[Uuid]) -> Res
 pub(super) async fn sent(conn: &mut PgConnection, requests: &[Uuid]) -> Result<Vec<Sent>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT t.request_id, min(b.sent_at) AS at, t.accepted_by = t.worked_by AS here
-         FROM managed_transactions t JOIN transaction_attempts a ON a.transaction_id = t.id JOIN transaction_broadcasts b USING (chain_id, tx_hash)
+         FROM managed_transactions t JOIN transaction_attempts a ON a.transaction_id = t.id JOIN transaction_broadcasts b ON b.chain_id = a.chain_id AND b.tx_hash = a.tx_hash
          WHERE t.request_id = ANY($1) AND b.answer IN ('accepted', 'already_known') GROUP BY t.id",
     )
     .bind(requests)

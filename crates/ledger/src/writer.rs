@@ -1,0 +1,151 @@
+//! The way in for requests: many share a transaction, and nobody holds a connection while waiting.
+//!
+//! What waits while a transaction is being committed shares the next one; when nobody else is there a batch is one posting, and nobody waits for it. What only the database finds wrong with a
+//! posting is isolated by halving the batch, so none fails its neighbours.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use plimsoll_store::Db;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{self, Outcomes, Posted};
+use crate::error::PostError;
+use crate::posting::Posting;
+
+/// The most postings of one transaction.
+pub const BATCH_MAX: usize = 1_024;
+/// The most that wait. Whoever comes then is told to come again.
+pub const QUEUE_MAX: usize = 8_192;
+/// How often a batch is tried again that somebody else was in the way of.
+const TRIES_MAX: u32 = 10;
+
+#[derive(Debug)]
+struct Waiting {
+    posting: Posting,
+    asker: oneshot::Sender<Result<Posted, PostError>>,
+}
+
+/// Takes postings. Clones share the queue.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Intake {
+    /// Starts to take postings.
+    #[must_use]
+    pub fn start(db: Db) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(Writer { db }.run(waiting));
+        Self { queue }
+    }
+
+    /// Books a posting, and returns once that is durable. Dropped, it may be booked all the same.
+    ///
+    /// # Errors
+    /// [`PostError`]. After [`PostError::Database`] it may be on record: a repetition tells.
+    pub async fn post(&self, posting: Posting) -> Result<Posted, PostError> {
+        let (asker, told) = oneshot::channel();
+        self.queue.try_send(Waiting { posting, asker }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PostError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => PostError::Stopped,
+        })?;
+        told.await.unwrap_or(Err(PostError::Stopped))
+    }
+}
+
+struct Writer {
+    db: Db,
+}
+
+impl Writer {
+    /// Commits what waits, batch after batch. Ends when the last [`Intake`] is gone and nothing waits.
+    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            metrics::histogram!("ledger_batch_postings").record(batch.len() as f64);
+            self.write(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    /// Commits all of them together; or, where that cannot be, in halves, until the one that cannot is alone. It ends: parts become smaller, and one alone is told.
+    async fn write(&self, batch: Vec<Waiting>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.commit(&part).await {
+                Ok(outcomes) => {
+                    for (waiting, outcome) in part.into_iter().zip(outcomes) {
+                        tell(waiting, outcome);
+                    }
+                }
+                Err(error) if part.len() > 1 && may_be_of_one(&error) => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, postings = part.len(), "postings could not be written");
+                    let error = Arc::new(error);
+                    for waiting in part {
+                        tell(waiting, Err(PostError::Database(Arc::clone(&error))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction as the app's role, confined to the tenants of its postings; once more where somebody else was in the way.
+    async fn commit(&self, batch: &[Waiting]) -> Result<Outcomes, sqlx::Error> {
+        let postings: Vec<_> = batch.iter().map(|waiting| &waiting.posting).collect();
+        let tenants: BTreeSet<_> = postings.iter().map(|posting| posting.tenant_id()).collect();
+        let tenants: Vec<_> = tenants.into_iter().collect();
+        let mut tries = 0;
+        loop {
+            let mut tx = self.db.tenant_tx(&tenants).await?;
+            let outcome = batch::post(&mut tx, &postings).await;
+            match outcome {
+                Ok(outcomes) => {
+                    tx.commit().await?;
+                    return Ok(outcomes);
+                }
+                Err(error) => {
+                    tx.rollback().await?;
+                    tries += 1;
+                    if tries >= TRIES_MAX || !is_in_the_way(&error) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells whoever waits, who may be gone: what is on record is so all the same.
+fn tell(waiting: Waiting, outcome: Result<Posted, PostError>) {
+    let ends = match &outcome {
+        Ok(posted) if posted.is_replay => "replayed",
+        Ok(_) => "booked",
+        Err(PostError::Conflict { .. }) => "conflict",
+        Err(PostError::Refused(_) | PostError::NoBooks { .. } | PostError::Invalid(_)) => "refused",
+        Err(_) => "failed",
+    };
+    metrics::counter!("ledger_postings_total", "outcome" => ends).increment(1);
+    let _ = waiting.asker.send(outcome);
+}
+
+fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
+/// Whether another transaction was in the way: it used a key meanwhile, or both waited for each other.
+fn is_in_the_way(error: &sqlx::Error) -> bool {
+    const UNIQUE_VIOLATION: &str = "23505";
+    const DEADLOCK: &str = "40P01";
+    code(error).is_some_and(|code| code == UNIQUE_VIOLATION || code == DEADLOCK)
+}
+
+/// Whether it may be said of one posting alone: its data (class 22), what it refers to or breaks (23), a wait in a circle (40), or that it cannot be put into words.
+fn may_be_of_one(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Encode(_))
+        || code(error).is_some_and(|code| ["22", "23", "40"].iter().any(|class| code.starts_with(class)))
+}
