@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{Examined, Fault, MAX_BREAKS, MAX_EARLY_LINES, Report, Verifier};
-use crate::ledger::checkpoint::Checkpoint;
+use crate::ledger::checkpoint::{Checkpoint, NoteKey, NoteSigner, origin_tenant};
 use crate::ledger::encoding::{Direction, Encoder};
 use crate::ledger::export::{ExportedLine, ExportedPosting};
 use crate::ledger::made::{TENANT, account, books, seal, settle};
@@ -42,6 +42,32 @@ fn assert_found(report: &Report, expected: &[(Option<u64>, &str)]) {
     let expected: Vec<_> = expected.iter().map(|(index, name)| (*index, (*name).to_owned())).collect();
     assert_eq!(named(report), expected, "{report:#?}");
     assert!(!report.is_sound());
+}
+
+#[test]
+fn what_another_program_sealed_from_the_documentation_is_sound() {
+    let file = |name: &str| {
+        let path = format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let (export, note) = (file("ledger.jsonl"), file("ledger.checkpoint"));
+    let key: NoteKey = file("ledger.key").trim_end().parse().unwrap();
+    let checkpoint = Checkpoint::verify(&note, &key, "books.example.com/00000000-0000-0000-0000-000000000007").unwrap();
+    assert_eq!(origin_tenant(&checkpoint.origin), Some(TENANT));
+    let (mut encoder, mut verifier) = (Encoder::new(), Verifier::new(TENANT, &checkpoint));
+    for (line, json) in (1..).zip(export.lines()) {
+        let row = ExportedPosting::from_json(line, json).unwrap();
+        let mut written = Vec::new();
+        row.write_json(&mut written).unwrap();
+        assert_eq!(str::from_utf8(&written).unwrap().trim_end(), json);
+        verifier.add(Ok(Examined::examine(&mut encoder, row)));
+    }
+    let report = verifier.finish();
+    assert!(report.is_sound(), "{report:#?}");
+    assert_eq!((report.postings, report.lines, report.accounts), (3, 10, 6));
+    // Ed25519 signs the same the same way everywhere.
+    let signer = NoteSigner::new(&checkpoint.origin, &[7; 32]).unwrap();
+    assert_eq!(checkpoint.sign(&signer).unwrap(), note);
 }
 
 #[test]
