@@ -36,7 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let debited = usize::try_from(number * 7_919)? % ACCOUNTS;
         let credited = (debited + 1 + usize::try_from(number)? % (ACCOUNTS - 1)) % ACCOUNTS;
         let mut lines = Vec::with_capacity(2);
-        for (sequence, direction, account) in [(1, Direction::Debit, debited), (2, Direction::Credit, credited)] {
+        for (sequence, direction, account) in
+            [(1, Direction::Debit, debited), (2, Direction::Credit, credited)]
+        {
             let (version, balance) = &mut accounts[account];
             *version += 1;
             match direction {
@@ -70,7 +72,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     file.flush()?;
     let origin = origin("books.example.com", tenant_id)?;
     let signer = NoteSigner::new(&origin, &[7; 32])?;
-    write(folder.join("ledger.checkpoint"), Checkpoint::new(origin, tree.size(), tree.root()).sign(&signer)?)?;
+    write(
+        folder.join("ledger.checkpoint"),
+        Checkpoint::new(origin, tree.size(), tree.root()).sign(&signer)?,
+    )?;
     write(folder.join("ledger.key"), format!("{}\n", signer.key()))?;
     Ok(())
 }

@@ -51,7 +51,8 @@ fn check(export: &str, checkpoint: &str, key: &str) -> Result<Report, Failure> {
     let tenant_id = origin_tenant(&checkpoint.origin).ok_or("the checkpoint's origin names no tenant")?;
     println!("{} with {} postings, root {}", checkpoint.origin, checkpoint.size, checkpoint.root);
 
-    let file = BufReader::with_capacity(1 << 20, File::open(export).map_err(|error| format!("{export}: {error}"))?);
+    let file =
+        BufReader::with_capacity(1 << 20, File::open(export).map_err(|error| format!("{export}: {error}"))?);
     let report = verify(file, Verifier::new(tenant_id, &checkpoint))?;
     for found in &report.breaks {
         println!("{found}");

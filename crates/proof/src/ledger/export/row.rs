@@ -106,10 +106,12 @@ impl Row {
 
     pub(super) fn of(exported: &ExportedPosting) -> Result<Self, Unwritable> {
         let posting = exported.posting.clone();
-        let metadata = RawValue::from_string(posting.metadata)
-            .map_err(|error| Unwritable { field: "metadata", reason: error.to_string() })?;
-        if metadata.get().contains('\n') {
-            return Err(Unwritable { field: "metadata", reason: "it has more than one line".to_owned() });
+        let unwritable = |reason: String| Unwritable { field: "metadata", reason };
+        let metadata =
+            RawValue::from_string(posting.metadata).map_err(|error| unwritable(error.to_string()))?;
+        // White space around a value is not a part of it, and would not come back.
+        if metadata.get() != exported.posting.metadata || metadata.get().contains('\n') {
+            return Err(unwritable("it has white space around it, or more than one line".to_owned()));
         }
         Ok(Self {
             tenant_id: Text(posting.tenant_id),

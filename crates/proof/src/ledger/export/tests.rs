@@ -80,7 +80,11 @@ fn a_value_has_one_spelling_and_a_fault_names_its_field() {
     let beyond = format!("{}6", &amount[..77]);
     let below = balance.replace("968", "969");
     for (field, find, puts) in [
-        ("tenant_id", "0000000000000001", &["000000000000000", "00000000000000zz", "0000000000000A01"][..]),
+        (
+            "tenant_id",
+            r#"-000000000001""#,
+            &[r#"-00000000001""#, r#"-00000000000z""#, r#"-00000000000A""#][..],
+        ),
         ("checksum", "0xaaaa", &["0xAaaa", "aaaa", "0xaaa", "0xaaaaa", "0xgaaa"]),
         (
             "effective_at",
@@ -131,7 +135,7 @@ fn a_value_has_one_spelling_and_a_fault_names_its_field() {
 fn what_no_line_can_say_is_not_written() {
     let good = ExportedPosting::from_json(1, LINE).unwrap();
     let mut out = b"before\n".to_vec();
-    for metadata in ["", "{", "{} {}", "{\n}"] {
+    for metadata in ["", "{", "{} {}", "{\n}", " {}", "{} "] {
         let mut bad = good.clone();
         bad.posting.metadata = metadata.to_owned();
         assert_eq!(bad.write_json(&mut out).unwrap_err().field, "metadata", "{metadata:?}");

@@ -60,11 +60,8 @@ impl Accounts {
             }
         };
         let (account_id, version) = (line.account_id, line.account_version);
-        let account = self.accounts.entry(account_id).or_insert(Account {
-            version: 0,
-            balance: I256::ZERO,
-            currency,
-        });
+        let account =
+            self.accounts.entry(account_id).or_insert(Account { version: 0, balance: I256::ZERO, currency });
         let step = Early {
             index,
             posting_id: line.posting_id,
@@ -77,7 +74,8 @@ impl Accounts {
             let found_currency = line.currency.clone();
             found(step.at(Fault::Currency { sequence: line.sequence, account_id, found: found_currency }));
         }
-        let repeated = step.at(Fault::VersionRepeated { sequence: line.sequence, account_id, found: version });
+        let repeated =
+            step.at(Fault::VersionRepeated { sequence: line.sequence, account_id, found: version });
         if version <= account.version {
             found(repeated);
         } else if version - 1 == account.version {

@@ -114,7 +114,9 @@ pub enum Fault {
         size: u64,
     },
     /// Other entries than those that were signed.
-    #[error("the entries have the root {computed}, and the checkpoint has {expected}: this is not the log that was signed")]
+    #[error(
+        "the entries have the root {computed}, and the checkpoint has {expected}: this is not the log that was signed"
+    )]
     Root {
         /// The entries'.
         computed: B256,
@@ -132,7 +134,9 @@ pub enum Fault {
         found: String,
     },
     /// Lines of an account are missing.
-    #[error("line {sequence} is version {found} of account {account_id}, and the one before it is version {last}")]
+    #[error(
+        "line {sequence} is version {found} of account {account_id}, and the one before it is version {last}"
+    )]
     VersionGap {
         /// The line.
         sequence: u16,
@@ -154,7 +158,9 @@ pub enum Fault {
         found: u64,
     },
     /// A balance that is not the one before it and the line's amount.
-    #[error("line {sequence} leaves account {account_id} with {found}, which does not follow from {before} before it")]
+    #[error(
+        "line {sequence} leaves account {account_id} with {found}, which does not follow from {before} before it"
+    )]
     BalanceAfter {
         /// The line.
         sequence: u16,

@@ -144,7 +144,8 @@ impl Verifier {
         match self.order.place(index) {
             Place::Next => {
                 if !self.last.contains(&row.prev_entry_hash) {
-                    self.found.push(at(Fault::PrevHash { found: row.prev_entry_hash, expected: self.last[0] }));
+                    self.found
+                        .push(at(Fault::PrevHash { found: row.prev_entry_hash, expected: self.last[0] }));
                 }
             }
             Place::AfterGap => self.is_in_order = false,

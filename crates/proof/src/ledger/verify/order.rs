@@ -90,16 +90,19 @@ mod tests {
     fn postings_are_next_late_repeated_or_missing() {
         let mut order = Order::default();
         let places = [0, 1, 5, 3, 3, 0, 5, 6].map(|index| order.place(index));
-        assert_eq!(places, [
-            Place::Next,
-            Place::Next,
-            Place::AfterGap,
-            Place::Late { after: 5 },
-            Place::Repeated,
-            Place::Repeated,
-            Place::Repeated,
-            Place::Next,
-        ]);
+        assert_eq!(
+            places,
+            [
+                Place::Next,
+                Place::Next,
+                Place::AfterGap,
+                Place::Late { after: 5 },
+                Place::Repeated,
+                Place::Repeated,
+                Place::Repeated,
+                Place::Next,
+            ]
+        );
         assert_eq!(order.missing(), [2..3, 4..5]);
         assert_eq!([order.place(2), order.place(4)], [Place::Late { after: 6 }, Place::Late { after: 6 }]);
         assert!(order.missing().is_empty());
