@@ -12,7 +12,7 @@ use super::export::{ExportedLine, ExportedPosting};
 use super::log::ChainHead;
 use super::tree::Frontier;
 
-pub(super) fn owned_line(line: SealedLine<&str>) -> SealedLine {
+pub(super) fn owned_line(line: &SealedLine<&str>) -> SealedLine {
     SealedLine {
         posting_id: line.posting_id,
         sequence: line.sequence,
@@ -26,7 +26,7 @@ pub(super) fn owned_line(line: SealedLine<&str>) -> SealedLine {
     }
 }
 
-pub(super) fn owned_posting(posting: SealedPosting<&str>) -> SealedPosting {
+pub(super) fn owned_posting(posting: &SealedPosting<&str>) -> SealedPosting {
     SealedPosting {
         tenant_id: posting.tenant_id,
         posting_id: posting.posting_id,

@@ -290,7 +290,7 @@ proptest! {
         let mut bytes = Vec::new();
         line.encode(&mut bytes).unwrap();
         let read = SealedLine::decode(&bytes).unwrap();
-        prop_assert_eq!(made::owned_line(read), line);
+        prop_assert_eq!(made::owned_line(&read), line);
     }
 
     #[test]
@@ -301,7 +301,7 @@ proptest! {
         let mut bytes = Vec::new();
         posting.encode(&checksums, &mut bytes).unwrap();
         let (read, read_checksums) = SealedPosting::decode(&bytes).unwrap();
-        prop_assert_eq!(made::owned_posting(read), posting);
+        prop_assert_eq!(made::owned_posting(&read), posting);
         prop_assert_eq!(read_checksums, checksums);
     }
 

@@ -24,7 +24,7 @@ const ROOTS: [&str; 8] = [
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ];
 /// Index, size, proof.
-const INCLUSIONS: [(u64, u64, &[&str]); 5] = [
+const INCLUSIONS: [(usize, usize, &[&str]); 5] = [
     (0, 1, &[]),
     (
         0,
@@ -56,7 +56,7 @@ const INCLUSIONS: [(u64, u64, &[&str]); 5] = [
     ),
 ];
 /// First size, second size, proof.
-const CONSISTENCIES: [(u64, u64, &[&str]); 5] = [
+const CONSISTENCIES: [(usize, usize, &[&str]); 5] = [
     (1, 1, &[]),
     (
         1,
@@ -202,14 +202,15 @@ fn roots_and_proofs_are_those_of_certificate_transparency() {
     }
     for (index, size, proof) in INCLUSIONS {
         let proof: Vec<_> = proof.iter().copied().map(hash).collect();
+        let (leaf, root, index, size) = (leaves[index], roots[size - 1], index as u64, size as u64);
         assert_eq!(inclusion(&leaves, index, size), proof, "{index} in {size}");
-        let (leaf, root) = (leaves[index as usize], roots[size as usize - 1]);
         assert_eq!(verify_inclusion(leaf, index, size, &proof, root), Ok(()));
     }
     for (first, second, proof) in CONSISTENCIES {
         let proof: Vec<_> = proof.iter().copied().map(hash).collect();
+        let (root, later) = (roots[first - 1], roots[second - 1]);
+        let (first, second) = (first as u64, second as u64);
         assert_eq!(consistency(&leaves, first, second), proof, "{first} in {second}");
-        let (root, later) = (roots[first as usize - 1], roots[second as usize - 1]);
         assert_eq!(verify_consistency(first, second, &proof, root, later), Ok(()));
     }
 }
@@ -225,10 +226,10 @@ fn each_size_has_the_root_and_the_proofs_of_the_recursive_definition() {
         assert_eq!(frontier.root(), root, "size {size}");
         assert_eq!(Frontier::read(&Plain(tree), n), Ok(frontier.clone()));
         assert_eq!(Frontier::from_parts(n, frontier.subtrees().to_vec()), Ok(frontier.clone()));
-        for index in 0..size {
+        for (index, leaf) in tree.iter().enumerate() {
             let proof = inclusion(tree, index as u64, n);
             assert_eq!(proof, plain_path(index, tree), "{index} in {size}");
-            assert_eq!(verify_inclusion(leaves[index], index as u64, n, &proof, root), Ok(()));
+            assert_eq!(verify_inclusion(*leaf, index as u64, n, &proof, root), Ok(()));
         }
         for first in 0..=size {
             let proof = consistency(tree, first as u64, n);

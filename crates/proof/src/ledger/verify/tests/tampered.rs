@@ -11,6 +11,9 @@ use crate::ledger::log::ChainHead;
 use crate::ledger::made::{TENANT, account, seal, settle};
 use crate::ledger::verify::{Examined, Fault, Verifier};
 
+/// What somebody does to a line.
+type Change = fn(&mut ExportedLine);
+
 #[test]
 fn each_field_of_a_posting_is_bound() {
     let (rows, checkpoint) = sealed(8, 3);
@@ -57,7 +60,7 @@ fn each_field_of_a_posting_is_bound() {
 #[test]
 fn each_field_of_a_line_is_bound() {
     let (rows, checkpoint) = sealed(8, 3);
-    let changes: [(fn(&mut ExportedLine), &str); 8] = [
+    let changes: [(Change, &str); 8] = [
         (|line| line.line.sequence = 3, "LineOrder"),
         (|line| line.line.account_id = account(77), "VersionGap"),
         (|line| line.line.direction = Direction::Debit, "Unbalanced"),
