@@ -29,12 +29,15 @@ const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sa
                             -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// How many inputs each target is given: some ten seconds' worth.
-const TARGETS: [(&str, u32); 7] = [
+const TARGETS: [(&str, u32); 10] = [
     ("abi", 90_000),
     ("account", 60_000),
     ("answers", 30_000),
+    ("checkpoint", 60_000),
     ("header", 120_000),
     ("inclusion", 140_000),
+    ("ledger_encoding", 400_000),
+    ("ledger_export", 60_000),
     ("receipts", 90_000),
     ("transactions", 40_000),
 ];

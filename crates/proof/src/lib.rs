@@ -16,6 +16,8 @@
 //! | an account and a path | [`ProvenHeader::prove_account`]: it is under `stateRoot` | its nonce, balance, storage's root and code's hash after the block, or that there is none |
 //! | receipts and transactions | [`ProvenReceipts::check_transactions`] | which transaction emitted a log |
 //!
+//! What a signed checkpoint proves of our own books is in [`ledger`].
+//!
 //! That the hash is one of the canonical chain is not this crate's to say: parents, quorum and finality do.
 //!
 //! ```

@@ -171,8 +171,7 @@ mod tests {
         let entries: Vec<_> = (0..4).map(|n| head.append(B256::repeat_byte(n))).collect();
         assert_eq!(head.size, 4);
 
-        let stored =
-            |at: usize| (entries[at].0.prev_entry_hash, entries[at].0.posting_digest, entries[at].1);
+        let stored = |at: usize| (entries[at].0.prev_entry_hash, entries[at].0.posting_digest, entries[at].1);
         let mut walk = ChainHead::new(tenant_id);
         for at in 0..2 {
             let (prev, digest, hash) = stored(at);

@@ -32,6 +32,8 @@ pub mod checkpoint;
 pub mod encoding;
 pub mod export;
 pub mod log;
+#[cfg(test)]
+mod made;
 pub mod tiles;
 pub mod tree;
 pub mod verify;

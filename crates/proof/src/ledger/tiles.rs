@@ -233,3 +233,115 @@ impl Nodes for TiledNodes {
         Ok(perfect_root(hashes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::tree::{Frontier, Plan, leaf_hash, verify_consistency, verify_inclusion};
+
+    /// A log of so many entries as it is kept: the tiles that were completed one by one, and the entries.
+    fn kept(size: u64) -> (BTreeMap<TileId, Tile>, Vec<B256>) {
+        let entries: Vec<_> = (0..size).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        let mut tiles: BTreeMap<TileId, Tile> = BTreeMap::new();
+        for id in completed(0, size) {
+            let hashes = id.hashes().map(|index| match id.level.checked_sub(1) {
+                None => entries[usize::try_from(index).unwrap()],
+                Some(level) => tiles[&TileId { level, index }].root(),
+            });
+            let tile = Tile::new(hashes.collect()).unwrap();
+            assert_eq!(Tile::from_bytes(&tile.to_bytes()), Ok(tile.clone()));
+            tiles.insert(id, tile);
+        }
+        (tiles, entries)
+    }
+
+    fn fetch(size: u64, needs: &Needs, (tiles, entries): &(BTreeMap<TileId, Tile>, Vec<B256>)) -> TiledNodes {
+        let mut nodes = TiledNodes::new(size);
+        for id in &needs.tiles {
+            nodes.insert_tile(*id, tiles[id].clone());
+        }
+        for id in &needs.tile_roots {
+            nodes.insert_tile_root(*id, tiles[id].root());
+        }
+        for index in &needs.entries {
+            assert!(*index >= size / 256 * 256, "entry {index} of {size} is in a full tile");
+            nodes.insert_entry(*index, entries[usize::try_from(*index).unwrap()]);
+        }
+        nodes
+    }
+
+    #[test]
+    fn tiles_become_full_where_c2sp_says() {
+        let counts = |from, to| {
+            let mut counts = [0; 7];
+            completed(from, to).for_each(|id| counts[usize::from(id.level)] += 1);
+            counts
+        };
+        assert_eq!(counts(0, 255), [0; 7]);
+        assert_eq!(counts(0, 256), [1, 0, 0, 0, 0, 0, 0]);
+        // The specification's example: 273 full tiles at level 0, one at level 1.
+        assert_eq!(counts(0, 70_000), [273, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(completed(255, 256).collect::<Vec<_>>(), [TileId { level: 0, index: 0 }]);
+        assert_eq!(
+            completed(65_535, 65_536).collect::<Vec<_>>(),
+            [TileId { level: 0, index: 255 }, TileId { level: 1, index: 0 }],
+            "what is below comes first"
+        );
+        assert_eq!(completed(256, 511).count(), 0);
+        assert_eq!(counts(u64::MAX - 1, u64::MAX), [0; 7]);
+        assert_eq!(completed(u64::MAX - 256, u64::MAX).map(|id| id.level).collect::<Vec<_>>(), [0]);
+        assert_eq!(TileId { level: 1, index: 2 }.hashes(), 512..768);
+        assert!(Tile::new(vec![B256::ZERO; 255]).is_err());
+        assert!(Tile::from_bytes(&[0; TILE_BYTES + 1]).is_err());
+    }
+
+    #[test]
+    fn the_root_is_made_of_what_is_kept() {
+        for size in [0, 1, 255, 256, 257, 511, 512, 1_000, 65_535, 65_536, 65_537, 70_000] {
+            let log = kept(size);
+            let mut expected = Frontier::new();
+            log.1.iter().for_each(|hash| expected.append(*hash));
+            let needs = Needs::new(size, Frontier::needs(size));
+            assert!(needs.tiles.is_empty() || size % 256 != 0 || size % 65_536 != 0);
+            assert_eq!(Frontier::read(&fetch(size, &needs, &log), size), Ok(expected), "size {size}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_fetched_is_missing_and_never_made_up() {
+        let nodes = TiledNodes::new(300);
+        assert_eq!(nodes.node(NodeId { level: 0, index: 299 }), Err(Missing::Entry(299)));
+        let tile = TileId { level: 0, index: 0 };
+        assert_eq!(nodes.node(NodeId { level: 3, index: 4 }), Err(Missing::Tile(tile)));
+        assert_eq!(nodes.node(NodeId { level: 8, index: 0 }), Err(Missing::Tile(tile)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn proofs_are_made_of_what_is_kept(
+            size in 1_u64..3_000, index in any::<prop::sample::Index>(), first in any::<prop::sample::Index>(),
+        ) {
+            let log = kept(size);
+            let place = index.index(log.1.len());
+            let first = u64::try_from(first.index(log.1.len())).unwrap() + 1;
+            let index = u64::try_from(place).unwrap();
+            let root_of = |size: u64| {
+                let mut frontier = Frontier::new();
+                log.1[..usize::try_from(size).unwrap()].iter().for_each(|hash| frontier.append(*hash));
+                frontier.root()
+            };
+            let plan = Plan::inclusion(index, size).unwrap();
+            let needs = Needs::new(size, plan.needs());
+            let proof = plan.read(&fetch(size, &needs, &log)).unwrap();
+            prop_assert_eq!(verify_inclusion(log.1[place], index, size, &proof, root_of(size)), Ok(()));
+            let plan = Plan::consistency(first, size).unwrap();
+            let needs = Needs::new(size, plan.needs());
+            let proof = plan.read(&fetch(size, &needs, &log)).unwrap();
+            prop_assert_eq!(verify_consistency(first, size, &proof, root_of(first), root_of(size)), Ok(()));
+        }
+    }
+}

@@ -29,7 +29,9 @@ pub struct NoteSigner {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
     /// The name.
-    #[error("a key's name is not empty and has no white space, control character or `+`; {found:.120?} will not do")]
+    #[error(
+        "a key's name is not empty and has no white space, control character or `+`; {found:.120?} will not do"
+    )]
     Name {
         /// It.
         found: String,
@@ -47,7 +49,9 @@ pub enum KeyFault {
     #[error("the public key is none of Ed25519, or a weak one")]
     Key,
     /// The id does not belong to name and key.
-    #[error("the public key's id is {computed:08x}, not {found:08x}: name or key are not the ones it was made of")]
+    #[error(
+        "the public key's id is {computed:08x}, not {found:08x}: name or key are not the ones it was made of"
+    )]
     Id {
         /// What is written.
         found: u32,

@@ -166,6 +166,7 @@ fn check_line(line: &'static str, text: &str) -> Result<(), CheckpointFault> {
 
 /// Only what is written so: no sign, no leading zeros.
 fn parse_size(text: &str) -> Option<u64> {
-    let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let is_canonical =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_canonical { text.parse().ok() } else { None }
 }
