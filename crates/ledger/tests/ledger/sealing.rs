@@ -49,9 +49,12 @@ async fn book_many(books: &Books, count: usize) {
     }
 }
 
+/// Its index, its posting, the hash before it, its own, and the posting's digest.
+type StoredLeaf = (i64, Uuid, Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// Walks a tenant's log against what is booked: every posting once, linked by its digest; and the tree.
 async fn whole(books: &Books, postings: usize) -> Frontier {
-    let leaves: Vec<(i64, Uuid, Vec<u8>, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+    let leaves: Vec<StoredLeaf> = sqlx::query_as(
         "SELECT l.leaf_index, l.posting_id, l.prev_entry_hash, l.entry_hash, p.digest FROM ledger_leaves l JOIN ledger_postings p USING (posting_id)
          WHERE l.tenant_id = $1 ORDER BY l.leaf_index",
     )
