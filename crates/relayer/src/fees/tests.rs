@@ -56,6 +56,12 @@ fn what_is_offered_follows_the_chain() {
         ("the request's limit", &busy, capped(40 * GWEI), dynamic(40 * GWEI, 2 * GWEI)),
         ("a limit that leaves no tip", &busy, capped(30 * GWEI), dynamic(30 * GWEI, 2 * GWEI)),
         ("a request's limit above the chain's", &busy, capped(2_000 * GWEI), dynamic(62 * GWEI, 2 * GWEI)),
+        (
+            "the chain's limit, whatever the request's",
+            &busy,
+            Terms { max_fee_per_gas: 40 * GWEI, ..capped(50 * GWEI) },
+            dynamic(40 * GWEI, 2 * GWEI),
+        ),
     ] {
         let offer = offer(market, &terms).unwrap();
         assert_eq!(offer.fees, expected, "{name}: {}", offer.why);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::house::{House, policy_of};
 use crate::users::{put, signed_for};
 
-const SOMEBODY_WAITS: &str = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND $1::uuid IS NOT NULL
+pub(crate) const SOMEBODY_WAITS: &str = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND $1::uuid IS NOT NULL
                               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// How many transactions have the key: of ours, and of users.

@@ -1,5 +1,8 @@
 //! Who works a signer: whoever of those who stand by it is routed to, and somebody else when that one is gone.
 
+use std::cell::RefCell;
+
+use plimsoll_relayer::book::BookError;
 use plimsoll_relayer::desk::DeskOptions;
 use plimsoll_relayer::{post, route};
 use plimsoll_testkit::anvil::Mining;
@@ -54,4 +57,28 @@ async fn a_signer_goes_to_the_node_that_it_is_routed_to_and_to_another_when_that
     assert_eq!(told().await.as_deref(), Some(other));
     other_desk.stop().await;
     house.end().await;
+}
+
+/// How often it was looked until the signer was given up, where each look finds this; none: the database does not answer.
+async fn looks(found: &[Option<bool>]) -> usize {
+    let left = RefCell::new(found.iter());
+    let is_mine = || {
+        let found = left.borrow_mut().next().expect("it is not given up");
+        std::future::ready(found.ok_or_else(|| BookError::Unavailable("a test".to_owned())))
+    };
+    post::until_elsewhere(is_mine).await;
+    found.len() - left.into_inner().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signer_is_given_up_when_it_is_anothers_twice_in_a_row_and_not_for_want_of_an_answer() {
+    let (mine, anothers, unknown) = (Some(true), Some(false), None);
+    for (found, expected) in [
+        (&[anothers, anothers, anothers][..], 2),
+        (&[anothers, mine, anothers, anothers], 4),
+        (&[unknown, unknown, unknown, anothers, anothers], 5),
+        (&[anothers, unknown, anothers, anothers], 4),
+    ] {
+        assert_eq!(looks(found).await, expected, "{found:?}");
+    }
 }

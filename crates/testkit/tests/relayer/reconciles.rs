@@ -1,7 +1,11 @@
 //! Database and chain are compared, what does not agree is said, and whoever holds the signer mends what can be mended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::U256;
+use plimsoll_chain::transport::Fault;
+use plimsoll_chain::{ErrorClass, Pool};
 use plimsoll_relayer::desk::DeskOptions;
 use plimsoll_relayer::overview;
 use plimsoll_relayer::reconcile::{Finding, Kind, Reconciler, Summary, look};
@@ -9,6 +13,7 @@ use plimsoll_store::{DEFAULT_TERM, Leases};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_testkit::node::Call;
 use plimsoll_types::TransactionState;
+use serde_json::{Value, json};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -169,5 +174,51 @@ async fn a_strangers_use_of_the_key_stays_a_finding_and_nobody_is_asked_to_mend_
     assert_eq!((seen.answered, seen.endpoints), (1, 1));
     assert!(seen.balance_wei.is_some_and(|wei| !wei.is_zero()) && seen.needed_wei.is_zero());
     assert_eq!((signer.next_nonce, signer.queued, signer.in_flight), (1, 0, 0));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_not_everybody_has_spoken_of_is_neither_lost_nor_counted_and_the_newest_balance_is_told() {
+    let house = House::new(Mining::OnDemand).await;
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    let id = house.acceptor.accept(house.request()).await.unwrap().id;
+    house.until_taken(id).await;
+    desk.kill().await;
+    age(&house).await;
+    house.anvil.drop_all_transactions().await.unwrap();
+    let endpoints = [house.faulty(), house.faulty(), house.faulty()];
+    let pool = Pool::new(endpoints.iter().map(|(endpoint, _)| endpoint.clone()).collect()).unwrap();
+    let seen = async || look(&house.db, &pool, house.signer).await.unwrap().unwrap();
+    let silent = || Fault::Fail(ErrorClass::Transient);
+
+    // One of them could still have it.
+    endpoints[0].1.next("eth_getTransactionByHash", 1_000, silent());
+    assert_eq!(kinds(&seen().await.findings), []);
+    endpoints[0].1.clear();
+    assert_eq!(kinds(&seen().await.findings), [Kind::Lost]);
+
+    // One of three is not most of them.
+    for (_, faults) in &endpoints[..2] {
+        faults.next("eth_getTransactionCount", 1_000, silent());
+    }
+    let told = seen().await;
+    assert_eq!((told.latest, told.pending, told.answered, told.endpoints), (None, None, 1, 3));
+    for (_, faults) in &endpoints[..2] {
+        faults.clear();
+    }
+
+    // Whoever is behind tells of another time, and is not believed, wherever it stands.
+    for (_, faults) in &endpoints {
+        let before = |told: Value| match told {
+            Value::Object(mut block) => {
+                block.insert("number".to_owned(), json!("0x0"));
+                Value::Object(block)
+            }
+            _ => json!("0x5"),
+        };
+        faults.next("eth_getBalance", 1_000, Fault::Rewrite(Arc::new(before)));
+        assert!(seen().await.balance_wei.unwrap() > U256::from(5));
+        faults.clear();
+    }
     house.end().await;
 }

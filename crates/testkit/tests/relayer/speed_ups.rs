@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::house::House;
 
-async fn ask(house: &House, id: Uuid) -> bool {
+pub(crate) async fn ask(house: &House, id: Uuid) -> bool {
     let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
     let could = speed_up_in(&mut tx, id, "user:ada", "a deadline").await.unwrap();
     tx.commit().await.unwrap();

@@ -91,7 +91,7 @@ pub(crate) async fn put(
 }
 
 /// Prepared, signed and put.
-async fn handed_in(house: &House) -> (SignedRequest, Uuid) {
+pub(crate) async fn handed_in(house: &House) -> (SignedRequest, Uuid) {
     let (chain, request) = signed_for(house, Uuid::new_v4()).await;
     let (id, is_replay) = put(house, &chain, &request).await.unwrap();
     assert!(!is_replay);
@@ -99,10 +99,10 @@ async fn handed_in(house: &House) -> (SignedRequest, Uuid) {
 }
 
 /// A courier, until it is stopped or dropped where it is.
-struct Working(CancellationToken, JoinHandle<()>);
+pub(crate) struct Working(CancellationToken, JoinHandle<()>);
 
 impl Working {
-    async fn of(house: &House, node: &str, pool: Pool) -> Self {
+    pub(crate) async fn of(house: &House, node: &str, pool: Pool) -> Self {
         let leases = Leases::connect(&house.db, node, Duration::from_secs(2)).await.unwrap();
         let (chain_id, market) = (house.signer.chain_id, Market::new(pool));
         let bell = house.bell.clone();
@@ -112,7 +112,7 @@ impl Working {
         Self(stop, tokio::spawn(async move { courier.run(&until).await }))
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.0.cancel();
         self.1.await.unwrap();
     }
@@ -123,7 +123,7 @@ impl Working {
     }
 }
 
-async fn until(house: &House, id: Uuid, state: TransactionState, mines: bool) {
+pub(crate) async fn until(house: &House, id: Uuid, state: TransactionState, mines: bool) {
     let statement = match state {
         TransactionState::Tracking => {
             "SELECT state = 'tracking' AND block_hash IS NULL FROM user_transactions WHERE id = $1"
@@ -137,7 +137,7 @@ async fn until(house: &House, id: Uuid, state: TransactionState, mines: bool) {
     house.until(state.as_str(), mines, statement, id).await;
 }
 
-async fn until_taken(house: &House, id: Uuid) {
+pub(crate) async fn until_taken(house: &House, id: Uuid) {
     let statement = "SELECT count(*) > 0 FROM user_transaction_answers WHERE transaction_id = $1 AND answer IN ('accepted', 'already_known')";
     house.until("a node has it", false, statement, id).await;
 }
@@ -149,10 +149,11 @@ async fn told(house: &House, id: Uuid) -> Transaction {
 
 async fn waits_for(house: &House, id: Uuid) -> WaitsFor {
     let transaction = told(house, id).await;
+    let front = chain(house, house.pool(), None).front(transaction.signer.parse().unwrap()).await;
+    let known = explain::Known { front, ..explain::Known::default() };
     let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
-    let explained =
-        explain::of_transaction(&mut tx, house.db.worker(), house.tenant, &transaction, None).await.unwrap();
-    explained.waits_for
+    let explained = explain::of_transaction(&mut tx, house.db.worker(), house.tenant, &transaction, known);
+    explained.await.unwrap().waits_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,6 +172,10 @@ async fn an_endpoint_that_never_answers_holds_up_nobodys_transaction() {
     let courier = Working::of(&house, "node-1", Pool::new(vec![silent, alive]).unwrap()).await;
     for _ in 0..2 {
         let (request, id) = handed_in(&house).await;
+        // What one of them has rests, as far as a resending goes, whoever is silent.
+        let rests = "SELECT count(*) = 1 AND bool_and(a.endpoint = 'faulty' AND t.sends < 6 AND t.not_before > a.sent_at + interval '20 seconds')
+                     FROM user_transaction_answers a JOIN user_transactions t ON t.id = a.transaction_id WHERE t.id = $1";
+        house.until("it is known who has it", false, rests, id).await;
         until(&house, id, TransactionState::Confirmed, true).await;
         assert_eq!(house.effects(request.context.request_id).await, 1);
     }
@@ -243,6 +248,24 @@ async fn what_a_user_signed_is_kept_first_then_sent_followed_and_taken_back_with
     assert!(inclusion.succeeded && inclusion.is_final && inclusion.gas_paid_wei.is_some());
     let in_meta = "SELECT count(*) > 0 FROM chain_tx_meta m JOIN user_transactions t ON t.signed_hash = m.tx_hash AND m.sender = t.sender WHERE t.id = $1";
     house.until("the raw store has it", false, in_meta, id).await;
+    courier.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ahead_of_its_senders_nonce_waits_for_the_lower_one() {
+    let house = House::new(Mining::OnDemand).await;
+    let (chain, request_id) = (chain(&house, house.pool(), None), Uuid::new_v4());
+    let mut prepared = chain.prepare(&draft(&house, request_id)).await.unwrap();
+    prepared.unsigned.nonce = 1;
+    let (id, _) = put(&house, &chain, &request(&house, request_id, signed(&prepared))).await.unwrap();
+    let courier = Working::of(&house, "node-1", house.pool()).await;
+    until_taken(&house, id).await;
+    assert_eq!(waits_for(&house, id).await, WaitsFor::LowerNonce);
+    let from = user().address();
+    house.anvil.send(&Call { from, to: Some(from), data: Bytes::new() }).await.unwrap();
+    until(&house, id, TransactionState::Confirmed, true).await;
+    assert_eq!(house.effects(request_id).await, 1);
     courier.stop().await;
     house.end().await;
 }
