@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, U256};
 use plimsoll_chain::abi::Contracts;
-use plimsoll_chain::{AtHead, TransactionCounts};
+use plimsoll_chain::{AtHead, RpcError, TransactionCounts};
 
 use crate::desk::Market;
 use crate::fees::Pricing;
 
-/// Whoever asks for a balance beside other things is not kept longer.
-const BALANCE_PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever asks for a balance or a count beside other things is not kept longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A chain that can be asked.
 #[derive(Clone, Debug)]
@@ -49,10 +49,19 @@ impl Chain {
     /// What an address has, and as of which block; `None` where nobody tells soon.
     pub async fn balance(&self, address: Address) -> Option<AtHead<U256>> {
         let asked = self.market.pool().ask(None, |rpc| async move { rpc.balance(address).await });
-        match tokio::time::timeout(BALANCE_PATIENCE, asked).await {
-            Ok(Ok(balance)) => Some(balance),
+        self.soon("a balance", asked).await
+    }
+
+    /// The first nonce of an address that no block has used; `None` where nobody tells soon.
+    pub async fn front(&self, address: Address) -> Option<u64> {
+        Some(self.soon("a nonce", self.counts(address)).await?.value.latest)
+    }
+
+    async fn soon<T>(&self, what: &str, asked: impl Future<Output = Result<T, RpcError>>) -> Option<T> {
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(told)) => Some(told),
             Ok(Err(error)) => {
-                tracing::warn!(chain_id = self.chain_id, %error, "a balance is not told");
+                tracing::warn!(chain_id = self.chain_id, %error, "{what} is not told");
                 None
             }
             Err(_) => None,
@@ -63,10 +72,7 @@ impl Chain {
     ///
     /// # Errors
     /// No endpoint tells.
-    pub async fn counts(
-        &self,
-        address: Address,
-    ) -> Result<AtHead<TransactionCounts>, plimsoll_chain::RpcError> {
+    pub async fn counts(&self, address: Address) -> Result<AtHead<TransactionCounts>, RpcError> {
         self.market.pool().ask(None, |rpc| async move { rpc.transaction_counts(address).await }).await
     }
 }

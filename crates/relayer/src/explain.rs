@@ -9,7 +9,7 @@ use plimsoll_types::api::{Explanation, Halt, SignerLease, Transaction, Transacti
 use plimsoll_types::{AttemptPurpose, TransactionState};
 use time::OffsetDateTime;
 
-pub use gather::{of_nonce, of_transaction};
+pub use gather::{Known, of_nonce, of_transaction};
 pub use nonce::{NonceHas, explain_nonce};
 
 /// What is known beside the transaction.

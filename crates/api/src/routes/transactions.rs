@@ -16,6 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use plimsoll_bus::audit::Entry;
 use plimsoll_identity::Permission::{RelayerOperate, RelayerRead, RelayerSubmit};
+use plimsoll_relayer::explain::Known;
 use plimsoll_relayer::request::SignerId;
 use plimsoll_relayer::speed_up::speed_up_in;
 use plimsoll_relayer::{call_off_in, explain as explaining, read};
@@ -182,15 +183,27 @@ pub(crate) async fn explain(
     name: Segment,
     _: Query<NoParameters>,
 ) -> Result<Json<api::Explanation>, Problem> {
-    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
-    let found = named(&mut tx, caller.tenant_id, &name).await?;
-    let policy = parse_address(&found.signer)
-        .ok()
-        .and_then(|address| state.relayer()?.policy(SignerId { chain_id: found.chain_id, address }));
-    let window = policy.map(|policy| policy.window.get());
-    let told =
-        explaining::of_transaction(&mut tx, state.operations(), caller.tenant_id, &found, window).await;
+    let begin = async || state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from);
+    let found = named(&mut *begin().await?, caller.tenant_id, &name).await?;
+    let known = match parse_address(&found.signer) {
+        Ok(address) => known(&state, &found, address).await,
+        Err(_) => Known::default(),
+    };
+    let mut tx = begin().await?;
+    let told = explaining::of_transaction(&mut tx, state.operations(), caller.tenant_id, &found, known).await;
     Ok(Json(told.map_err(RepoError::from)?))
+}
+
+/// What is configured of its signer; of what a user signed and no block has yet, what the chain says of its sender.
+async fn known(state: &ApiState, of: &api::Transaction, address: Address) -> Known {
+    let signer = SignerId { chain_id: of.chain_id, address };
+    let policy = state.relayer().and_then(|intake| intake.policy(signer));
+    let waits = of.kind == api::TransactionKind::UserSigned && of.state == TransactionState::Tracking;
+    let front = match state.chains().get(of.chain_id).filter(|_| waits && of.inclusion.is_none()) {
+        Some(chain) => chain.front(address).await,
+        None => None,
+    };
+    Known { window: policy.map(|policy| policy.window.get()), front }
 }
 
 /// Call a transaction off

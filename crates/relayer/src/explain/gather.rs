@@ -14,7 +14,16 @@ use crate::repo::{address, hash, to_i64, to_u64};
 use crate::request::SignerId;
 use crate::users::courier_lease;
 
-/// Explains a transaction of a tenant. `conn` is confined to the tenant; `worker`: the worker's pool; `window`: how many of its signer's may be under way.
+/// Beside what is on record: what whoever asks for an explanation knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// How many of the signer's may be under way.
+    pub window: Option<u32>,
+    /// The first nonce of a user that no block has used, as the chain tells: of a user nobody here counts them.
+    pub front: Option<u64>,
+}
+
+/// Explains a transaction of a tenant. `conn` is confined to the tenant; `worker`: the worker's pool.
 ///
 /// # Errors
 /// The database's.
@@ -23,13 +32,14 @@ pub async fn of_transaction(
     worker: &PgPool,
     tenant_id: Uuid,
     transaction: &Transaction,
-    window: Option<u32>,
+    known: Known,
 ) -> Result<Explanation, sqlx::Error> {
     let signer = SignerId { chain_id: transaction.chain_id, address: address(&transaction.signer)? };
     let is_users = transaction.kind == TransactionKind::UserSigned;
-    let (mut around, _) = surroundings(conn, worker, tenant_id, signer, is_users, window).await?;
+    let (mut around, _) = surroundings(conn, worker, tenant_id, signer, is_users, known.window).await?;
     let mut asked = worker.acquire().await?;
     if is_users {
+        around.front = known.front;
         around.sent_again_at = repo::sent_again_at(&mut asked, transaction.transaction_id).await?;
     } else if transaction.state == TransactionState::Pending {
         let (chain_id, id) = (to_i64(signer.chain_id), transaction.transaction_id);

@@ -229,6 +229,14 @@ fn each_state_and_each_trouble_has_what_it_waits_for_and_what_comes_next() {
             "in the same or the next",
         ),
         (
+            "behind another nonce of its user",
+            theirs.clone(),
+            with(|a| a.front = Some(5)),
+            WaitsFor::LowerNonce,
+            "nonce 5 of its sender",
+            "in the same or the next",
+        ),
+        (
             "refused",
             sent(Managed, Some("underpriced")),
             well(),

@@ -331,12 +331,34 @@ async fn what_a_user_signed_under_a_key_is_no_other_request_of_that_key() {
 }
 
 #[tokio::test]
+async fn what_a_user_signed_ahead_of_what_the_chain_has_waits_for_the_lower_nonces() {
+    let chained = chained().await;
+    let (api, admin) = (&chained.api, &chained.admin);
+    let prepared = chained.prepare(&json!({})).await.expect(200);
+    let made = hand_in(api, admin, "one", &chained.signed(&prepared)).await.expect(202);
+    let mut owner = sqlx::ConnectOptions::connect(&api.db.urls().owner).await.unwrap();
+    let ahead = sqlx::query("UPDATE user_transactions SET state = 'tracking', nonce = 1");
+    assert_eq!(ahead.execute(&mut owner).await.unwrap().rows_affected(), 1);
+    let path = format!("/chain/tx/{}/explain", made["transaction_id"].as_str().unwrap());
+    let told = api.read(admin, &path).await.expect(200);
+    assert_eq!(told["waits_for"], json!("lower_nonce"), "{told:#}");
+    assert!(told["waiting"].as_str().unwrap().starts_with("nonce 0 of its sender"), "{told:#}");
+    let from = user();
+    chained.anvil.send(&node::Call { from, to: Some(from), data: Bytes::new() }).await.unwrap();
+    chained.anvil.mine(1).await.unwrap();
+    let told = api.read(admin, &path).await.expect(200);
+    assert_eq!(told["waits_for"], json!("holder"), "{told:#}");
+}
+
+#[tokio::test]
 async fn a_signers_balance_is_told_with_its_block_and_it_is_found_by_its_name() {
     let chained = chained().await;
+    chained.anvil.raw("anvil_setBalance", json!([OPEN, "0x7"])).await.unwrap();
+    let block = chained.anvil.block_hash(2).await.unwrap().unwrap();
     let told = chained.api.read(&chained.admin, "/api/v1/signers/open").await.expect(200);
     assert_eq!(told, chained.api.read(&chained.admin, &format!("/api/v1/signers/{OPEN}")).await.expect(200));
     let balance = &told["items"][0]["balance"];
-    assert_eq!((&balance["wei"], &balance["block_number"]), (&json!("0"), &json!(2)), "{told:#}");
+    assert_eq!(*balance, json!({ "wei": "7", "block_number": 2, "block_hash": block }), "{told:#}");
     for nobody in ["closed", "", "nobody"] {
         let answer = chained.api.read(&chained.admin, &format!("/api/v1/signers/{nobody}")).await;
         assert_eq!(answer.status.as_u16(), 404, "{nobody}");
