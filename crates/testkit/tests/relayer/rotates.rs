@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::{Address, U256};
 use plimsoll_relayer::book::{Book, Entered, PgBook};
 use plimsoll_relayer::desk::{Desk, DeskOptions, Market};
-use plimsoll_relayer::grant::SignerPolicy;
+use plimsoll_relayer::grant::{Allowed, Grant, Grantee, Limit, SignerPolicy};
 use plimsoll_relayer::keys::{Key, LocalKey, Secret};
 use plimsoll_relayer::reconcile::Reconciler;
 use plimsoll_relayer::request::SignerId;
-use plimsoll_relayer::rotation::{self, RotateError};
+use plimsoll_relayer::rotation::{self, NotTheirs, RotateError};
 use plimsoll_relayer::signers;
 use plimsoll_store::{DEFAULT_TERM, Leases};
 use plimsoll_testkit::anvil::Mining;
@@ -134,4 +135,51 @@ async fn who_has_a_request_in_hand_that_is_handed_over_gives_it_no_nonce() {
     drop(conn);
     drop(authority);
     house.end().await;
+}
+
+#[test]
+fn a_signer_is_a_tenants_to_rotate_where_nobody_else_has_it_and_the_next_grants_just_the_same() {
+    let (tenant, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let of = |grantee| Grant {
+        grantee,
+        targets: Allowed::Any,
+        may_create: false,
+        methods: Allowed::Any,
+        max_value_wei: Limit::Wei(U256::from(7)),
+        max_value_wei_per_day: Limit::None,
+        max_gas_wei_per_day: Limit::None,
+    };
+    let (own, theirs, everybodys) =
+        (of(Grantee::Tenant(tenant)), of(Grantee::Tenant(other)), of(Grantee::Everybody));
+    let rotates = |old: &[&Grant], new: &[&Grant]| {
+        let policy = |byte, grants: &[&Grant]| {
+            let signer = SignerId { chain_id: 1, address: Address::repeat_byte(byte) };
+            policy_of(signer, grants.iter().copied().cloned().collect())
+        };
+        match rotation::is_theirs(tenant, &policy(1, old), &policy(2, new)) {
+            Ok(()) => "theirs",
+            Err(NotTheirs::Shared { .. }) => "shared",
+            Err(NotTheirs::GrantsOther { .. }) => "other",
+        }
+    };
+    for (old, new, expected) in [
+        (&[&own][..], &[&own][..], "theirs"),
+        (&[&own], &[&everybodys], "theirs"),
+        (&[&own], &[&theirs, &own], "theirs"),
+        (&[&theirs], &[&everybodys], "shared"),
+        (&[&everybodys], &[&own], "shared"),
+        (&[&own, &theirs], &[&own], "shared"),
+        (&[&own, &everybodys], &[&own], "shared"),
+        (&[], &[&own], "shared"),
+        (&[&own], &[&theirs], "other"),
+        (&[&own], &[], "other"),
+        (&[&own], &[&Grant { max_value_wei: Limit::None, ..own.clone() }], "other"),
+        (&[&own], &[&Grant { max_value_wei_per_day: Limit::Wei(U256::from(7)), ..own.clone() }], "other"),
+        (&[&own], &[&Grant { max_gas_wei_per_day: Limit::Wei(U256::ZERO), ..own.clone() }], "other"),
+        (&[&own], &[&Grant { may_create: true, ..own.clone() }], "other"),
+        (&[&own], &[&Grant { targets: Allowed::Only([].into()), ..own.clone() }], "other"),
+        (&[&own], &[&Grant { methods: Allowed::Only([].into()), ..own.clone() }], "other"),
+    ] {
+        assert_eq!(rotates(old, new), expected, "{old:?} to {new:?}");
+    }
 }
