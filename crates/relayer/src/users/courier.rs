@@ -1,12 +1,12 @@
 //! Who sends what users signed: one process a chain, by lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use plimsoll_chain::Pool;
 use plimsoll_journal::WatchError;
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
+use tokio::sync::Mutex;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::repo::users::{self as repo, Answered, Due};
 
 /// The most that are sent at once.
 const BATCH_MAX: i64 = 64;
-/// Sendings that are under way at once: an endpoint that does not answer holds up what it was given, and nothing else.
+/// Sendings to one endpoint that are under way at once: one that does not answer is given no more, and the others are.
 const SENDINGS_MAX: usize = 16;
 /// How often it is looked for work while nobody rings.
 const POLL: Duration = Duration::from_millis(500);
@@ -107,20 +107,31 @@ impl Courier {
     /// Looks until there is trouble.
     async fn work(&self, lease: &Lease) -> Result<(), Trouble> {
         let mut rung = self.bell.listener();
-        let mut sendings = JoinSet::new();
+        let pool = self.market.pool();
+        let (mut sendings, writing) = (JoinSet::new(), Arc::default());
+        let mut under_way = vec![0_usize; pool.endpoints().len()];
         loop {
             self.watch(lease).await?;
+            while let Some(sent) = sendings.try_join_next() {
+                under_way[sent??] -= 1;
+            }
+            let free: Vec<_> =
+                (0..under_way.len()).filter(|place| under_way[*place] < SENDINGS_MAX).collect();
             let mut has_more = false;
-            if sendings.len() < SENDINGS_MAX {
-                let due = self.take(lease).await?;
+            if !free.is_empty() {
+                let due: Arc<[_]> = self.take(lease).await?.into();
                 has_more = i64::try_from(due.len()).is_ok_and(|due| due >= BATCH_MAX);
-                if !due.is_empty() {
-                    sendings.spawn(send(self.market.pool().clone(), self.db.clone(), due));
+                for place in free.into_iter().filter(|_| !due.is_empty()) {
+                    under_way[place] += 1;
+                    let (pool, db, due, writing) =
+                        (pool.clone(), self.db.clone(), Arc::clone(&due), Arc::clone(&writing));
+                    sendings
+                        .spawn(async move { send(&pool, place, &db, &due, &writing).await.map(|()| place) });
                 }
             }
             if !has_more {
                 tokio::select! {
-                    Some(sent) = sendings.join_next() => sent??,
+                    Some(sent) = sendings.join_next() => under_way[sent??] -= 1,
                     _ = rung.changed() => {}
                     () = tokio::time::sleep(POLL) => {}
                 }
@@ -159,36 +170,31 @@ impl Courier {
     }
 }
 
-/// Gives these to every endpoint, and keeps what each answers when it does. What one of them has may rest, whoever is still silent.
-async fn send(pool: Pool, db: Db, due: Vec<Due>) -> Result<(), Trouble> {
+/// Gives these to one of the endpoints, and keeps what it answers when it does. What it has may rest, whoever is still silent. `writing`: held by whoever writes, since two may write of the same rows.
+async fn send(pool: &Pool, place: usize, db: &Db, due: &[Due], writing: &Mutex<()>) -> Result<(), Trouble> {
     let raws: Vec<_> = due.iter().map(|due| due.raw.clone()).collect();
-    let asked = pool.endpoints().iter().map(|endpoint| {
-        let raws = &raws;
-        async move { (endpoint.endpoint(), endpoint.send_raw(raws).await) }
-    });
-    let mut asked: FuturesUnordered<_> = asked.collect();
-    while let Some((endpoint, answered)) = asked.next().await {
-        let (mut answers, mut taken) = (Vec::new(), Vec::new());
-        for (due, answer) in due.iter().zip(&answered) {
-            let Reading { answer, detail } = answer::read(due.hash, answer);
-            metrics::counter!("relayer_user_sends_total", "endpoint" => endpoint.to_owned(), "answer" => answer.as_str())
-                .increment(1);
-            if has_it(answer) {
-                taken.push(due.changed.id);
-            }
-            answers.push(Answered {
-                transaction_id: due.changed.id,
-                tenant_id: due.changed.tenant_id,
-                endpoint: endpoint.to_owned(),
-                answer: answer.as_str(),
-                detail,
-            });
+    let endpoint = &pool.endpoints()[place];
+    let answered = endpoint.send_raw(&raws).await;
+    let (mut answers, mut taken) = (Vec::new(), Vec::new());
+    for (due, answer) in due.iter().zip(&answered) {
+        let Reading { answer, detail } = answer::read(due.hash, answer);
+        metrics::counter!("relayer_user_sends_total", "endpoint" => endpoint.endpoint().to_owned(), "answer" => answer.as_str())
+            .increment(1);
+        if has_it(answer) {
+            taken.push(due.changed.id);
         }
-        let mut conn = db.worker().acquire().await?;
-        repo::keep_answers(&mut conn, &answers).await?;
-        repo::rest(&mut conn, &taken, RESEND).await?;
+        answers.push(Answered {
+            transaction_id: due.changed.id,
+            tenant_id: due.changed.tenant_id,
+            endpoint: endpoint.endpoint().to_owned(),
+            answer: answer.as_str(),
+            detail,
+        });
     }
-    Ok(())
+    let _writes = writing.lock().await;
+    let mut conn = db.worker().acquire().await?;
+    repo::keep_answers(&mut conn, &answers).await?;
+    Ok(repo::rest(&mut conn, &taken, RESEND).await?)
 }
 
 /// Whether an endpoint that says so has it, so that there is no haste to send it again.

@@ -179,6 +179,12 @@ async fn an_endpoint_that_never_answers_holds_up_nobodys_transaction() {
         until(&house, id, TransactionState::Confirmed, true).await;
         assert_eq!(house.effects(request.context.request_id).await, 1);
     }
+    // However many it is given, one after the other, and answers none of.
+    for _ in 0..20 {
+        let (_, id) = handed_in(&house).await;
+        house.bell.ring();
+        until_taken(&house, id).await;
+    }
     faults.release();
     courier.stop().await;
     house.end().await;
