@@ -62,8 +62,7 @@ async fn a_switch_holds_back_what_it_is_for_from_the_queue_and_from_the_window_a
     let book = PgBook::new(house.db.clone(), leases, "node-1".into());
     let authority = book.acquire(house.signer, &CancellationToken::new()).await.unwrap();
     let (tenant, signer) = (house.tenant, house.signer);
-    let mut nonce = 0;
-    for (of_tenant, of_signer, holds) in [
+    let cases = [
         (None, None, true),
         (Some(tenant), None, true),
         (None, Some(signer), true),
@@ -73,7 +72,8 @@ async fn a_switch_holds_back_what_it_is_for_from_the_queue_and_from_the_window_a
         (None, Some(elsewhere), false),
         (Some(tenant), Some(other_signer), false),
         (Some(other_tenant), Some(signer), false),
-    ] {
+    ];
+    for (nonce, (of_tenant, of_signer, holds)) in (0..).zip(cases) {
         let scope = Scope { tenant_id: of_tenant, signer: of_signer };
         let request = house.request();
         let id = house.acceptor.accept(request.clone()).await.unwrap().id;
@@ -97,7 +97,6 @@ async fn a_switch_holds_back_what_it_is_for_from_the_queue_and_from_the_window_a
         if !holds {
             release(&house, scope).await;
         }
-        nonce += 1;
     }
     drop(authority);
     house.end().await;

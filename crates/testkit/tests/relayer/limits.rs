@@ -105,7 +105,6 @@ async fn what_is_under_way_is_not_to_be_paid_twice() {
 async fn a_request_enters_up_to_its_last_block_and_its_time_and_no_later() {
     let house = House::new(Mining::OnDemand).await;
     let head = house.anvil.quantity("eth_blockNumber", serde_json::json!([])).await.unwrap();
-    let head = u64::try_from(head).unwrap();
     let valid = |until_block| Request {
         validity: Validity { until_block: Some(until_block), ..Validity::default() },
         ..house.request()

@@ -62,6 +62,14 @@ async fn what_waits_is_done_by_the_successor_and_what_is_under_way_ends_where_it
     assert_eq!(rotate(&house, old, new).await.unwrap(), 0);
     assert!(matches!(rotate(&house, new, old).await, Err(RotateError::SuccessorIsRotated { .. })));
     assert!(matches!(rotate(&house, old, old).await, Err(RotateError::NotAnother { .. })));
+    let elsewhere = SignerId { chain_id: new.chain_id + 1, ..new };
+    assert!(matches!(rotate(&house, old, elsewhere).await, Err(RotateError::NotAnother { .. })));
+    let third = SignerId { address: Address::repeat_byte(7), ..old };
+    let policy = SignerPolicy { name: "third".into(), ..policy_of(third, Vec::new()) };
+    signers::register(&house.db, &[policy]).await.unwrap();
+    assert!(
+        matches!(rotate(&house, old, third).await, Err(RotateError::RotatedAlready { to, .. }) if to == new)
+    );
     let nobody = SignerId { address: house.counter, ..old };
     assert!(matches!(rotate(&house, old, nobody).await, Err(RotateError::UnknownSigner(of)) if of == nobody));
 
