@@ -72,6 +72,11 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "mirror_verify_mismatch_total", Unit::Count, "Mirror rows that differ from the contract"),
     (Counter, "mirror_verify_unverified_total", Unit::Count, "Mirror rows that the node could not answer for"),
     (Counter, "anomalies_total", Unit::Count, "What should not have happened, by chain, source and kind"),
+    // The ledger.
+    (Histogram, "ledger_batch_postings", Unit::Count, "Postings that were handed in and shared a transaction"),
+    (Counter, "ledger_postings_total", Unit::Count, "Postings that were handed in, by outcome: booked, replayed, refused, conflict, failed"),
+    (Counter, "ledger_sealed_postings_total", Unit::Count, "Postings that were taken into their tenant's log"),
+    (Histogram, "ledger_seal_lag_seconds", Unit::Seconds, "How long the oldest posting of a batch had waited to be taken into its log"),
     // The relayer.
     (Histogram, "relayer_accept_batch_requests", Unit::Count, "Requests that were accepted in one transaction"),
     (Histogram, "relayer_window_batch_requests", Unit::Count, "Requests that got their nonces in one transaction"),
