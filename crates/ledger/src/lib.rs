@@ -15,6 +15,7 @@
 //! Requests share transactions ([`Intake`]); a fold over the journal books in its own, by the same statements.
 
 mod account;
+mod balance;
 mod batch;
 mod book;
 mod error;
@@ -24,6 +25,7 @@ pub mod seal;
 mod writer;
 
 pub use account::{AccountClass, AccountType, Currency, NewAccount, open};
+pub use balance::{AsOf, balance};
 pub use batch::Posted;
 pub use book::{NormalSide, Refusal};
 pub use error::PostError;

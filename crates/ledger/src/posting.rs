@@ -310,3 +310,6 @@ fn checksum(draft: &Draft, metadata: &str) -> B256 {
     }
     B256::new(hash.finalize().into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The ledger's statements, for a transaction of the caller's.
 
 pub(crate) mod accounts;
+pub(crate) mod balances;
 pub(crate) mod postings;
 pub(crate) mod seal;
 

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod balances;
 mod books;
 mod invariants;
+mod property;
 mod races;
 mod sealing;
 mod support;

@@ -22,13 +22,13 @@ fn signer() -> NoteSigner {
     NoteSigner::new(NAME, &[7; 32]).unwrap()
 }
 
-async fn sealer(books: &Books) -> (Sealer, Lease) {
+pub(crate) async fn sealer(books: &Books) -> (Sealer, Lease) {
     let leases = Leases::connect(&books.db, "test", Duration::from_secs(600)).await.unwrap();
     let lease = leases.acquire(LEASE).await.unwrap().unwrap();
     (Sealer::new(books.db.clone(), leases, NAME, signer()), lease)
 }
 
-async fn seal_all(sealer: &Sealer, lease: &Lease) -> usize {
+pub(crate) async fn seal_all(sealer: &Sealer, lease: &Lease) -> usize {
     let mut sealed = 0;
     loop {
         let it = sealer.seal(lease).await.unwrap();
@@ -53,7 +53,7 @@ async fn book_many(books: &Books, count: usize) {
 type StoredLeaf = (i64, Uuid, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Walks a tenant's log against what is booked: every posting once, linked by its digest; and the tree.
-async fn whole(books: &Books, postings: usize) -> Frontier {
+pub(crate) async fn whole(books: &Books, postings: usize) -> Frontier {
     let leaves: Vec<StoredLeaf> = sqlx::query_as(
         "SELECT l.leaf_index, l.posting_id, l.prev_entry_hash, l.entry_hash, p.digest FROM ledger_leaves l JOIN ledger_postings p USING (posting_id)
          WHERE l.tenant_id = $1 ORDER BY l.leaf_index",
