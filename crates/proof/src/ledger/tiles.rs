@@ -309,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_fetched_than_it_takes() {
+        // The root of a tile, of which the tile above is full too.
+        let needs = Needs::new(65_536, [NodeId { level: 8, index: 3 }]);
+        let tile_roots = BTreeSet::from([TileId { level: 0, index: 3 }]);
+        assert_eq!(needs, Needs { tile_roots, ..Needs::default() });
+        // What is within a full tile takes that one, however many of its nodes.
+        let nodes = [(0, 700), (1, 351), (7, 5)].map(|(level, index)| NodeId { level, index });
+        let tiles = BTreeSet::from([TileId { level: 0, index: 2 }]);
+        assert_eq!(Needs::new(768, nodes), Needs { tiles, ..Needs::default() });
+        // The root of a log of any size takes no tile at all but their roots, and the last entries.
+        let needs = Needs::new(70_000, Frontier::needs(70_000));
+        assert_eq!((needs.tiles.len(), needs.tile_roots.len(), needs.entries.len()), (0, 18, 112));
+    }
+
+    #[test]
     fn what_was_not_fetched_is_missing_and_never_made_up() {
         let nodes = TiledNodes::new(300);
         assert_eq!(nodes.node(NodeId { level: 0, index: 299 }), Err(Missing::Entry(299)));
