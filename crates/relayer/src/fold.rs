@@ -231,6 +231,7 @@ impl Fold for VerdictFold {
         final_number: Option<u64>,
         records: &[Record],
     ) -> Result<Vec<Option<Value>>, FoldError> {
+        repo::look_by_keys(conn).await?;
         let mut known_final = final_number;
         for run in records.chunk_by(|one, next| one.kind == next.kind) {
             // A mark speaks for all blocks up to its own.

@@ -133,10 +133,8 @@ fn common(options: PgConnectOptions) -> PgConnectOptions {
     ])
 }
 
-/// What runs by itself looks for rows by their keys. A plan is kept for as long as its session: one that was made while a table was small, and reads all of it, would
-/// still do so when the table has grown.
 fn limited(options: PgConnectOptions) -> PgConnectOptions {
-    common(options).options([("enable_seqscan", "off")]).options([
+    common(options).options([
         ("statement_timeout", STATEMENT_TIMEOUT_MS),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS),
         ("client_connection_check_interval", CLIENT_CHECK_MS),

@@ -108,11 +108,14 @@ async fn sessions_that_are_ended_all_the_time_lose_and_double_nothing() {
     let drafts: Vec<Draft> =
         (0..300).map(|n| books.transfer(books.cash[n % 4], books.cash[(n + 1) % 4], 1)).collect();
     let ending = async {
-        loop {
+        let mut owner = sqlx::ConnectOptions::connect(&books.db.urls().owner).await.unwrap();
+        // Each time that some more came through.
+        for booked in (0..).step_by(5) {
+            while books.count("SELECT count(*) FROM ledger_postings").await < booked {
+                tokio::task::yield_now().await;
+            }
             let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'plimsoll_app' AND datname = current_database()";
-            let mut owner = sqlx::ConnectOptions::connect(&books.db.urls().owner).await.unwrap();
             let _: i64 = sqlx::query_scalar(end).fetch_one(&mut owner).await.unwrap();
-            tokio::task::yield_now().await;
         }
     };
     let posting = async {

@@ -7,6 +7,11 @@ use super::seen::Columns;
 use super::{Changed, to_i64};
 use crate::fold::Seen;
 
+/// What a fold looks for has keys. A plan is kept for as long as its session: one that was made while a table was small, and reads all of it, would still do so when the table has grown.
+pub(crate) async fn look_by_keys(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SET LOCAL enable_seqscan = off").execute(conn).await.map(drop)
+}
+
 /// Tracking → Mined: our attempts among what was included.
 pub(crate) async fn mined(
     conn: &mut PgConnection,
