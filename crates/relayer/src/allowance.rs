@@ -1,18 +1,17 @@
 //! What is left of what a tenant may have a signer do: its grant, and the day's part of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use alloy_primitives::U256;
-use plimsoll_bus::PublishError;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::accept::{self, AcceptError, Accepted};
+use crate::accept::AcceptError;
 use crate::grant::{Grant, Limit, SignerPolicy, Spending};
 use crate::intake::SubmitError;
-use crate::repo::spending as repo;
+use crate::repo::spending::{self as repo, Spent};
 use crate::request::{Invalid, Request, SignerId};
 
 /// What a day's limits are counted over.
@@ -45,17 +44,26 @@ impl<'a> Granted<'a> {
         SignerId { chain_id: self.policy.chain_id, address: self.policy.address }
     }
 
-    /// Whether what is asked for in a day counts.
-    pub(crate) fn has_day_limits(&self) -> bool {
-        (self.grant.max_value_wei_per_day, self.grant.max_gas_wei_per_day) != (Limit::None, Limit::None)
+    /// Whether what the request spends counts in a day's limits: what carries nothing is not held up by what others carried.
+    pub(crate) fn counts(&self, request: &Request) -> bool {
+        let carries = request.call.value > U256::ZERO && self.grant.max_value_wei_per_day != Limit::None;
+        carries || self.grant.max_gas_wei_per_day != Limit::None
     }
 
-    /// Whether the request is within what the tenant may have this signer do in 24 hours. The caller holds what keeps others from counting meanwhile.
-    async fn within_day(
-        &self,
-        conn: &mut PgConnection,
-        request: &Request,
-    ) -> Result<Result<(), SubmitError>, sqlx::Error> {
+    /// What of the last 24 hours is spent; nobody else counts it until the transaction ends.
+    pub(crate) async fn day(&self, conn: &mut PgConnection) -> Result<Day, sqlx::Error> {
+        repo::lock(conn, self.tenant_id, self.signer()).await?;
+        let since = OffsetDateTime::now_utc() - DAY;
+        let spent = repo::spent(conn, self.tenant_id, self.signer(), since, self.policy.fee_cap()).await?;
+        Ok(Day { spent, given: HashSet::new() })
+    }
+
+    /// Gives the request what it may spend of the day, if that has as much left. Another under its key spends nothing more.
+    pub(crate) fn give(&self, day: &mut Day, request: &Request) -> Result<(), SubmitError> {
+        let key = (request.context.request_id, request.operation_type.clone());
+        if day.given.contains(&key) {
+            return Ok(());
+        }
         let has_gas_limit = self.grant.max_gas_wei_per_day != Limit::None;
         let cap = self.policy.fee_cap();
         let gas_wei = match request.gas_limit {
@@ -65,33 +73,27 @@ impl<'a> Granted<'a> {
             }
             None => {
                 let problem = "is needed: what gas may cost this tenant in a day is limited, so what it may cost here has to be known";
-                return Ok(Err(Invalid::Field { field: "gas_limit", problem: problem.into() }.into()));
+                return Err(Invalid::Field { field: "gas_limit", problem: problem.into() }.into());
             }
         };
-        let since = OffsetDateTime::now_utc() - DAY;
-        let day = repo::spent(conn, self.tenant_id, self.signer(), since, cap).await?;
-        if has_gas_limit && day.unbounded > 0 {
-            return Ok(Err(SubmitError::Unbounded { transactions: day.unbounded }));
+        let Spent { spending, unbounded } = day.spent;
+        if has_gas_limit && unbounded > 0 {
+            return Err(SubmitError::Unbounded { transactions: unbounded });
         }
-        let more = Spending { value_wei: request.call.value, gas_wei };
-        Ok(self.grant.allows_in_day(day.spending, more).map_err(SubmitError::from))
+        let value_wei = request.call.value;
+        self.grant.allows_in_day(spending, Spending { value_wei, gas_wei })?;
+        day.spent.spending = Spending {
+            value_wei: spending.value_wei.saturating_add(value_wei),
+            gas_wei: spending.gas_wei.saturating_add(gas_wei),
+        };
+        day.given.insert(key);
+        Ok(())
     }
+}
 
-    /// Puts a request whose spending counts. The caller holds what keeps others from counting meanwhile.
-    pub(crate) async fn put_in_day(
-        &self,
-        conn: &mut PgConnection,
-        node: &str,
-        request: &Request,
-    ) -> Result<Result<Accepted, SubmitError>, PublishError> {
-        // Whoever held that before may have put this very request, which then counts already.
-        if let Some(known) = accept::found(conn, &[request]).await?.pop().flatten() {
-            return Ok(known.map_err(SubmitError::from));
-        }
-        if let Err(error) = self.within_day(conn, request).await? {
-            return Ok(Err(error));
-        }
-        let put = accept::put(conn, node, &[request]).await?.pop();
-        Ok(put.unwrap_or(Err(AcceptError::Stopped)).map_err(SubmitError::from))
-    }
+/// A tenant's day at a signer: counted once for all requests of a transaction, and on from there by what they are given.
+pub(crate) struct Day {
+    spent: Spent,
+    /// Who was given something, by natural key.
+    given: HashSet<(Uuid, String)>,
 }

@@ -11,7 +11,6 @@ use crate::accept::{self, AcceptError, Accepted};
 use crate::allowance::Granted;
 use crate::grant::SignerPolicy;
 use crate::intake::SubmitError;
-use crate::repo::spending;
 use crate::request::{Request, SignerId};
 
 /// Puts a tenant's request on record, as far as one of these signers grants it. `conn` is confined to the tenant.
@@ -30,9 +29,13 @@ pub async fn submit_in(
         return Ok(known?);
     }
     let granted = Granted::of(policies, request)?;
-    if granted.has_day_limits() {
-        spending::lock(conn, granted.tenant_id, granted.signer()).await.map_err(database)?;
-        return granted.put_in_day(conn, node, request).await.map_err(published)?;
+    if granted.counts(request) {
+        let mut day = granted.day(conn).await.map_err(database)?;
+        // Whoever counted before may have put this very request, which counts already.
+        if let Some(known) = accept::found(conn, &[request]).await.map_err(database)?.pop().flatten() {
+            return Ok(known?);
+        }
+        granted.give(&mut day, request)?;
     }
     let put = accept::put(conn, node, &[request]).await.map_err(published)?.pop();
     Ok(put.unwrap_or(Err(AcceptError::Stopped))?)

@@ -5,10 +5,9 @@
 //! natural key that is taken is an answer, not an error.
 //!
 //! # The order of locks
-//! The claims of idempotency keys, by entry; then what a day's spending is counted under, by tenant and signer; then the requests, by their natural keys. Two that come under one natural
-//! key, and differ in whether their spending is limited, may still wait for each other: the database ends one, which is tried again, by halves.
+//! The claims of idempotency keys, by entry; then what a day's spending is counted under, by tenant and signer; then the requests, all together, by their natural keys.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use plimsoll_bus::PublishError;
@@ -26,7 +25,6 @@ use crate::bell::Bell;
 use crate::grant::SignerPolicy;
 use crate::intake::{Kept, SubmitError, Told, Under, Waiting};
 use crate::read;
-use crate::repo::spending;
 use crate::request::SignerId;
 
 /// The most requests of one transaction: what follows from it is at most as many events as one statement takes.
@@ -118,7 +116,7 @@ impl Writer {
         let mut tx = self.db.tenant_tx(&tenants).await?;
         let mut outcomes: Outcomes = batch.iter().map(|_| None).collect();
         hold_claims(&mut tx, batch, &mut outcomes).await?;
-        self.put_granted(&mut tx, batch, &mut outcomes).await?;
+        self.judge_granted(&mut tx, batch, &mut outcomes).await?;
         let rest: Vec<_> = (0..batch.len()).filter(|place| outcomes[*place].is_none()).collect();
         let requests: Vec<_> = rest.iter().map(|place| &batch[*place].request).collect();
         if !requests.is_empty() {
@@ -143,8 +141,8 @@ impl Writer {
         Ok(ends.collect())
     }
 
-    /// Says what is on record already of what needs a grant, and what is not granted; and puts what counts for a day's limits.
-    async fn put_granted(
+    /// Says what is on record already of what needs a grant, and what is not granted; the rest is to be put.
+    async fn judge_granted(
         &self,
         conn: &mut PgConnection,
         batch: &[Waiting],
@@ -158,15 +156,16 @@ impl Writer {
         }
         let requests: Vec<_> = open.iter().map(|place| &batch[*place].request).collect();
         let found = accept::found(conn, &requests).await?;
-        let mut limited = Vec::new();
+        let mut limited: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (place, known) in open.into_iter().zip(found) {
             let request = &batch[place].request;
             outcomes[place] = match known {
                 Some(known) => Some(known.map_err(SubmitError::from)),
                 None => match Granted::of(&self.policies, request) {
                     Ok(granted) => {
-                        if granted.has_day_limits() {
-                            limited.push((place, granted));
+                        if granted.counts(request) {
+                            let day = (granted.tenant_id, granted.signer());
+                            limited.entry(day).or_default().push((place, granted));
                         }
                         None
                     }
@@ -174,13 +173,18 @@ impl Writer {
                 },
             };
         }
-        let counted: BTreeSet<_> =
-            limited.iter().map(|(_, granted)| (granted.tenant_id, granted.signer())).collect();
-        for (tenant_id, signer) in counted {
-            spending::lock(conn, tenant_id, signer).await?;
-        }
-        for (place, granted) in limited {
-            outcomes[place] = Some(granted.put_in_day(conn, &self.node, &batch[place].request).await?);
+        for of_day in limited.into_values() {
+            let Some((_, granted)) = of_day.first() else { continue };
+            let mut day = granted.day(conn).await?;
+            // Whoever counted before may have put some of these, which count already.
+            let requests: Vec<_> = of_day.iter().map(|(place, _)| &batch[*place].request).collect();
+            let found = accept::found(conn, &requests).await?;
+            for ((place, granted), known) in of_day.into_iter().zip(found) {
+                outcomes[place] = match known {
+                    Some(known) => Some(known.map_err(SubmitError::from)),
+                    None => granted.give(&mut day, &batch[place].request).err().map(Err),
+                };
+            }
         }
         Ok(())
     }
