@@ -8,8 +8,8 @@
 //! - **It is sealed** ([`seal`]): each posting is an entry of its tenant's log, linked and signed, and shown to be there by a proof (`plimsoll_proof::ledger`).
 //!
 //! # Why it holds
-//! Who books locks the balances of the accounts concerned, in their order, reads what they hold under these locks, computes in memory what follows ([`mod@book`]), and writes postings and lines in
-//! one statement ([`repo::postings`]). At that statement's end triggers look at all of it once more: that postings came whole and balance, that each line follows on its account's last version and
+//! Who books locks the balances of the accounts concerned, in their order, reads what they hold under these locks, computes in memory what follows (`book`), and writes postings and lines in
+//! one statement (`repo::postings`). At that statement's end triggers look at all of it once more: that postings came whole and balance, that each line follows on its account's last version and
 //! balance; and they move the balances, which nobody else can. So an account's history has no gap, no two lines of one version, and its balance is always its last line's.
 //!
 //! Requests share transactions ([`Intake`]); a fold over the journal books in its own, by the same statements.

@@ -183,13 +183,13 @@ pub(crate) async fn explain(
     name: Segment,
     _: Query<NoParameters>,
 ) -> Result<Json<api::Explanation>, Problem> {
-    let begin = async || state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from);
-    let found = named(&mut *begin().await?, caller.tenant_id, &name).await?;
+    let confined = async || state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from);
+    let found = named(&mut *confined().await?, caller.tenant_id, &name).await?;
     let known = match parse_address(&found.signer) {
         Ok(address) => known(&state, &found, address).await,
         Err(_) => Known::default(),
     };
-    let mut tx = begin().await?;
+    let mut tx = confined().await?;
     let told = explaining::of_transaction(&mut tx, state.operations(), caller.tenant_id, &found, known).await;
     Ok(Json(told.map_err(RepoError::from)?))
 }

@@ -70,9 +70,9 @@ pub(super) async fn plain(store: &Store, count: usize) -> Result<f64> {
     .await?;
     let started = Instant::now();
     for (headers, entries) in headers.chunks(BATCH).zip(entries.chunks(2 * BATCH)) {
-        let mut tx = owner.begin().await?;
-        write(&mut tx, headers, entries).await?;
-        tx.commit().await?;
+        sqlx::raw_sql("BEGIN").execute(&mut owner).await?;
+        write(&mut owner, headers, entries).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut owner).await?;
     }
     let per_second = headers.len() as f64 / started.elapsed().as_secs_f64();
     owner.close().await?;

@@ -39,7 +39,7 @@ impl Ground {
             account_id: Uuid::new_v4(),
             name: format!("account {n}"),
             account_type: AccountType::User,
-            class: if n % 2 == 0 { AccountClass::Asset } else { AccountClass::Liability },
+            class: if n.is_multiple_of(2) { AccountClass::Asset } else { AccountClass::Liability },
             domain: "cash".into(),
             currency: CURRENCY.into(),
             user_id: None,
