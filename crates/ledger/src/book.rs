@@ -94,9 +94,6 @@ pub enum Refusal {
     /// A text that the seal cannot hold.
     #[error(transparent)]
     Seal(#[from] Unencodable),
-    /// What is to be put right is not there, or cannot be put right so.
-    #[error("{0}")]
-    Correction(String),
 }
 
 /// A line as it is written.
