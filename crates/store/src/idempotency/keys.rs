@@ -1,20 +1,22 @@
 //! Coming with a key: the first one works, the others wait for its answer.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::IdempotencyError;
 use super::claim::{Claim, RecoveryPoint};
 use super::decision::{Found, Next, State, decide};
 use super::fingerprint::Fingerprint;
 use super::flights::{Flights, Landing};
 use super::key::{Key, Scope};
+use super::repo::looks;
 use super::response::{Replay, Response};
-use super::{IdempotencyError, repo};
+use super::shared::{self, SharedLooks};
 use crate::db::Db;
 use crate::tx::Tx;
 
@@ -57,6 +59,17 @@ struct Inner {
     holder: String,
     options: KeyOptions,
     waiting: AtomicUsize,
+    shared: SharedLooks,
+}
+
+/// [`Keys`] for as long as somebody else has them.
+#[derive(Debug)]
+pub(super) struct WeakKeys(Weak<Inner>);
+
+impl WeakKeys {
+    pub(super) fn upgrade(&self) -> Option<Keys> {
+        self.0.upgrade().map(|inner| Keys { inner })
+    }
 }
 
 /// One more duplicate that waits, until this is dropped.
@@ -110,7 +123,17 @@ pub enum Item {
     SameAs(usize),
 }
 
-enum Look {
+/// Somebody looks at a key.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) request: Request,
+    /// It has seen the key in flight before.
+    pub(super) is_waiting: bool,
+}
+
+/// What is there.
+#[derive(Debug)]
+pub(super) enum Look {
     Entered(Entered),
     /// Under this claim.
     Held(Uuid),
@@ -122,7 +145,13 @@ impl Keys {
     /// `holder` names this process to people.
     #[must_use]
     pub fn new(db: Db, holder: impl Into<String>, options: KeyOptions) -> Self {
-        let inner = Inner { db, holder: holder.into(), options, waiting: AtomicUsize::new(0) };
+        let inner = Inner {
+            db,
+            holder: holder.into(),
+            options,
+            waiting: AtomicUsize::new(0),
+            shared: SharedLooks::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -136,6 +165,11 @@ impl Keys {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.inner.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Which does not keep what it refers to.
+    pub(super) fn downgrade(&self) -> WeakKeys {
+        WeakKeys(Arc::downgrade(&self.inner))
     }
 
     pub(super) fn flights(&self) -> &Flights {
@@ -169,9 +203,8 @@ impl Keys {
         let mut pause = FIRST_LOOK;
         let mut waiting = None;
         loop {
-            let items = vec![(request.key.clone(), request.fingerprint)];
-            let found = self.look(request.scope.clone(), items, waiting.is_some()).await?.pop();
-            let landing = match found.unwrap_or(Look::Gone) {
+            let asking = Asking { request: request.clone(), is_waiting: waiting.is_some() };
+            let landing = match self.inner.shared.look(self, asking).await? {
                 Look::Entered(entered) => return Ok(entered),
                 Look::Held(claim) => {
                     let landing = self.flights().expect(claim);
@@ -221,9 +254,12 @@ impl Keys {
             items.iter().enumerate().map(|(at, (key, _))| *first_at.entry(key).or_insert(at)).collect();
         let distinct: Vec<usize> =
             firsts.iter().enumerate().filter(|(at, first)| at == *first).map(|(at, _)| at).collect();
-        let asked = distinct.iter().map(|at| items[*at].clone()).collect();
-        let mut looks: HashMap<usize, Look> =
-            distinct.into_iter().zip(self.look(scope.clone(), asked, false).await?).collect();
+        let request =
+            |(key, fingerprint): (Key, Fingerprint)| Request { scope: scope.clone(), key, fingerprint };
+        let asked =
+            distinct.iter().map(|at| Asking { request: request(items[*at].clone()), is_waiting: false });
+        let found = shared::look_alone(self, asked.collect()).await?;
+        let mut looks: HashMap<usize, Look> = distinct.into_iter().zip(found).collect();
         let item = |(at, (_, fingerprint)): (usize, &(Key, Fingerprint))| match firsts[at] {
             first if first != at && items[first].1 == *fingerprint => Item::SameAs(first),
             first if first != at => Item::Entered(Entered::Mismatch),
@@ -235,74 +271,55 @@ impl Keys {
         Ok(items.iter().enumerate().map(item).collect())
     }
 
-    /// In a task of its own: a caller that is dropped half way must not leave a claim behind that nobody holds.
-    async fn look(
-        &self,
-        scope: Scope,
-        items: Vec<(Key, Fingerprint)>,
-        is_waiting: bool,
-    ) -> Result<Vec<Look>, IdempotencyError> {
-        let keys = self.clone();
-        let looking = tokio::spawn(async move { keys.look_now(scope, items, is_waiting).await });
-        looking.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-    }
-
-    async fn look_now(
-        self,
-        scope: Scope,
-        items: Vec<(Key, Fingerprint)>,
-        is_waiting: bool,
-    ) -> Result<Vec<Look>, IdempotencyError> {
-        let mut tx = repo::begin_claiming(self.db().app(), scope.tenant()).await?;
-        let claims: Vec<Uuid> = items.iter().map(|_| Uuid::new_v4()).collect();
-        let new = repo::New {
-            scope: &scope,
-            keys: items.iter().map(|(key, _)| key.as_str().to_owned()).collect(),
-            fingerprints: items.iter().map(|(_, fingerprint)| fingerprint.as_bytes().to_vec()).collect(),
-            claims: claims.clone(),
-            ttls_ms: items.iter().map(|(key, _)| self.ttl_ms_of(key)).collect(),
+    /// What is there under these keys, each taken where it is to be had, in one transaction.
+    pub(super) async fn look(&self, asked: &[Asking]) -> Result<Vec<Look>, IdempotencyError> {
+        let tenants: BTreeSet<Uuid> = asked.iter().map(|asked| asked.request.scope.tenant()).collect();
+        let tenants: Vec<Uuid> = tenants.into_iter().collect();
+        let mut tx = looks::begin_claiming(self.db().app(), &tenants).await?;
+        let tokens: Vec<Uuid> = asked.iter().map(|_| Uuid::new_v4()).collect();
+        let requests = || asked.iter().map(|asked| &asked.request);
+        let new = looks::New {
+            places: looks::Places::of(requests()),
+            fingerprints: requests().map(|request| request.fingerprint.as_bytes().to_vec()).collect(),
+            claims: tokens.clone(),
+            ttls_ms: requests().map(|request| self.ttl_ms_of(&request.key)).collect(),
             claimed_by: &self.inner.holder,
             presence: self.db().presence(),
             claim_term_ms: self.claim_term_ms(),
         };
-        let inserted: HashMap<Uuid, i64> = repo::insert(&mut tx, &new).await?.into_iter().collect();
-        let mut found: HashMap<String, repo::Row> = if inserted.len() == items.len() {
-            HashMap::new()
-        } else {
-            repo::find(&mut tx, &scope, &new.keys, new.presence)
-                .await?
-                .into_iter()
-                .map(|row| (row.key.clone(), row))
-                .collect()
-        };
-        let mut looks = Vec::with_capacity(items.len());
-        // A claim is announced before anyone can see it, and is given up if this goes wrong from here on.
-        for ((key, fingerprint), token) in items.into_iter().zip(claims) {
-            let look = if let Some(entry_id) = inserted.get(&token) {
-                Look::Entered(Entered::Claimed(self.claimed(&scope, key, *entry_id, token, None)))
-            } else if let Some(row) = found.remove(key.as_str()) {
-                self.meet(&mut tx, &scope, key, fingerprint, token, row, is_waiting).await?
-            } else {
-                Look::Gone
-            };
-            looks.push(look);
+        let inserted: HashMap<Uuid, i64> = looks::insert(&mut tx, &new).await?.into_iter().collect();
+        // A claim is announced before anyone can see it, another item of this look too, and is given up if this goes wrong from here on.
+        let mut found: Vec<Look> = requests()
+            .zip(&tokens)
+            .map(|(request, token)| match inserted.get(token) {
+                Some(entry_id) => {
+                    Look::Entered(Entered::Claimed(self.claimed(request, *entry_id, *token, None)))
+                }
+                None => Look::Gone,
+            })
+            .collect();
+        let old: Vec<usize> = (0..asked.len()).filter(|at| !inserted.contains_key(&tokens[*at])).collect();
+        if !old.is_empty() {
+            let places = looks::Places::of(old.iter().map(|at| &asked[*at].request));
+            for row in looks::find(&mut tx, &places, new.presence).await? {
+                let at = usize::try_from(row.place - 1).ok().and_then(|place| old.get(place).copied());
+                let at = at.ok_or(IdempotencyError::Malformed { entry_id: row.entry_id })?;
+                found[at] = self.meet(&mut tx, &asked[at], tokens[at], row).await?;
+            }
         }
         tx.commit().await?;
-        Ok(looks)
+        Ok(found)
     }
 
     /// There is an entry under the key.
-    #[allow(clippy::too_many_arguments, reason = "one item of one look")]
     async fn meet(
         &self,
         tx: &mut Tx,
-        scope: &Scope,
-        key: Key,
-        fingerprint: Fingerprint,
+        asked: &Asking,
         token: Uuid,
-        row: repo::Row,
-        is_waiting: bool,
+        row: looks::Row,
     ) -> Result<Look, IdempotencyError> {
+        let Request { scope, key, fingerprint } = &asked.request;
         let malformed = || IdempotencyError::Malformed { entry_id: row.entry_id };
         let presence = self.db().presence();
         // Of this process's claims, those that are not at work could not be given up, or were never known to be had.
@@ -318,7 +335,7 @@ impl Keys {
             is_claim_free: row.is_claim_expired || is_deserted,
             is_expired: row.is_expired,
         };
-        let next = decide(&found, &fingerprint, key.is_automatic(), is_waiting);
+        let next = decide(&found, fingerprint, key.is_automatic(), asked.is_waiting);
         let renews = match next {
             Next::Renew => true,
             Next::Resume => false,
@@ -335,7 +352,7 @@ impl Keys {
                 return Ok(Look::Entered(Entered::Replay(Arc::new(replay))));
             }
         };
-        let taking = repo::Taking {
+        let taking = looks::Taking {
             entry_id: row.entry_id,
             seen_claim: row.claim,
             seen_state: row.state,
@@ -346,9 +363,9 @@ impl Keys {
             claimed_by: &self.inner.holder,
             presence,
             claim_term_ms: self.claim_term_ms(),
-            ttl_ms: self.ttl_ms_of(&key),
+            ttl_ms: self.ttl_ms_of(key),
         };
-        let Some(point) = repo::take(tx, &taking).await? else {
+        let Some(point) = looks::take(tx, &taking).await? else {
             return Ok(Look::Held(row.claim));
         };
         if !renews {
@@ -361,19 +378,19 @@ impl Keys {
             tracing::info!(key = %key, route = scope.route, why, "an unfinished request is taken over");
         }
         let point = point.map(|(name, data)| RecoveryPoint { name, data });
-        Ok(Look::Entered(Entered::Claimed(self.claimed(scope, key, row.entry_id, token, point))))
+        Ok(Look::Entered(Entered::Claimed(self.claimed(&asked.request, row.entry_id, token, point))))
     }
 
     fn claimed(
         &self,
-        scope: &Scope,
-        key: Key,
+        request: &Request,
         entry_id: i64,
         token: Uuid,
-        point: Option<RecoveryPoint>,
+        recovery_point: Option<RecoveryPoint>,
     ) -> Claim {
         self.flights().take_off(token);
-        Claim::new(self.clone(), scope.clone(), key, entry_id, token, point)
+        let (scope, key) = (request.scope.clone(), request.key.clone());
+        Claim::new(self.clone(), scope, key, entry_id, token, recovery_point)
     }
 }
 

@@ -32,7 +32,7 @@
 //! Handlers that have a batch writer commit for them give it their [`Claim`] and await its word: they hold no connection either.
 //!
 //! # What it costs
-//! Beside a bare commit of the same effects: one transaction that does not wait for the disk (BEGIN with its settings, the insert, COMMIT), and one statement more
+//! Beside a bare commit of the same effects: one transaction, shared with all who come while another is on its way, that does not wait for the disk (BEGIN with its settings, the insert, COMMIT), and one statement more
 //! for the answer. Proving and locking the claim goes with the BEGIN of the effects. Whether a claim's process is there is asked with the row, by
 //! duplicates alone. A test counts the round trips.
 //!
@@ -53,6 +53,7 @@ mod keys;
 mod read;
 mod repo;
 mod response;
+mod shared;
 mod sweep;
 
 pub use claim::{Claim, RecoveryPoint, Settled, lock_all, write_all};

@@ -1,11 +1,11 @@
 //! The statements.
 //!
-//! Claiming takes no lock that anyone waits for: an insert that gives way to a row that is there, then a read without a lock, and where
-//! that says that the row may be taken, an update that skips a row whose holder is committing just now. So nobody who waits for an
-//! answer waits within the database. Several rows are locked in the order of their ids.
+//! Several rows are locked in the order of their ids. How keys are looked at is in [`looks`].
 //!
 //! A connection keeps the plan that it made for a statement, perhaps when the table was all but empty; a plan that reads all of it would be
 //! kept while it grows. So one row is asked for by its key alone, and where there are several, scans are ruled out.
+
+pub(super) mod looks;
 
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -13,20 +13,12 @@ use uuid::Uuid;
 
 use super::decision::State;
 use super::key::Scope;
-use crate::presence::Presence;
 use crate::repo::tenants::begin_and;
 use crate::roles::sql_state;
 use crate::tx::Tx;
 
 /// What `hold_claim` says of a claim that is another's, or nobody's.
 const NOT_HELD: &str = "PL001";
-
-/// Begins claiming: names the tenant, and lets COMMIT return before the log is on disk: a claim that a crash of the server forgets is one under
-/// which nothing was committed, and nothing can be.
-pub(super) async fn begin_claiming(pool: &PgPool, tenant: Uuid) -> Result<Tx, sqlx::Error> {
-    let more = "; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
-    Tx::by(pool, begin_and(&[tenant], more)).await
-}
 
 /// Begins a transaction of the tenant that has the entry locked under this claim. `None`: the claim is not held any more.
 pub(super) async fn begin_holding(
@@ -41,148 +33,6 @@ pub(super) async fn begin_holding(
         Err(error) if sql_state(&error).as_deref() == Some(NOT_HELD) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// New entries, one for each index of the vectors.
-pub(super) struct New<'a> {
-    pub(super) scope: &'a Scope,
-    pub(super) keys: Vec<String>,
-    pub(super) fingerprints: Vec<Vec<u8>>,
-    pub(super) claims: Vec<Uuid>,
-    pub(super) ttls_ms: Vec<i64>,
-    pub(super) claimed_by: &'a str,
-    pub(super) presence: Presence,
-    pub(super) claim_term_ms: i64,
-}
-
-/// Writes those whose keys are free, and returns their claims and ids. The row that is there is looked for first: an insert that meets
-/// one whose answer is being committed just now would wait for that.
-pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "INSERT INTO idempotency_cache
-            (tenant_id, principal, method, route, key, fingerprint, claim, claimed_by, presence, claim_expires_at, created_at, expires_at)
-         SELECT $1::uuid, $2, $3, $4, new.key, new.fingerprint, new.claim, $9, $11::bigint,
-                clock_timestamp() + $10::bigint * interval '1 millisecond', clock_timestamp(),
-                clock_timestamp() + new.ttl_ms * interval '1 millisecond'
-         FROM unnest($5::text[], $6::bytea[], $7::uuid[], $8::bigint[]) AS new(key, fingerprint, claim, ttl_ms)
-         WHERE (SELECT true FROM idempotency_cache AS old
-                WHERE old.key = new.key AND old.principal = $2 AND old.route = $4 AND old.method = $3
-                  AND old.tenant_id IS NOT DISTINCT FROM $1::uuid) IS NULL
-         ORDER BY new.key
-         ON CONFLICT (key, principal, route, method, tenant_id) DO NOTHING
-         RETURNING claim, entry_id",
-        new.scope.tenant_id,
-        new.scope.principal,
-        new.scope.method,
-        new.scope.route,
-        &new.keys,
-        &new.fingerprints,
-        &new.claims,
-        &new.ttls_ms,
-        new.claimed_by,
-        new.claim_term_ms,
-        new.presence.lock()
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.claim, row.entry_id)).collect())
-}
-
-/// An entry that was there before.
-pub(super) struct Row {
-    pub(super) entry_id: i64,
-    pub(super) key: String,
-    pub(super) fingerprint: Vec<u8>,
-    pub(super) state: State,
-    pub(super) claim: Uuid,
-    /// By which its process is known; `None` where it is not.
-    pub(super) presence: Option<i64>,
-    /// No session of that process is left, nor comes before this transaction has ended. Of the asker's own process this is not asked.
-    pub(super) is_deserted: bool,
-    pub(super) is_claim_expired: bool,
-    pub(super) is_expired: bool,
-    pub(super) result_status: Option<i16>,
-    pub(super) result_headers: Option<Value>,
-    pub(super) result: Option<Vec<u8>>,
-}
-
-/// Asks for a lock that is had only where a claim's process is gone, and never waits for it: of two who ask at once, one takes the other
-/// for its holder, and looks again.
-pub(super) async fn find(
-    conn: &mut PgConnection,
-    scope: &Scope,
-    keys: &[String],
-    own: Presence,
-) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT entry_id, key, fingerprint, state AS "state: State", claim, presence,
-                  CASE WHEN state = 'in_flight' AND presence <> $6 THEN pg_try_advisory_xact_lock(presence) ELSE false END AS "is_deserted!",
-                  claim_expires_at <= clock_timestamp() AS "is_claim_expired!", expires_at <= clock_timestamp() AS "is_expired!",
-                  result_status, result_headers, result
-           FROM idempotency_cache
-           WHERE key = ANY ($5) AND principal = $2 AND route = $4 AND method = $3 AND tenant_id IS NOT DISTINCT FROM $1"#,
-        scope.tenant_id,
-        scope.principal,
-        scope.method,
-        scope.route,
-        keys,
-        own.lock()
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// What a taker writes over what it saw.
-pub(super) struct Taking<'a> {
-    pub(super) entry_id: i64,
-    pub(super) seen_claim: Uuid,
-    pub(super) seen_state: State,
-    /// Its holder is gone: it need not have expired.
-    pub(super) is_deserted: bool,
-    /// The key is used anew: its recovery point goes, and its age begins now.
-    pub(super) renews: bool,
-    pub(super) fingerprint: &'a [u8],
-    pub(super) claim: Uuid,
-    pub(super) claimed_by: &'a str,
-    pub(super) presence: Presence,
-    pub(super) claim_term_ms: i64,
-    pub(super) ttl_ms: i64,
-}
-
-/// Takes the entry if it still is as it was seen, its claim is not held, and nobody has it locked. Returns its recovery point.
-pub(super) async fn take(
-    conn: &mut PgConnection,
-    taking: &Taking<'_>,
-) -> Result<Option<Option<(String, Value)>>, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"UPDATE idempotency_cache
-           SET state = 'in_flight', claim = $5, claimed_by = $6, presence = $10, fingerprint = $7,
-               claim_expires_at = clock_timestamp() + $8::bigint * interval '1 millisecond',
-               expires_at = CASE WHEN $4 THEN clock_timestamp() + $9::bigint * interval '1 millisecond' ELSE expires_at END,
-               created_at = CASE WHEN $4 THEN clock_timestamp() ELSE created_at END,
-               recovery_point = CASE WHEN NOT $4 THEN recovery_point END, recovery_data = CASE WHEN NOT $4 THEN recovery_data END,
-               result_status = NULL, result_headers = NULL, result = NULL
-           WHERE ctid = (SELECT ctid FROM idempotency_cache
-                         WHERE entry_id = $1 AND claim = $2 AND state = $3
-                           AND (state <> 'in_flight' OR claim_expires_at <= clock_timestamp() OR $11)
-                         FOR UPDATE SKIP LOCKED)
-           RETURNING recovery_point, recovery_data"#,
-        taking.entry_id,
-        taking.seen_claim,
-        taking.seen_state as State,
-        taking.renews,
-        taking.claim,
-        taking.claimed_by,
-        taking.fingerprint,
-        taking.claim_term_ms,
-        taking.ttl_ms,
-        taking.presence.lock(),
-        taking.is_deserted
-    )
-    .fetch_optional(conn)
-    .await?;
-    Ok(row.map(|row| row.recovery_point.zip(row.recovery_data)))
 }
 
 /// Rules scans of whole tables in or out until the transaction ends, and returns how it was.

@@ -4,6 +4,7 @@
 
 mod presence;
 mod round_trips;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,9 +45,8 @@ async fn counting(server: PathBuf) -> (u16, Arc<AtomicUsize>) {
     (port, count)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_costs_four_round_trips_more_than_a_bare_commit() {
-    let urls = database().await;
+/// A process whose round trips as the app are counted.
+pub(super) async fn counting_db(urls: &DatabaseUrls, sizes: PoolSizes) -> (Db, Arc<AtomicUsize>) {
     let port = urls.owner.get_port();
     let socket = urls.owner.get_socket().unwrap().join(format!(".s.PGSQL.{port}"));
     let (port, count) = counting(socket).await;
@@ -61,7 +60,13 @@ async fn a_key_costs_four_round_trips_more_than_a_bare_commit() {
             .port(port)
     };
     let counted = DatabaseUrls { app: through(&urls.app), ..urls.clone() };
-    let db = Db::connect_with(&counted, PoolSizes { app: 1, worker: 2 }).await.unwrap();
+    (Db::connect_with(&counted, sizes).await.unwrap(), count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_costs_four_round_trips_more_than_a_bare_commit() {
+    let urls = database().await;
+    let (db, count) = counting_db(&urls, PoolSizes { app: 1, worker: 2 }).await;
     let keys = Keys::new(db.clone(), "one", KeyOptions::default());
     let trips = async |what: &str| {
         let before = count.load(Ordering::SeqCst);

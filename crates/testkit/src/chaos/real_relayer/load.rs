@@ -42,9 +42,9 @@ pub(crate) struct Served {
 pub(crate) async fn served(program: &Path, rate: u32, time: Duration) -> Result<Served> {
     let settings = Settings { window: 1_024, ..measure::settings(1, 250) };
     let mut stage = Stage::set(1, &settings, program).await?;
-    // Somebody works it from here on.
+    // Somebody works it from here on, and after a while whoever is to.
     stage.until_counted(measure::ask()).await?;
-    let base = stage.route().await?;
+    let base = stage.settled_route().await?;
     let period = Duration::from_secs(1) / rate;
     let count = usize::try_from(time.as_millis() / period.as_millis().max(1))?;
     let person = stage.people[0].clone();
@@ -103,6 +103,20 @@ pub(crate) async fn served(program: &Path, rate: u32, time: Duration) -> Result<
 }
 
 impl Stage {
+    /// Where the API says that the only signer is worked, once it is so: whoever came first works it until it has seen some times that it is another's.
+    async fn settled_route(&mut self) -> Result<String> {
+        let until = Instant::now() + HANGS_AFTER;
+        loop {
+            let route = self.route().await?;
+            if self.house.processes[self.working().await?].url() == route {
+                return Ok(route);
+            }
+            ensure!(Instant::now() < until, "the signer is not worked where the API says, at {route}");
+            self.attend().await?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Where the API says that the only signer is worked.
     async fn route(&self) -> Result<String> {
         let base = self.house.processes.last().context("a process that serves")?.url();

@@ -119,7 +119,7 @@ pub(crate) async fn excess_over_confirmations(
 
 impl Stage {
     /// The place of the process that works the only signer.
-    async fn working(&self) -> Result<usize> {
+    pub(super) async fn working(&self) -> Result<usize> {
         let signer = SignerId { chain_id: self.chain_id, address: KEYS[0].address.parse()? };
         let holder = repo::holder(&mut self.house.connect().await?, &lease_name(signer)).await?;
         let pid = holder.rsplit(':').next().and_then(|pid| pid.parse().ok());
