@@ -1,4 +1,6 @@
 //! Requests, as the app's role puts them.
+//!
+//! LIMIT, where one row is asked for: each key is looked up by itself then, and no plan joins a whole table.
 
 use plimsoll_types::{Amount, TransactionState, address_text};
 use sqlx::PgConnection;
@@ -38,8 +40,8 @@ pub(crate) async fn insert(
                        $13::text[], $14::numeric[], $15::bytea[], $16::bigint[], $17::numeric[], $18::smallint[], $19::timestamptz[], $20::bigint[], $21::bytea[], $22::boolean[])
                 AS given(id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id, chain_id, signer, to_address,
                          value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, simulate)
-           WHERE NOT EXISTS (SELECT FROM user_transactions u
-                             WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type)
+           WHERE (SELECT true FROM user_transactions u
+                  WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) IS NULL
            ORDER BY tenant_id, request_id, operation_type COLLATE "C", id
            ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING"#,
         node,
@@ -82,7 +84,7 @@ pub(crate) async fn find(conn: &mut PgConnection, requests: &[&Request]) -> Resu
                WHERE m.tenant_id = given.tenant_id AND m.request_id = given.request_id AND m.operation_type = given.operation_type
                UNION ALL
                SELECT u.id, NULL, u.state FROM user_transactions u
-               WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type) AS t"#,
+               WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) AS t"#,
         &tenants as &[Option<Uuid>],
         &ids,
         &operations,

@@ -15,6 +15,7 @@ mod limits;
 mod mirror;
 mod natural_keys;
 mod posts;
+mod predictions;
 mod reasons;
 mod reconciles;
 mod reorgs;

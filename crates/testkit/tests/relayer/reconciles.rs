@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::house::{House, calldata};
+use crate::house::{HANGS_AFTER, House, calldata};
 
 /// A task that compares all the time.
 struct Watching {
@@ -29,11 +29,15 @@ struct Watching {
 
 impl Watching {
     async fn begin(house: &House) -> Self {
+        Self::every(house, Duration::from_millis(100)).await
+    }
+
+    async fn every(house: &House, period: Duration) -> Self {
         let leases = Leases::connect(&house.db, "node-9", DEFAULT_TERM).await.unwrap();
         let chain_id = house.signer.chain_id;
         let reconciler =
             Reconciler::new(chain_id, house.db.clone(), leases, house.pool(), house.bell.clone());
-        let mut reconciler = reconciler.every(Duration::from_millis(100));
+        let mut reconciler = reconciler.every(period);
         let stop = CancellationToken::new();
         let until = stop.clone();
         Self { stop, task: tokio::spawn(async move { reconciler.run(&until).await.unwrap() }) }
@@ -141,6 +145,49 @@ async fn a_nonce_that_nothing_has_is_found_and_its_holder_fills_it() {
     assert_eq!(house.effects(request.context.request_id).await, 1);
     watching.end().await;
     desk.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_once_is_no_finding_yet_and_nobody_is_asked_again_before_he_had_time() {
+    let house = House::new(Mining::OnDemand).await;
+    let desk = house.work("node-1", house.pool(), DeskOptions::default()).await;
+    let first = house.acceptor.accept(house.request()).await.unwrap().id;
+    house.until_state(first, TransactionState::Confirmed, true).await;
+    // Nobody is there to mend it.
+    desk.kill().await;
+    sqlx::query("UPDATE signers SET next_nonce = 3").execute(house.db.worker()).await.unwrap();
+
+    let watching = Watching::every(&house, Duration::from_secs(3_600)).await;
+    let looked = "SELECT count(*) = 1 FROM signer_sightings WHERE $1::uuid IS NOT NULL";
+    house.until("it has looked once", false, looked, first).await;
+    watching.end().await;
+    let kept: Value = sqlx::query_scalar("SELECT to_jsonb(findings) FROM signer_sightings")
+        .fetch_one(house.db.worker())
+        .await
+        .unwrap();
+    assert_eq!((kept, asked(&house).await), (json!([]), 0), "it may have changed while it was looked at");
+
+    let watching = Watching::begin(&house).await;
+    until_said(&house, "raised").await;
+    // It goes on to look, and to find the same.
+    for _ in 0..5 {
+        let seen: time::OffsetDateTime = sqlx::query_scalar("SELECT seen_at FROM signer_sightings")
+            .fetch_one(house.db.worker())
+            .await
+            .unwrap();
+        let again = async {
+            let again = "SELECT seen_at > $1 FROM signer_sightings";
+            while !sqlx::query_scalar::<_, bool>(again).bind(seen).fetch_one(house.db.worker()).await.unwrap()
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(HANGS_AFTER, again).await.unwrap();
+    }
+    assert_eq!(kinds(&found(&house).await), [Kind::Gap]);
+    assert_eq!(asked(&house).await, 1);
+    watching.end().await;
     house.end().await;
 }
 

@@ -277,6 +277,33 @@ async fn what_is_ahead_of_its_senders_nonce_waits_for_the_lower_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_endpoint_calls_consumed_is_not_pressed_on_it() {
+    let house = House::new(Mining::OnDemand).await;
+    let (pool, faults) = house.faulty();
+    let refusal = |words: &str| Fault::Answer { code: -32_000, message: words.into() };
+    let sends = async |id: Uuid| -> i32 {
+        sqlx::query_scalar("SELECT sends FROM user_transactions WHERE id = $1")
+            .bind(id)
+            .fetch_one(house.db.worker())
+            .await
+            .unwrap()
+    };
+    let (_, consumed) = handed_in(&house).await;
+    faults.next("eth_sendRawTransaction", 1, refusal("nonce too low"));
+    let courier = Working::of(&house, "node-1", pool.into()).await;
+    let answered = "SELECT count(*) = 1 FROM user_transaction_answers WHERE transaction_id = $1 AND answer = 'nonce_too_low'";
+    house.until("it is answered", false, answered, consumed).await;
+    // What nobody takes is offered again and again meanwhile.
+    faults.next("eth_sendRawTransaction", 1_000, refusal("txpool is full"));
+    let (_, refused) = handed_in(&house).await;
+    let again = "SELECT sends >= 4 FROM user_transactions WHERE id = $1";
+    house.until("it is offered again", false, again, refused).await;
+    assert_eq!(sends(consumed).await, 1);
+    courier.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_dies_between_keeping_and_sending_another_sends_it_and_it_takes_effect_once() {
     let house = House::new(Mining::OnDemand).await;
     let (request, id) = handed_in(&house).await;
