@@ -30,9 +30,6 @@ use crate::request::SignerId;
 /// The most requests of one transaction: what follows from it is at most as many events as one statement takes.
 const BATCH_MAX: usize = 512;
 
-/// Planning statements for fewer costs more than a plan that is not for them.
-const FEW: usize = 8;
-
 /// Commits what waits.
 pub(crate) struct Writer {
     db: Db,
@@ -116,10 +113,7 @@ impl Writer {
     async fn commit(&self, batch: &[Waiting]) -> Result<Vec<End>, Failure> {
         let tenants: HashSet<_> = batch.iter().filter_map(|waiting| waiting.request.tenant_id()).collect();
         let tenants: Vec<_> = tenants.into_iter().collect();
-        let mut tx = match batch.len() {
-            ..FEW => self.db.tenant_tx(&tenants).await?,
-            _ => self.db.tenant_tx_for_many(&tenants).await?,
-        };
+        let mut tx = self.db.tenant_tx(&tenants).await?;
         let mut outcomes: Outcomes = batch.iter().map(|_| None).collect();
         hold_claims(&mut tx, batch, &mut outcomes).await?;
         self.judge_granted(&mut tx, batch, &mut outcomes).await?;

@@ -16,14 +16,4 @@ impl Db {
     pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
         Tx::by(self.app(), crate::repo::tenants::begin(tenants)).await
     }
-
-    /// The same for a batch: each of its statements is planned for the tables as they are now. A plan is otherwise kept for as long as its session; one that was made while a table was
-    /// all but empty would go on to read all of it, for each row of the batch, until somebody analyses the table. Planning costs some tenths of a millisecond a statement.
-    ///
-    /// # Errors
-    /// The database's, when no connection is to be had.
-    pub async fn tenant_tx_for_many(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
-        let planned = "; SET LOCAL plan_cache_mode = force_custom_plan";
-        Tx::by(self.app(), crate::repo::tenants::begin_and(tenants, planned)).await
-    }
 }

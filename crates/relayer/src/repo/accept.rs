@@ -1,6 +1,8 @@
 //! Requests, as the app's role puts them.
 //!
-//! LIMIT, where one row is asked for: each key is looked up by itself then, and no plan joins a whole table.
+//! # How keys are looked up
+//! A plan is kept for as long as its session, and may have been made while a table was all but empty, when every way to a row cost the same. So there is one way only: LIMIT, so that each key is
+//! looked up by itself; and a tenant that is compared by IS NOT DISTINCT FROM, which no index serves, so that the index that begins with the request is the only one.
 
 use plimsoll_types::{Amount, TransactionState, address_text};
 use sqlx::PgConnection;
@@ -41,7 +43,7 @@ pub(crate) async fn insert(
                 AS given(id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id, chain_id, signer, to_address,
                          value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block, as_of_block_hash, simulate)
            WHERE (SELECT true FROM user_transactions u
-                  WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) IS NULL
+                  WHERE u.tenant_id IS NOT DISTINCT FROM given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) IS NULL
            ORDER BY tenant_id, request_id, operation_type COLLATE "C", id
            ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING"#,
         node,
@@ -81,10 +83,10 @@ pub(crate) async fn find(conn: &mut PgConnection, requests: &[&Request]) -> Resu
            FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS given(tenant_id, request_id, operation_type, place)
            CROSS JOIN LATERAL (
                SELECT m.id, m.fingerprint, m.state FROM managed_transactions m
-               WHERE m.tenant_id = given.tenant_id AND m.request_id = given.request_id AND m.operation_type = given.operation_type
+               WHERE m.tenant_id IS NOT DISTINCT FROM given.tenant_id AND m.request_id = given.request_id AND m.operation_type = given.operation_type
                UNION ALL
                SELECT u.id, NULL, u.state FROM user_transactions u
-               WHERE u.tenant_id = given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) AS t"#,
+               WHERE u.tenant_id IS NOT DISTINCT FROM given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) AS t"#,
         &tenants as &[Option<Uuid>],
         &ids,
         &operations,
