@@ -199,6 +199,7 @@ CREATE TABLE ledger_checkpoints (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, tree_size)
 );
+CREATE INDEX ledger_checkpoints_unsigned ON ledger_checkpoints (tenant_id, tree_size) WHERE note IS NULL;
 
 -- An account has its balance from the beginning.
 CREATE FUNCTION open_balance() RETURNS trigger
@@ -366,6 +367,7 @@ GRANT UPDATE (version) ON asset_balances TO plimsoll_app, plimsoll_worker;
 GRANT INSERT (event_id, tenant_id, user_id, request_id, operation_type, status, posting_id, checksum, created_by, correlation_id) ON bf_events TO plimsoll_app, plimsoll_worker;
 GRANT INSERT (tenant_id, postings, digests) ON ledger_staging TO plimsoll_app, plimsoll_worker;
 GRANT DELETE ON ledger_staging TO plimsoll_worker;
+GRANT SELECT ON SEQUENCE ledger_staging_staging_id_seq TO plimsoll_worker;
 GRANT INSERT ON ledger_leaves, ledger_tiles, ledger_checkpoints TO plimsoll_worker;
 GRANT UPDATE (size, head_hash, frontier) ON ledger_logs TO plimsoll_worker;
 GRANT UPDATE (note) ON ledger_checkpoints TO plimsoll_worker;

@@ -11,6 +11,7 @@ use crate::book::{Booked, Desk};
 use crate::error::PostError;
 use crate::posting::Posting;
 use crate::repo::postings as repo;
+use crate::seal;
 
 /// A posting that is on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,7 @@ async fn book(
         return Ok(());
     }
     repo::insert(conn, &booked).await?;
+    seal::announce_staged();
     for (place, first) in replays {
         let first = &booked[first];
         outcomes[place] = Some(answer(postings[place], first.posting_id, first.posting.checksum()));
