@@ -98,7 +98,7 @@ impl<E: Into<SealError>> From<E> for Unsealed {
 impl Unsealed {
     /// Whether it is about rows that these tenants have: its data (class 22), or what it refers to or breaks (23).
     fn of_some(error: sqlx::Error, tenants: &[Uuid]) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code());
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         if !code.is_some_and(|code| code.starts_with("22") || code.starts_with("23")) {
             return Self::All(error.into());
         }

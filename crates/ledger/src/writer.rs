@@ -40,10 +40,9 @@ impl Intake {
     #[must_use]
     pub fn start(db: Db) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let writer = Writer { db, waiting: Arc::new(Mutex::new(waiting)) };
         for _ in 0..WRITERS {
-            let (db, waiting) = (db.clone(), Arc::clone(&waiting));
-            tokio::spawn(Writer { db, waiting }.run());
+            tokio::spawn(writer.clone().run());
         }
         Self { queue }
     }
@@ -62,6 +61,7 @@ impl Intake {
     }
 }
 
+#[derive(Clone)]
 struct Writer {
     db: Db,
     waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
