@@ -199,6 +199,7 @@ CREATE TABLE ledger_checkpoints (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, tree_size)
 );
+CREATE INDEX ledger_checkpoints_unsigned ON ledger_checkpoints (tenant_id, tree_size) WHERE note IS NULL;
 
 -- An account has its balance from the beginning.
 CREATE FUNCTION open_balance() RETURNS trigger
@@ -238,9 +239,10 @@ BEGIN
     END IF;
     -- No period is closed before this is committed.
     PERFORM FROM ledger_books WHERE tenant_id IN (SELECT DISTINCT tenant_id FROM given) ORDER BY tenant_id FOR SHARE;
-    SELECT p.posting_id INTO culprit FROM given p LEFT JOIN ledger_books b USING (tenant_id) WHERE COALESCE(p.booked_at <= b.closed_through, true) LIMIT 1;
+    SELECT p.tenant_id INTO culprit FROM (SELECT tenant_id, min(booked_at) AS first FROM given GROUP BY tenant_id) p LEFT JOIN ledger_books b USING (tenant_id)
+    WHERE COALESCE(p.first <= b.closed_through, true) LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'posting % is booked into a closed period', culprit USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_postings_period';
+        RAISE EXCEPTION 'a posting of tenant % is booked into a closed period, or without books', culprit USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_postings_period';
     END IF;
     SELECT p.posting_id INTO culprit FROM given p
     WHERE (p.reverses IS NOT NULL OR p.compensates IS NOT NULL)
@@ -267,10 +269,12 @@ BEGIN
     IF FOUND THEN
         RAISE EXCEPTION 'posting % does not balance', culprit USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_balance';
     END IF;
-    SELECT e.posting_id INTO culprit FROM given e LEFT JOIN ledger_postings p USING (posting_id) GROUP BY e.posting_id
-    HAVING count(*) <> max(p.line_count) OR max(e.sequence) <> max(p.line_count)
-        OR bool_or(p.tenant_id IS DISTINCT FROM e.tenant_id OR p.effective_at <> e.effective_at OR p.recorded_at <> e.recorded_at
-                   OR p.chain_block_number IS DISTINCT FROM e.chain_block_number)
+    SELECT e.posting_id INTO culprit
+    FROM (SELECT posting_id, tenant_id, effective_at, recorded_at, chain_block_number, count(*) AS lines, max(sequence) AS last
+          FROM given GROUP BY posting_id, tenant_id, effective_at, recorded_at, chain_block_number) e
+    LEFT JOIN ledger_postings p USING (posting_id)
+    WHERE (p.line_count = e.lines AND p.line_count = e.last AND p.tenant_id = e.tenant_id AND p.effective_at = e.effective_at AND p.recorded_at = e.recorded_at
+           AND p.chain_block_number IS NOT DISTINCT FROM e.chain_block_number) IS NOT TRUE
     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'lines of posting % that are not all of its own', culprit USING ERRCODE = 'check_violation', CONSTRAINT = 'ledger_entries_posting';
@@ -346,7 +350,9 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY owner_all ON %I TO plimsoll_owner USING (true) WITH CHECK (true)', name);
-        EXECUTE format('CREATE POLICY own_tenant ON %I TO plimsoll_app USING (tenant_id = ANY (current_tenants())) WITH CHECK (tenant_id = ANY (current_tenants()))', name);
+        -- As a subquery the setting is read once a statement, and not once a row.
+        EXECUTE format('CREATE POLICY own_tenant ON %I TO plimsoll_app USING (tenant_id = ANY ((SELECT current_tenants())::uuid[]))'
+                       ' WITH CHECK (tenant_id = ANY ((SELECT current_tenants())::uuid[]))', name);
         EXECUTE format('GRANT SELECT ON %I TO plimsoll_app, plimsoll_worker', name);
     END LOOP;
 END
@@ -361,6 +367,7 @@ GRANT UPDATE (version) ON asset_balances TO plimsoll_app, plimsoll_worker;
 GRANT INSERT (event_id, tenant_id, user_id, request_id, operation_type, status, posting_id, checksum, created_by, correlation_id) ON bf_events TO plimsoll_app, plimsoll_worker;
 GRANT INSERT (tenant_id, postings, digests) ON ledger_staging TO plimsoll_app, plimsoll_worker;
 GRANT DELETE ON ledger_staging TO plimsoll_worker;
+GRANT SELECT ON SEQUENCE ledger_staging_staging_id_seq TO plimsoll_worker;
 GRANT INSERT ON ledger_leaves, ledger_tiles, ledger_checkpoints TO plimsoll_worker;
 GRANT UPDATE (size, head_hash, frontier) ON ledger_logs TO plimsoll_worker;
 GRANT UPDATE (note) ON ledger_checkpoints TO plimsoll_worker;

@@ -1,6 +1,6 @@
 //! Many postings in one transaction of the caller's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use alloy_primitives::B256;
 use plimsoll_proof::ledger::encoding::Encoder;
@@ -11,6 +11,7 @@ use crate::book::{Booked, Desk};
 use crate::error::PostError;
 use crate::posting::Posting;
 use crate::repo::postings as repo;
+use crate::seal;
 
 /// A posting that is on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,29 +42,38 @@ fn key(posting: &Posting) -> Key<'_> {
 pub(crate) async fn post(conn: &mut PgConnection, postings: &[&Posting]) -> Result<Outcomes, sqlx::Error> {
     let mut outcomes: Vec<Option<Result<Posted, PostError>>> = postings.iter().map(|_| None).collect();
     for found in repo::find(conn, postings).await? {
-        let posting = postings[found.place];
-        outcomes[found.place] = Some(answer(conn, posting, found.posting_id, found.checksum).await?);
+        outcomes[found.place] = Some(answer(postings[found.place], found.posting_id, found.checksum));
     }
     let fresh: Vec<_> = (0..postings.len()).filter(|place| outcomes[*place].is_none()).collect();
     if !fresh.is_empty() {
         book(conn, postings, &fresh, &mut outcomes).await?;
     }
-    Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(PostError::Stopped))).collect())
+    let outcomes: Outcomes =
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(PostError::Stopped))).collect();
+    let conflicts: Vec<_> = postings.iter().zip(&outcomes).filter_map(conflict).collect();
+    if !conflicts.is_empty() {
+        repo::note_conflicts(conn, &conflicts).await?;
+    }
+    Ok(outcomes)
 }
 
-/// What is there under a key is the answer to the same request, and a conflict for any other, which is put on record.
-async fn answer(
-    conn: &mut PgConnection,
-    posting: &Posting,
-    posting_id: Uuid,
-    checksum: B256,
-) -> Result<Result<Posted, PostError>, sqlx::Error> {
+/// What is there under a key is the answer to the same request, and a conflict for any other.
+fn answer(posting: &Posting, posting_id: Uuid, checksum: B256) -> Result<Posted, PostError> {
     if checksum == posting.checksum() {
-        return Ok(Ok(Posted { posting_id, is_replay: true, batch: 1 }));
+        return Ok(Posted { posting_id, is_replay: true, batch: 1 });
     }
-    repo::note_conflict(conn, posting, posting_id).await?;
     let (_, _, request_id, operation_type) = key(posting);
-    Ok(Err(PostError::Conflict { request_id, operation_type: operation_type.to_owned(), posting_id }))
+    Err(PostError::Conflict { request_id, operation_type: operation_type.to_owned(), posting_id })
+}
+
+/// A posting that came under another's key, and the other.
+fn conflict<'a>(
+    (posting, outcome): (&&'a Posting, &Result<Posted, PostError>),
+) -> Option<(&'a Posting, Uuid)> {
+    match outcome {
+        Err(PostError::Conflict { posting_id, .. }) => Some((*posting, *posting_id)),
+        _ => None,
+    }
 }
 
 async fn book(
@@ -77,10 +87,9 @@ async fn book(
     let accounts: BTreeSet<_> =
         fresh_ones().flat_map(|posting| &posting.draft().lines).map(|line| line.account_id).collect();
     let tenants: Vec<_> = tenants.into_iter().collect();
-    let closed_through = repo::lock_books(conn, &tenants).await?;
+    let (closed_through, now) = repo::lock_books(conn, &tenants).await?;
     let accounts: Vec<_> = accounts.into_iter().collect();
     let accounts = repo::lock_accounts(conn, &accounts).await?;
-    let now = repo::clock(conn).await?;
     let mut desk = Desk { accounts, closed_through, now, encoder: Encoder::new() };
 
     let mut booked: Vec<Booked<'_>> = Vec::with_capacity(fresh.len());
@@ -109,24 +118,10 @@ async fn book(
         return Ok(());
     }
     repo::insert(conn, &booked).await?;
-    for (tenant_id, (ids, digests)) in by_tenant(&booked) {
-        repo::stage(conn, tenant_id, &ids, &digests).await?;
-    }
+    seal::announce_staged();
     for (place, first) in replays {
         let first = &booked[first];
-        outcomes[place] =
-            Some(answer(conn, postings[place], first.posting_id, first.posting.checksum()).await?);
+        outcomes[place] = Some(answer(postings[place], first.posting_id, first.posting.checksum()));
     }
     Ok(())
-}
-
-/// What each tenant's log is to take in, in the order of booking.
-fn by_tenant(booked: &[Booked<'_>]) -> BTreeMap<Uuid, (Vec<Uuid>, Vec<u8>)> {
-    let mut staged: BTreeMap<Uuid, (Vec<Uuid>, Vec<u8>)> = BTreeMap::new();
-    for it in booked {
-        let (ids, digests) = staged.entry(it.posting.tenant_id()).or_default();
-        ids.push(it.posting_id);
-        digests.extend_from_slice(&it.digest[..]);
-    }
-    staged
 }

@@ -22,6 +22,7 @@ mod error;
 mod posting;
 mod repo;
 pub mod seal;
+pub mod verify;
 mod writer;
 
 pub use account::{AccountClass, AccountType, Currency, NewAccount, open};
@@ -33,4 +34,5 @@ pub use posting::{
     Correction, Direction, Draft, Invalid, LINES_MAX, Line, METADATA_MAX_BYTES, OnChain, Origin, Posting,
 };
 pub use seal::{SealError, Sealed, Sealer};
+pub use verify::verify;
 pub use writer::{BATCH_MAX, Intake, QUEUE_MAX};

@@ -97,6 +97,40 @@ pub struct Draft {
     pub lines: Vec<Line>,
 }
 
+impl Line {
+    /// So much of a currency on one side of an account.
+    #[must_use]
+    pub fn new(
+        account_id: Uuid,
+        direction: Direction,
+        amount: Amount,
+        currency: &str,
+        entry_type: &str,
+    ) -> Self {
+        Self { account_id, direction, amount, currency: currency.into(), entry_type: entry_type.into() }
+    }
+}
+
+impl Draft {
+    /// These lines, asked for by a request of which nothing else is said.
+    #[must_use]
+    pub fn new(context: Context, operation_type: &str, domain: &str, lines: Vec<Line>) -> Self {
+        Self {
+            context,
+            operation_type: operation_type.into(),
+            domain: domain.into(),
+            origin: Origin::Request,
+            internal_tx_id: None,
+            trace_id: None,
+            effective_at: None,
+            on_chain: None,
+            correction: None,
+            metadata: serde_json::Map::new(),
+            lines,
+        }
+    }
+}
+
 /// Why a draft is no posting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {

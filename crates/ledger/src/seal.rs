@@ -9,24 +9,33 @@
 //! sealed, and is looked for by being there, not by its number. *No lock across commits of writers*: they only insert. What was booked on what another transaction committed before has a
 //! later place than that, since its row was staged after it was read.
 //!
+//! *No log holds up another.* What is wrong with one, or with what is to be appended to it, stops that one alone, loudly, until the sealer is started anew: its rows wait in the queue, and the others'
+//! are taken.
+//!
 //! A checkpoint is a row first, with size and root; once that is committed it is signed. The row's key is the size: a second root of the same size cannot be committed, so none is signed.
 //! A process that dies in between leaves a row without a note, which the next one signs.
+//!
+//! # Being woken, and dead rows
+//! Who books in this process wakes the sealer ([`plimsoll_store::sequencer`] says why nobody notifies through Postgres), which gives others a moment to share its transaction; what other processes
+//! book it finds by looking now and then. A look begins at a floor below which no row can appear any more, so that rows which died under a long snapshot are not walked over.
+
+mod growing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alloy_primitives::B256;
-use plimsoll_proof::ledger::checkpoint::{self, Checkpoint, CheckpointFault, NoteSigner};
-use plimsoll_proof::ledger::log::ChainHead;
-use plimsoll_proof::ledger::tiles::{self, TILE_WIDTH, Tile, TileId};
-use plimsoll_proof::ledger::tree::Frontier;
+use plimsoll_proof::ledger::checkpoint::{self, Checkpoint, CheckpointFault, KeyFault, NoteSigner};
+use plimsoll_store::sequencer::{Floor, writers};
 use plimsoll_store::{Db, Lease, LeaseError, Leases};
-use sqlx::PgConnection;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::growing::Growing;
+pub(crate) use self::growing::Leaf;
 use crate::repo::seal as repo;
-use crate::repo::seal::{Log, Staged};
+use crate::repo::seal::Staged;
 
 /// The lease under which it is done.
 pub const LEASE: &str = "sealer:ledger";
@@ -34,10 +43,24 @@ pub const LEASE: &str = "sealer:ledger";
 const BATCH_POSTINGS: usize = 4_096;
 /// How many staged rows are looked at for them.
 const BATCH_ROWS: i64 = 4_096;
-/// How long nothing to do is waited out.
-const IDLE: Duration = Duration::from_millis(20);
+/// Where it waits.
+const STAGING: &str = "ledger_staging";
+/// How long what is booked in this process waits for more.
+const GATHER: Duration = Duration::from_millis(20);
+/// How often what other processes book is looked for.
+const POLL_PERIOD: Duration = Duration::from_millis(100);
+/// How often the floor is moved.
+const FLOOR_PERIOD: Duration = Duration::from_secs(1);
 /// How often a log that has grown gets a checkpoint.
 const CHECKPOINT_PERIOD: Duration = Duration::from_secs(1);
+
+/// Changes when something was staged in this process.
+static STAGED: LazyLock<watch::Sender<()>> = LazyLock::new(|| watch::Sender::new(()));
+
+/// Wakes a sealer of this process: something was staged, in a transaction that will soon commit.
+pub(crate) fn announce_staged() {
+    STAGED.send_replace(());
+}
 
 /// Why nothing was sealed. What waits, waits.
 #[derive(Debug, thiserror::Error)]
@@ -45,22 +68,45 @@ pub enum SealError {
     /// The lease is another's.
     #[error("sealing: {0}")]
     Lease(#[from] LeaseError),
-    /// A log and its tables do not agree.
-    #[error(
-        "the log of tenant {tenant_id} is broken: {what}; nothing more is sealed in it: run `plimsoll verify ledger`"
-    )]
-    Broken {
-        /// Whose log.
-        tenant_id: Uuid,
-        /// What is wrong.
-        what: String,
-    },
+    /// What the logs are called.
+    #[error("the name of the logs: {0}")]
+    Name(#[from] KeyFault),
     /// A checkpoint that cannot be made.
     #[error("signing: {0}")]
     Checkpoint(#[from] CheckpointFault),
     /// The database's.
     #[error("sealing: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+/// Why a batch was not sealed.
+enum Unsealed {
+    /// Something is wrong with one log.
+    One { tenant_id: Uuid, what: String },
+    /// Something is wrong with one of these.
+    OneOf(Vec<Uuid>, sqlx::Error),
+    /// Nothing can be sealed now.
+    All(SealError),
+}
+
+impl<E: Into<SealError>> From<E> for Unsealed {
+    fn from(error: E) -> Self {
+        Self::All(error.into())
+    }
+}
+
+impl Unsealed {
+    /// Whether it is about rows that these tenants have: its data (class 22), or what it refers to or breaks (23).
+    fn of_some(error: sqlx::Error, tenants: &[Uuid]) -> Self {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if !code.is_some_and(|code| code.starts_with("22") || code.starts_with("23")) {
+            return Self::All(error.into());
+        }
+        match tenants {
+            [tenant_id] => Self::One { tenant_id: *tenant_id, what: error.to_string() },
+            _ => Self::OneOf(tenants.to_vec(), error),
+        }
+    }
 }
 
 /// What a transaction of the sealer came to.
@@ -80,13 +126,23 @@ pub struct Sealer {
     /// What the logs are named after.
     name: String,
     signer: NoteSigner,
+    state: Mutex<State>,
+}
+
+/// What it has learned since it has the lease.
+#[derive(Debug, Default)]
+struct State {
+    /// From where it looks.
+    floor: Floor,
+    /// The tenants whose logs are broken.
+    halted: BTreeSet<Uuid>,
 }
 
 impl Sealer {
     /// `name`: what its logs are called, before `/<tenant_id>`; another after a restore.
     #[must_use]
     pub fn new(db: Db, leases: Leases, name: &str, signer: NoteSigner) -> Self {
-        Self { db, leases, name: name.into(), signer }
+        Self { db, leases, name: name.into(), signer, state: Mutex::default() }
     }
 
     /// Seals, whenever this process has the lease, until `cancel`.
@@ -114,45 +170,98 @@ impl Sealer {
     }
 
     async fn work(&self, lease: &Lease, cancel: &CancellationToken) -> Result<(), SealError> {
-        let mut tick = tokio::time::interval(CHECKPOINT_PERIOD);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        *self.state() = State::default();
+        let mut staged = STAGED.subscribe();
+        let [mut checkpoints, mut floors] = [CHECKPOINT_PERIOD, FLOOR_PERIOD].map(tokio::time::interval);
+        for tick in [&mut checkpoints, &mut floors] {
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
         while !cancel.is_cancelled() && !lease.lost().is_cancelled() {
+            staged.mark_unchanged();
             let sealed = self.seal(lease).await?;
             tokio::select! {
                 biased;
-                _ = tick.tick() => self.checkpoint(lease).await?,
+                _ = checkpoints.tick() => self.checkpoint(lease).await?,
+                _ = floors.tick() => self.raise_floor().await?,
                 () = std::future::ready(()), if sealed.has_more => {}
                 () = cancel.cancelled() => {}
                 () = lease.lost().cancelled() => {}
-                () = tokio::time::sleep(IDLE) => {}
+                () = woken(&mut staged) => {}
+                () = tokio::time::sleep(POLL_PERIOD) => {}
             }
         }
         Ok(())
     }
 
-    /// Takes what was staged first into the logs: one transaction of it.
+    /// Takes what was staged first into the logs: one transaction of it, but for the logs that are broken.
     ///
     /// # Errors
-    /// [`SealError`].
+    /// [`SealError`]; but not for one log's sake.
     pub async fn seal(&self, lease: &Lease) -> Result<Sealed, SealError> {
+        match self.seal_batch(lease, None).await {
+            Ok(sealed) => Ok(sealed),
+            Err(Unsealed::One { tenant_id, what }) => {
+                self.halt(tenant_id, &what);
+                Ok(Sealed { postings: 0, has_more: true })
+            }
+            Err(Unsealed::OneOf(tenants, error)) => {
+                tracing::warn!(%error, tenants = tenants.len(), "a batch could not be sealed; its logs are sealed one by one");
+                let mut postings = 0;
+                for tenant_id in tenants {
+                    match self.seal_batch(lease, Some(tenant_id)).await {
+                        Ok(sealed) => postings += sealed.postings,
+                        Err(Unsealed::One { tenant_id, what }) => self.halt(tenant_id, &what),
+                        Err(Unsealed::OneOf(_, error)) => self.halt(tenant_id, &error.to_string()),
+                        Err(Unsealed::All(error)) => return Err(error),
+                    }
+                }
+                Ok(Sealed { postings, has_more: true })
+            }
+            Err(Unsealed::All(error)) => Err(error),
+        }
+    }
+
+    /// One transaction of what was staged first; of one tenant, where it is given.
+    async fn seal_batch(&self, lease: &Lease, of: Option<Uuid>) -> Result<Sealed, Unsealed> {
+        const NOTHING: Sealed = Sealed { postings: 0, has_more: false };
+        let (from, halted) = {
+            let state = self.state();
+            (state.floor.id(), state.halted.iter().copied().collect::<Vec<_>>())
+        };
+        let seen = repo::look(self.db.worker(), from, &halted).await?;
+        if self.state().floor.is_of_another_server(seen.server_started_at) {
+            self.state().floor.forget();
+            return Ok(Sealed { postings: 0, has_more: true });
+        }
+        if !seen.has_rows {
+            if halted.is_empty() {
+                self.state().floor.seen_empty();
+            }
+            return Ok(NOTHING);
+        }
         let mut tx = self.db.begin_worker().await?;
         lease.guard(&mut tx).await?;
-        let queued = repo::oldest(&mut tx, BATCH_ROWS).await?;
+        let queued = repo::oldest(&mut tx, from, of, &halted, BATCH_ROWS).await?;
         let waiting = queued.len();
         let staged = first_of(queued, BATCH_POSTINGS);
-        if staged.is_empty() {
+        let Some(newest) = staged.last().map(|row| row.staging_id) else {
             tx.rollback().await?;
-            return Ok(Sealed { postings: 0, has_more: false });
-        }
+            return Ok(NOTHING);
+        };
         let tenants: Vec<_> =
             staged.iter().map(|row| row.tenant_id).collect::<BTreeSet<_>>().into_iter().collect();
         let mut logs: BTreeMap<Uuid, Growing> = repo::lock_logs(&mut tx, &tenants)
             .await?
             .into_iter()
-            .map(|log| Ok((log.tenant_id, Growing::of(log)?)))
-            .collect::<Result<_, SealError>>()?;
+            .map(|log| {
+                let tenant_id = log.tenant_id;
+                let growing =
+                    Growing::of(log).map_err(|fault| Unsealed::One { tenant_id, what: fault.to_string() })?;
+                Ok((tenant_id, growing))
+            })
+            .collect::<Result<_, Unsealed>>()?;
         for row in &staged {
-            let log = logs.get_mut(&row.tenant_id).ok_or_else(|| SealError::Broken {
+            let log = logs.get_mut(&row.tenant_id).ok_or_else(|| Unsealed::One {
                 tenant_id: row.tenant_id,
                 what: "it has postings, and no log".into(),
             })?;
@@ -160,10 +269,11 @@ impl Sealer {
         }
         let leaves: Vec<_> = logs.values().flat_map(Growing::leaves).collect();
         let postings = leaves.len();
-        repo::insert_leaves(&mut tx, &leaves).await?;
+        let of_some = |error| Unsealed::of_some(error, &tenants);
+        repo::insert_leaves(&mut tx, &leaves).await.map_err(of_some)?;
         for log in logs.values() {
             log.keep_tiles(&mut tx).await?;
-            repo::move_log(&mut tx, &log.moved()).await?;
+            repo::move_log(&mut tx, &log.moved()).await.map_err(of_some)?;
         }
         let ids: Vec<_> = staged.iter().map(|row| row.staging_id).collect();
         repo::remove(&mut tx, &ids).await?;
@@ -172,22 +282,43 @@ impl Sealer {
             metrics::histogram!("ledger_seal_lag_seconds").record(oldest);
         }
         metrics::counter!("ledger_sealed_postings_total").increment(postings as u64);
-        Ok(Sealed { postings, has_more: staged.len() < waiting })
+        let has_more = staged.len() < waiting || i64::try_from(waiting) == Ok(BATCH_ROWS);
+        if of.is_none() && halted.is_empty() {
+            self.state().floor.drained(newest, has_more);
+        }
+        Ok(Sealed { postings, has_more })
+    }
+
+    /// Looks who writes to the queue, so that the next looks need not walk over its dead rows. It only saves work.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn raise_floor(&self) -> Result<(), SealError> {
+        let now = writers(self.db.worker(), STAGING).await?;
+        self.state().floor.observe(now);
+        Ok(())
     }
 
     /// Puts down where each log that has grown stands, and signs what is put down.
     ///
     /// # Errors
-    /// [`SealError`].
+    /// [`SealError`]; but not for one log's sake.
     pub async fn checkpoint(&self, lease: &Lease) -> Result<(), SealError> {
         let mut tx = self.db.begin_worker().await?;
         lease.guard(&mut tx).await?;
         for log in repo::grown_logs(&mut tx).await? {
             let tenant_id = log.tenant_id;
-            let root = Growing::of(log)?.frontier.root();
-            let broken = |what: String| SealError::Broken { tenant_id, what };
-            let origin =
-                checkpoint::origin(&self.name, tenant_id).map_err(|fault| broken(fault.to_string()))?;
+            if self.state().halted.contains(&tenant_id) {
+                continue;
+            }
+            let root = match Growing::of(log) {
+                Ok(log) => log.frontier.root(),
+                Err(fault) => {
+                    self.halt(tenant_id, &fault.to_string());
+                    continue;
+                }
+            };
+            let origin = checkpoint::origin(&self.name, tenant_id)?;
             repo::put_checkpoint(&mut tx, tenant_id, &origin, root).await?;
         }
         tx.commit().await?;
@@ -199,6 +330,28 @@ impl Sealer {
         }
         Ok(())
     }
+
+    /// Seals nothing more of a tenant.
+    fn halt(&self, tenant_id: Uuid, what: &str) {
+        tracing::error!(%tenant_id, what, "a tenant's log is broken; nothing more is sealed in it: run `plimsoll verify ledger`, and start the sealer anew once it is whole");
+        let mut state = self.state();
+        state.halted.insert(tenant_id);
+        // What waits of it is below whatever is taken from now on.
+        state.floor.forget();
+        metrics::gauge!("ledger_logs_halted").set(state.halted.len() as f64);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each critical section leaves it as it should be.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns once something was staged in this process, and others had a moment to share the transaction.
+async fn woken(staged: &mut watch::Receiver<()>) {
+    // An error says that the sender is gone, and it is static.
+    staged.changed().await.ok();
+    tokio::time::sleep(GATHER).await;
 }
 
 /// As many rows from the first on as have about so many postings; one at least.
@@ -214,87 +367,4 @@ fn first_of(mut queued: Vec<Staged>, postings: usize) -> Vec<Staged> {
         .count();
     queued.truncate(taken);
     queued
-}
-
-/// A leaf that is new.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Leaf {
-    pub(crate) tenant_id: Uuid,
-    pub(crate) index: u64,
-    pub(crate) posting_id: Uuid,
-    pub(crate) prev_entry_hash: B256,
-    pub(crate) entry_hash: B256,
-}
-
-/// A log, and what is appended to it.
-struct Growing {
-    from: u64,
-    head: ChainHead,
-    frontier: Frontier,
-    new: Vec<Leaf>,
-}
-
-impl Growing {
-    fn of(log: Log) -> Result<Self, SealError> {
-        let Log { tenant_id, size, head_hash, frontier } = log;
-        let frontier = Frontier::from_parts(size, frontier)
-            .map_err(|fault| SealError::Broken { tenant_id, what: fault.to_string() })?;
-        let head = ChainHead { tenant_id, size, entry_hash: head_hash };
-        Ok(Self { from: size, head, frontier, new: Vec::new() })
-    }
-
-    fn append(&mut self, row: &Staged) {
-        for (posting_id, digest) in row.postings.iter().zip(&row.digests) {
-            let (entry, entry_hash) = self.head.append(*digest);
-            self.frontier.append(entry_hash);
-            self.new.push(Leaf {
-                tenant_id: entry.tenant_id,
-                index: entry.index,
-                posting_id: *posting_id,
-                prev_entry_hash: entry.prev_entry_hash,
-                entry_hash,
-            });
-        }
-    }
-
-    fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
-        self.new.iter().copied()
-    }
-
-    fn moved(&self) -> Log {
-        Log {
-            tenant_id: self.head.tenant_id,
-            size: self.head.size,
-            head_hash: self.head.entry_hash,
-            frontier: self.frontier.subtrees().to_vec(),
-        }
-    }
-
-    /// Writes the tiles that became full, those below first.
-    async fn keep_tiles(&self, conn: &mut PgConnection) -> Result<(), SealError> {
-        let tenant_id = self.head.tenant_id;
-        for id in tiles::completed(self.from, self.head.size) {
-            let hashes = match id.level {
-                0 => self.entries(conn, id).await?,
-                level => repo::tile_roots(conn, tenant_id, level - 1, id.hashes()).await?,
-            };
-            let tile = Tile::new(hashes)
-                .map_err(|fault| SealError::Broken { tenant_id, what: format!("tile {id:?}: {fault}") })?;
-            repo::insert_tile(conn, tenant_id, id, &tile.to_bytes(), tile.root()).await?;
-        }
-        Ok(())
-    }
-
-    /// The hashes of a tile's entries: of those before from the table, of the new ones as they are.
-    async fn entries(&self, conn: &mut PgConnection, id: TileId) -> Result<Vec<B256>, SealError> {
-        let wanted = id.hashes();
-        let mut hashes = Vec::with_capacity(TILE_WIDTH);
-        if wanted.start < self.from {
-            let before = wanted.start..self.from.min(wanted.end);
-            hashes = repo::entry_hashes(conn, self.head.tenant_id, before).await?;
-        }
-        let is_wanted = |leaf: &&Leaf| wanted.contains(&leaf.index);
-        hashes.extend(self.new.iter().filter(is_wanted).map(|leaf| leaf.entry_hash));
-        Ok(hashes)
-    }
 }

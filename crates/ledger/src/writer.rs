@@ -1,13 +1,14 @@
 //! The way in for requests: many share a transaction, and nobody holds a connection while waiting.
 //!
-//! What waits while a transaction is being committed shares the next one; when nobody else is there a batch is one posting, and nobody waits for it. What only the database finds wrong with a
-//! posting is isolated by halving the batch, so none fails its neighbours.
+//! What waits while transactions are being committed shares the next one; when nobody else is there a batch is one posting, and nobody waits for it. Two transactions are under way at a time: while
+//! one is being written and made durable, the other takes its batch, looks its keys up, and waits for the accounts that both have. What only the database finds wrong with a posting is isolated by
+//! halving the batch, so none fails its neighbours.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plimsoll_store::Db;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::batch::{self, Outcomes, Posted};
 use crate::error::PostError;
@@ -17,6 +18,8 @@ use crate::posting::Posting;
 pub const BATCH_MAX: usize = 1_024;
 /// The most that wait. Whoever comes then is told to come again.
 pub const QUEUE_MAX: usize = 8_192;
+/// Transactions under way at a time. A third would only wait for accounts behind the second.
+const WRITERS: usize = 2;
 /// How often a batch is tried again that somebody else was in the way of.
 const TRIES_MAX: u32 = 10;
 
@@ -37,7 +40,10 @@ impl Intake {
     #[must_use]
     pub fn start(db: Db) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(Writer { db }.run(waiting));
+        let writer = Writer { db, waiting: Arc::new(Mutex::new(waiting)) };
+        for _ in 0..WRITERS {
+            tokio::spawn(writer.clone().run());
+        }
         Self { queue }
     }
 
@@ -55,17 +61,22 @@ impl Intake {
     }
 }
 
+#[derive(Clone)]
 struct Writer {
     db: Db,
+    waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
 }
 
 impl Writer {
     /// Commits what waits, batch after batch. Ends when the last [`Intake`] is gone and nothing waits.
-    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    async fn run(self) {
+        loop {
+            let mut batch = Vec::new();
+            if self.waiting.lock().await.recv_many(&mut batch, BATCH_MAX).await == 0 {
+                return;
+            }
             metrics::histogram!("ledger_batch_postings").record(batch.len() as f64);
-            self.write(std::mem::take(&mut batch)).await;
+            self.write(batch).await;
         }
     }
 

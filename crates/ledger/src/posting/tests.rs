@@ -5,25 +5,12 @@ use serde_json::json;
 use super::*;
 
 fn line(direction: Direction, amount: Amount, currency: &str) -> Line {
-    let account_id = Uuid::from_u128(1);
-    Line { account_id, direction, amount, currency: currency.into(), entry_type: "TRADE".into() }
+    Line::new(Uuid::from_u128(1), direction, amount, currency, "TRADE")
 }
 
 fn draft(lines: Vec<Line>) -> Draft {
     let context = Context::new(Uuid::from_u128(7), "test").on_behalf_of(Uuid::from_u128(8), None);
-    Draft {
-        context,
-        operation_type: "transfer".into(),
-        domain: "cash".into(),
-        origin: Origin::Request,
-        internal_tx_id: None,
-        trace_id: None,
-        effective_at: None,
-        on_chain: None,
-        correction: None,
-        metadata: serde_json::Map::new(),
-        lines,
-    }
+    Draft::new(context, "transfer", "cash", lines)
 }
 
 fn pair() -> Draft {

@@ -4,6 +4,8 @@ pub(crate) mod accounts;
 pub(crate) mod balances;
 pub(crate) mod postings;
 pub(crate) mod seal;
+pub(crate) mod sealed;
+pub(crate) mod verify;
 
 use alloy_primitives::B256;
 

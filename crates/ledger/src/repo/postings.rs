@@ -5,8 +5,9 @@
 //! a circle. Keys are looked for first, without a lock: one that somebody else commits meanwhile makes the insertion fail, and the batch is tried again.
 //!
 //! # Why separate statements
-//! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it; and postings and lines
-//! are one statement, at whose end the database checks both together.
+//! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it; and postings, lines and what
+//! is to be sealed are one statement, at whose end the database checks postings and lines together. The clock may be read before an account is waited for: no line has an earlier time than the one
+//! before it (`book`).
 //!
 //! # Why LATERAL and LIMIT
 //! A plan is kept for as long as its session. One made for small tables would join by reading all of a table; this one can only look each key up.
@@ -58,19 +59,21 @@ pub(crate) async fn find(conn: &mut PgConnection, postings: &[&Posting]) -> Resu
         .collect()
 }
 
-/// How far the books of each tenant are closed, which holds until the transaction ends; none: not at all. A tenant without books is not in it.
+/// How far the books of each tenant are closed, which holds until the transaction ends (none: not at all; a tenant without books is not in it); and the database's clock.
 pub(crate) async fn lock_books(
     conn: &mut PgConnection,
     tenants: &[Uuid],
-) -> Result<HashMap<Uuid, Option<OffsetDateTime>>, sqlx::Error> {
+) -> Result<(HashMap<Uuid, Option<OffsetDateTime>>, OffsetDateTime), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT tenant_id, NULLIF(closed_through, '-infinity') AS closed_through FROM ledger_books
+        r#"SELECT tenant_id, NULLIF(closed_through, '-infinity') AS closed_through, clock_timestamp() AS "now!" FROM ledger_books
            WHERE tenant_id = ANY ($1) ORDER BY tenant_id FOR SHARE"#,
         tenants
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.tenant_id, row.closed_through)).collect())
+    // Without books nothing is booked, and no time is asked for.
+    let now = rows.iter().map(|row| row.now).max().unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    Ok((rows.into_iter().map(|row| (row.tenant_id, row.closed_through)).collect(), now))
 }
 
 /// What these accounts hold, locked until the transaction ends.
@@ -106,12 +109,7 @@ pub(crate) async fn lock_accounts(
     Ok(standings.map(|standing| (standing.account_id, standing)).collect())
 }
 
-/// The database's clock, now.
-pub(crate) async fn clock(conn: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
-    sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(conn).await
-}
-
-/// Writes postings with their lines, in the order of their keys.
+/// Writes postings with their lines, in the order of their keys; and puts them into the queue of what is sealed, in the order of booking.
 pub(crate) async fn insert(conn: &mut PgConnection, booked: &[Booked<'_>]) -> Result<(), sqlx::Error> {
     let mut in_order: Vec<_> = booked.iter().collect();
     in_order.sort_by_key(|booked| {
@@ -120,6 +118,7 @@ pub(crate) async fn insert(conn: &mut PgConnection, booked: &[Booked<'_>]) -> Re
     });
     let header = Headers::of(&in_order);
     let line = Lines::of(booked);
+    let staged = Staged::of(booked);
     sqlx::query!(
         r#"WITH headers AS (
                INSERT INTO ledger_postings (posting_id, tenant_id, user_id, request_id, operation_type, checksum, domain, internal_tx_id, trace_id, effective_at,
@@ -127,7 +126,11 @@ pub(crate) async fn insert(conn: &mut PgConnection, booked: &[Booked<'_>]) -> Re
                                             created_by, correlation_id, causation_id, metadata, line_count, digest)
                SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[], $7::text[], $8::uuid[], $9::uuid[], $10::timestamptz[],
                                     $11::timestamptz[], $12::timestamptz[], $13::bigint[], $14::bytea[], $15::bigint[], $16::bytea[], $17::uuid[], $18::uuid[],
-                                    $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::smallint[], $25::bytea[]))
+                                    $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::smallint[], $25::bytea[])),
+           staged AS (
+               INSERT INTO ledger_staging (tenant_id, postings, digests)
+               SELECT tenant_id, array_agg(posting_id ORDER BY place), string_agg(digest, '' ORDER BY place)
+               FROM unnest($42::uuid[], $43::uuid[], $44::bytea[]) WITH ORDINALITY AS booked(tenant_id, posting_id, digest, place) GROUP BY tenant_id)
            INSERT INTO ledger_entries (posting_id, sequence, tenant_id, account_id, debit, credit, currency, entry_type, account_version, balance_after, effective_at,
                                        latest_effective_at, recorded_at, chain_block_number, latest_block, checksum)
            SELECT * FROM unnest($26::uuid[], $27::smallint[], $28::uuid[], $29::uuid[], $30::numeric[], $31::numeric[], $32::text[], $33::text[], $34::bigint[],
@@ -173,6 +176,9 @@ pub(crate) async fn insert(conn: &mut PgConnection, booked: &[Booked<'_>]) -> Re
         &line.chain_block_number as &[Option<i64>],
         &line.latest_block as &[Option<i64>],
         &line.checksum,
+        &staged.tenant_id,
+        &staged.posting_id,
+        &staged.digest,
     )
     .execute(conn)
     .await
@@ -302,43 +308,50 @@ impl Lines {
     }
 }
 
-/// Puts on record that a key was used for something else.
-pub(crate) async fn note_conflict(
-    conn: &mut PgConnection,
-    posting: &Posting,
-    posting_id: Uuid,
-) -> Result<(), sqlx::Error> {
-    let context = &posting.draft().context;
-    sqlx::query!(
-        "INSERT INTO bf_events (event_id, tenant_id, user_id, request_id, operation_type, status, posting_id, checksum, created_by, correlation_id)
-         VALUES ($1, $2, $3, $4, $5, 'conflict', $6, $7, $8, $9)",
-        Uuid::now_v7(),
-        posting.tenant_id(),
-        context.user_id,
-        context.request_id,
-        posting.draft().operation_type,
-        posting_id,
-        &posting.checksum()[..],
-        context.actor,
-        context.correlation_id,
-    )
-    .execute(conn)
-    .await
-    .map(drop)
+/// What is to be sealed.
+#[derive(Default)]
+struct Staged {
+    tenant_id: Vec<Uuid>,
+    posting_id: Vec<Uuid>,
+    digest: Vec<Vec<u8>>,
 }
 
-/// Puts a tenant's postings into the queue of what is sealed, in this order.
-pub(crate) async fn stage(
+impl Staged {
+    fn of(booked: &[Booked<'_>]) -> Self {
+        let mut rows = Self::default();
+        for it in booked {
+            rows.tenant_id.push(it.posting.tenant_id());
+            rows.posting_id.push(it.posting_id);
+            rows.digest.push(it.digest.to_vec());
+        }
+        rows
+    }
+}
+
+/// Puts on record that keys were used for something else: what came under them, and the posting that has each.
+pub(crate) async fn note_conflicts(
     conn: &mut PgConnection,
-    tenant_id: Uuid,
-    postings: &[Uuid],
-    digests: &[u8],
+    conflicts: &[(&Posting, Uuid)],
 ) -> Result<(), sqlx::Error> {
+    fn column<T>(conflicts: &[(&Posting, Uuid)], of: impl Fn(&Posting) -> T) -> Vec<T> {
+        conflicts.iter().map(|(posting, _)| of(posting)).collect()
+    }
+    let events: Vec<_> = conflicts.iter().map(|_| Uuid::now_v7()).collect();
+    let holders: Vec<_> = conflicts.iter().map(|(_, posting_id)| *posting_id).collect();
     sqlx::query!(
-        "INSERT INTO ledger_staging (tenant_id, postings, digests) VALUES ($1, $2, $3)",
-        tenant_id,
-        postings,
-        digests
+        "INSERT INTO bf_events (event_id, tenant_id, user_id, request_id, operation_type, status, posting_id, checksum, created_by, correlation_id)
+         SELECT event_id, tenant_id, user_id, request_id, operation_type, 'conflict', posting_id, checksum, created_by, correlation_id
+         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::bytea[], $8::text[], $9::text[])
+              AS given(event_id, tenant_id, user_id, request_id, operation_type, posting_id, checksum, created_by, correlation_id)",
+        &events,
+        &column(conflicts, Posting::tenant_id),
+        &column(conflicts, |it| it.draft().context.user_id) as &[Option<Uuid>],
+        &column(conflicts, |it| it.draft().context.request_id),
+        &column(conflicts, |it| it.draft().operation_type.clone()),
+        &holders,
+        &column(conflicts, |it| it.checksum().to_vec()),
+        &column(conflicts, |it| it.draft().context.actor.clone()),
+        &column(conflicts, |it| it.draft().context.correlation_id.clone()),
     )
     .execute(conn)
     .await

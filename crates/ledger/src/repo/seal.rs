@@ -5,6 +5,7 @@ use std::ops::Range;
 use alloy_primitives::B256;
 use plimsoll_proof::ledger::tiles::TileId;
 use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{hash, to_i64, to_u64, unreadable};
@@ -39,11 +40,41 @@ pub(crate) struct Unsigned {
     pub(crate) root_hash: B256,
 }
 
-/// The oldest rows that can be seen.
-pub(crate) async fn oldest(conn: &mut PgConnection, limit: i64) -> Result<Vec<Staged>, sqlx::Error> {
+/// What a look at the queue tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) server_started_at: OffsetDateTime,
+    pub(crate) has_rows: bool,
+}
+
+/// Whether anything waits at or above `from` that is none of these tenants'.
+pub(crate) async fn look(pool: &PgPool, from: i64, but_of: &[Uuid]) -> Result<Seen, sqlx::Error> {
+    sqlx::query_as!(
+        Seen,
+        r#"SELECT pg_postmaster_start_time() AS "server_started_at!",
+                  EXISTS (SELECT FROM ledger_staging WHERE staging_id >= $1 AND tenant_id <> ALL ($2)) AS "has_rows!""#,
+        from,
+        but_of
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// The oldest rows that can be seen at or above `from`; of one tenant or of all, and of none of the others.
+pub(crate) async fn oldest(
+    conn: &mut PgConnection,
+    from: i64,
+    of: Option<Uuid>,
+    but_of: &[Uuid],
+    limit: i64,
+) -> Result<Vec<Staged>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT staging_id, tenant_id, postings, digests, extract(epoch FROM clock_timestamp() - staged_at)::float8 AS "staged_for_s!"
-           FROM ledger_staging ORDER BY staging_id LIMIT $1"#,
+           FROM ledger_staging WHERE staging_id >= $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND tenant_id <> ALL ($3)
+           ORDER BY staging_id LIMIT $4"#,
+        from,
+        of,
+        but_of,
         limit
     )
     .fetch_all(conn)

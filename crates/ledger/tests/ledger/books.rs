@@ -39,13 +39,7 @@ async fn a_posting_moves_its_accounts_and_is_there_with_its_lines() {
 #[tokio::test]
 async fn a_posting_in_several_currencies_and_twice_on_one_account_moves_each() {
     let books = Books::new().await;
-    let weth = |account_id, direction| Line {
-        account_id,
-        direction,
-        amount: Amount::from(3_u64),
-        currency: WETH.into(),
-        entry_type: "REWARD".into(),
-    };
+    let weth = |account_id, direction| Line::new(account_id, direction, Amount::from(3_u64), WETH, "REWARD");
     let lines = vec![
         line(books.cash[0], Direction::Debit, 10),
         weth(books.weth[0], Direction::Debit),

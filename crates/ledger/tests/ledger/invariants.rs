@@ -86,7 +86,9 @@ struct RawLine {
     balance: i8,
     effective_at: &'static str,
     latest: &'static str,
+    recorded_at: &'static str,
     block: &'static str,
+    latest_block: &'static str,
 }
 
 const TIME: &str = "'2030-01-01T00:00:00Z'";
@@ -105,7 +107,9 @@ impl Raw {
             balance,
             effective_at: TIME,
             latest: TIME,
+            recorded_at: TIME,
             block: "NULL",
+            latest_block: "NULL",
         };
         let lines = vec![line(1, books.cash[0], 5, 0, 5), line(2, books.cash[1], 0, 5, -5)];
         Self {
@@ -129,7 +133,7 @@ impl Raw {
     fn entries(&self) -> String {
         let rows = self.lines.iter().map(|it| {
             format!(
-                "('{}', {}, '{}', '{}', {}, {}, '{}', 'TRADE', {}, {}, {}, {}, {TIME}, NULL, {}, sha256(''))",
+                "('{}', {}, '{}', '{}', {}, {}, '{}', 'TRADE', {}, {}, {}, {}, {}, {}, {}, sha256(''))",
                 self.posting_id,
                 it.sequence,
                 it.tenant,
@@ -141,7 +145,9 @@ impl Raw {
                 it.balance,
                 it.effective_at,
                 it.latest,
+                it.recorded_at,
                 it.block,
+                it.latest_block,
             )
         });
         let rows: Vec<_> = rows.collect();
@@ -162,6 +168,7 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
     let books = Books::new().await;
     let other = Books::of_another(&books.db).await;
     let tenant = books.tenant_id;
+    let theirs = other.book(other.transfer(other.cash[2], other.cash[3], 1)).await;
     let broken = |breaking: &dyn Fn(&mut Raw)| {
         let mut raw = Raw::new(&books);
         breaking(&mut raw);
@@ -226,7 +233,39 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
             broken(&|raw| raw.lines[0].latest = "'2031-01-01Z'"),
             "ledger_entries_follow",
         ),
-        ("says another latest block", broken(&|raw| raw.lines[0].block = "4"), "ledger_entries_follow"),
+        (
+            "says another latest block",
+            broken(&|raw| raw.lines[0].latest_block = "4"),
+            "ledger_entries_follow",
+        ),
+        (
+            "leaves a place out",
+            broken(&|raw| {
+                raw.line_count = 3;
+                raw.lines[1].sequence = 3;
+            }),
+            "ledger_entries_posting",
+        ),
+        (
+            "says that it was written at two times",
+            broken(&|raw| raw.lines[0].recorded_at = "'2030-01-02Z'"),
+            "ledger_entries_posting",
+        ),
+        (
+            "is of a block and is not",
+            broken(&|raw| (raw.lines[0].block, raw.lines[0].latest_block) = ("4", "4")),
+            "ledger_entries_posting",
+        ),
+        (
+            "has two lines of one version",
+            broken(&|raw| raw.lines[1].account = books.cash[0]),
+            "ledger_entries_account_id_account_version_key",
+        ),
+        (
+            "compensates another tenant's posting",
+            broken(&|raw| raw.target = format!("NULL, '{theirs}', 'why'")),
+            "ledger_postings_target",
+        ),
         (
             "reverses nothing that there is",
             broken(&|raw| raw.target = "gen_random_uuid(), NULL, 'why'".into()),
@@ -246,6 +285,12 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
             otherwise.push((what, expected, found));
         }
     }
+    // Whom no row security binds, the checks bind all the same.
+    let two_tenants = broken(&|raw| raw.lines[0].tenant = other.tenant_id);
+    let found = why(as_worker(&books.db, &two_tenants).await);
+    if found != "ledger_entries_posting" {
+        otherwise.push(("has another tenant's line, by the worker", "ledger_entries_posting", found));
+    }
     assert!(otherwise.is_empty(), "refused for something else: {otherwise:#?}");
     // What is not broken is taken; and a line that is put to it afterwards is not.
     let raw = Raw::new(&books);
@@ -257,6 +302,24 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
     assert_eq!(why(as_app(&books, &more.entries()).await), "ledger_entries_posting");
     assert_eq!(books.holds(books.cash[0]).await, ("5".into(), 1));
     books.agree().await;
+}
+
+#[tokio::test]
+async fn time_does_not_go_back_in_an_accounts_history() {
+    let books = Books::new().await;
+    as_app(&books, &Raw::new(&books).whole(books.tenant_id)).await.unwrap();
+    let mut earlier = Raw::new(&books);
+    for line in &mut earlier.lines {
+        (line.version, line.balance) = (2, line.balance * 2);
+    }
+    let statement = earlier.whole(books.tenant_id);
+    let before = "'2029-12-31T00:00:00Z'";
+    let happened_before = statement.replace(TIME, before).replace(
+        &format!("{before}, {before}, {before}, NULL, NULL, sha256"),
+        &format!("{before}, {TIME}, {before}, NULL, NULL, sha256"),
+    );
+    assert_eq!(why(as_app(&books, &happened_before).await), "ledger_entries_follow");
+    as_app(&books, &statement).await.unwrap();
 }
 
 #[tokio::test]

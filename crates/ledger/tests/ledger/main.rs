@@ -9,3 +9,4 @@ mod property;
 mod races;
 mod sealing;
 mod support;
+mod verification;

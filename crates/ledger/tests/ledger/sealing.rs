@@ -18,7 +18,7 @@ use crate::support::Books;
 
 const NAME: &str = "plimsoll.example/ledger";
 
-fn signer() -> NoteSigner {
+pub(crate) fn signer() -> NoteSigner {
     NoteSigner::new(NAME, &[7; 32]).unwrap()
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn seal_all(sealer: &Sealer, lease: &Lease) -> usize {
     }
 }
 
-async fn book_many(books: &Books, count: usize) {
+pub(crate) async fn book_many(books: &Books, count: usize) {
     let posts = (0..count).map(|n| {
         let draft = books.transfer(books.cash[n % 2], books.cash[2 + n % 2], 1);
         books.intake.post(Posting::new(draft).unwrap())
@@ -186,4 +186,90 @@ async fn there_are_no_two_roots_of_one_size() {
     let after: String =
         sqlx::query_scalar("SELECT note FROM ledger_checkpoints").fetch_one(books.db.worker()).await.unwrap();
     assert_eq!(before, after);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_log_halts_alone_until_it_is_whole_and_the_others_go_on() {
+    let books = Books::new().await;
+    let (stray, torn) = (Books::of_another(&books.db).await, Books::of_another(&books.db).await);
+    let (sealer, lease) = sealer(&books).await;
+    let mut owner = sqlx::ConnectOptions::connect(&books.db.urls().owner).await.unwrap();
+    for (of, count) in [(&books, 3), (&stray, 3), (&torn, 200)] {
+        book_many(of, count).await;
+    }
+    seal_all(&sealer, &lease).await;
+    // Somebody has put an entry where the next one goes; and taken one away that a tile is to have.
+    sqlx::query("INSERT INTO ledger_leaves (tenant_id, leaf_index, posting_id, prev_entry_hash, entry_hash) VALUES ($1, 3, gen_random_uuid(), sha256(''), sha256(''))")
+        .bind(stray.tenant_id)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    sqlx::query("DELETE FROM ledger_leaves WHERE tenant_id = $1 AND leaf_index = 5")
+        .bind(torn.tenant_id)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    for (of, count) in [(&stray, 2), (&torn, 100), (&books, 4), (&stray, 2)] {
+        book_many(of, count).await;
+    }
+    assert_eq!(seal_all(&sealer, &lease).await, 4);
+    book_many(&books, 5).await;
+    assert_eq!(seal_all(&sealer, &lease).await, 5);
+    whole(&books, 12).await;
+    let sizes = "SELECT array_agg(size ORDER BY size) FROM ledger_logs";
+    let sizes: Vec<i64> = sqlx::query_scalar(sizes).fetch_one(books.db.worker()).await.unwrap();
+    assert_eq!(sizes, [3, 12, 200]);
+    let waiting = "SELECT sum(cardinality(postings)) FROM ledger_staging";
+    assert_eq!(books.count(waiting).await, 104, "what cannot be sealed waits");
+
+    // What is whole again is sealed by a sealer that is started anew, which runs on beside the one that is not.
+    sqlx::query("DELETE FROM ledger_leaves WHERE tenant_id = $1 AND leaf_index = 3")
+        .bind(stray.tenant_id)
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    lease.release().await.unwrap();
+    let leases = Leases::connect(&books.db, "anew", Duration::from_secs(600)).await.unwrap();
+    let anew = Sealer::new(books.db.clone(), leases, NAME, signer());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let runs = anew.run(&stop);
+    let signed = async {
+        let sizes = "SELECT count(*) FROM ledger_checkpoints WHERE note IS NOT NULL AND (tree_size = 7 OR tree_size = 12)";
+        while books.count(sizes).await < 2 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(runs, signed);
+    ended.unwrap();
+    whole(&stray, 7).await;
+    assert_eq!(books.count(waiting).await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_commits_late_under_a_low_number_is_sealed_while_an_old_snapshot_lasts() {
+    let books = Books::new().await;
+    let (sealer, lease) = sealer(&books).await;
+    let mut late = books.db.tenant_tx(&[books.tenant_id]).await.unwrap();
+    sqlx::query("INSERT INTO ledger_staging (tenant_id, postings, digests) VALUES ($1, ARRAY[gen_random_uuid()], sha256(''))")
+        .bind(books.tenant_id)
+        .execute(&mut *late)
+        .await
+        .unwrap();
+    let mut snapshot = plimsoll_store::Tx::snapshot(books.db.worker()).await.unwrap();
+    sqlx::query("SELECT count(*) FROM ledger_staging").execute(&mut *snapshot).await.unwrap();
+    for _ in 0..4 {
+        book_many(&books, 5).await;
+        sealer.raise_floor().await.unwrap();
+        assert_eq!(seal_all(&sealer, &lease).await, 5);
+    }
+    late.commit().await.unwrap();
+    for _ in 0..3 {
+        sealer.raise_floor().await.unwrap();
+        seal_all(&sealer, &lease).await;
+    }
+    assert_eq!(books.count("SELECT size FROM ledger_logs").await, 21);
+    book_many(&books, 5).await;
+    assert_eq!(seal_all(&sealer, &lease).await, 5);
+    snapshot.rollback().await.unwrap();
 }

@@ -1,11 +1,10 @@
 //! A tenant's books with a few accounts.
 
 use plimsoll_ledger::{
-    AccountClass, AccountType, Currency, Direction, Draft, Intake, Line, NewAccount, Origin, Posting, open,
+    AccountClass, AccountType, Currency, Direction, Draft, Intake, Line, NewAccount, Posting, open,
 };
 use plimsoll_store::Db;
 use plimsoll_types::{Amount, Balance, Context};
-use serde_json::Map;
 use uuid::Uuid;
 
 pub(crate) const USDC: &str = "USDC";
@@ -86,19 +85,7 @@ impl Books {
     pub(crate) fn draft(&self, lines: Vec<Line>) -> Draft {
         let mut context = Context::new(Uuid::new_v4(), "test");
         context.tenant_id = Some(self.tenant_id);
-        Draft {
-            context,
-            operation_type: "transfer".into(),
-            domain: "cash".into(),
-            origin: Origin::Request,
-            internal_tx_id: None,
-            trace_id: None,
-            effective_at: None,
-            on_chain: None,
-            correction: None,
-            metadata: Map::new(),
-            lines,
-        }
+        Draft::new(context, "transfer", "cash", lines)
     }
 
     /// So much from one account to another.
@@ -147,11 +134,5 @@ impl Books {
 }
 
 pub(crate) fn line(account_id: Uuid, direction: Direction, amount: u64) -> Line {
-    Line {
-        account_id,
-        direction,
-        amount: Amount::from(amount),
-        currency: USDC.into(),
-        entry_type: "TRADE".into(),
-    }
+    Line::new(account_id, direction, Amount::from(amount), USDC, "TRADE")
 }

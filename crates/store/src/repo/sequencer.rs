@@ -155,9 +155,8 @@ pub(crate) async fn advance(
 }
 
 /// The last id that was given out, and then, in a statement of its own, who holds a writer's lock on the queue.
-pub(crate) async fn writers(pool: &PgPool, stream: &Stream) -> Result<Writers, sqlx::Error> {
+pub(crate) async fn writers(pool: &PgPool, staging: &'static str) -> Result<Writers, sqlx::Error> {
     let mut conn = pool.acquire().await?;
-    let staging = stream.staging();
     // An identity that was never used says 1 as well; one id too many only makes the floor wait for its row.
     let (last_id, server_started_at) = sqlx::query_as(AssertSqlSafe(format!(
         "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END, pg_postmaster_start_time() FROM {staging}_staging_id_seq"

@@ -18,16 +18,17 @@ const PREPARED: &str = "-1/";
 
 /// Who writes to a queue at a moment.
 #[derive(Debug)]
-pub(crate) struct Writers {
+pub struct Writers {
     pub(crate) server_started_at: OffsetDateTime,
     /// The last id given out *before* the holders were read.
     pub(crate) last_id: i64,
     pub(crate) holders: Vec<String>,
 }
 
-/// The floor, and what is known towards the next one.
+/// The id below which no row can appear in a queue any more, and what is known towards the next one. For whoever works a queue of his own as
+/// [`super::Sequencer`] does its: rows that died below it, under a long snapshot, need not be walked over.
 #[derive(Debug, Default)]
-pub(super) struct Floor {
+pub struct Floor {
     id: Option<i64>,
     server: Option<OffsetDateTime>,
     next: Next,
@@ -45,19 +46,24 @@ enum Next {
 
 impl Floor {
     /// Where to look from.
-    pub(super) fn id(&self) -> i64 {
+    #[must_use]
+    pub fn id(&self) -> i64 {
         self.id.unwrap_or(i64::MIN)
     }
 
-    pub(super) fn forget(&mut self) {
+    /// Nothing is known of the queue.
+    pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    pub(super) fn is_of_another_server(&self, started_at: OffsetDateTime) -> bool {
+    /// Whether it was found under another start of the server than this: then it must be forgotten before a look counts.
+    #[must_use]
+    pub fn is_of_another_server(&self, started_at: OffsetDateTime) -> bool {
         self.server.is_some_and(|server| server != started_at)
     }
 
-    pub(super) fn observe(&mut self, now: Writers) {
+    /// Takes in who writes to the queue now ([`super::writers`]).
+    pub fn observe(&mut self, now: Writers) {
         if self.is_of_another_server(now.server_started_at) {
             self.forget();
         }
@@ -81,12 +87,12 @@ impl Floor {
     }
 
     /// A look that began after the last [`Floor::observe`] found nothing at all.
-    pub(super) fn seen_empty(&mut self) {
+    pub fn seen_empty(&mut self) {
         self.drained(i64::MAX, false);
     }
 
     /// A batch that was read after the last [`Floor::observe`] is gone: everything up to `newest`, and everything there was unless it was full.
-    pub(super) fn drained(&mut self, newest: i64, is_full: bool) {
+    pub fn drained(&mut self, newest: i64, is_full: bool) {
         if let Next::Settled { last_id } = self.next
             && (!is_full || newest >= last_id)
         {

@@ -47,10 +47,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use self::floor::Floor;
-pub(crate) use self::floor::Writers;
+pub use self::floor::{Floor, Writers};
 pub(crate) use self::link::Links;
 pub use self::link::{BrokenLink, HASH_BYTES, Hash, LinkCheck, link_hash};
 pub use self::stream::{Head, Stream, head, read_after};
@@ -304,10 +304,18 @@ impl Sequencer {
     /// # Errors
     /// The database's.
     pub async fn raise_floor(&mut self) -> Result<(), SequencerError> {
-        let writers = repo::writers(self.db.worker(), self.stream).await?;
+        let writers = writers(self.db.worker(), self.stream.staging()).await?;
         self.floor.observe(writers);
         Ok(())
     }
+}
+
+/// Who writes to the queue in the table `staging`, whose key is the identity `staging_id`; for [`Floor::observe`].
+///
+/// # Errors
+/// The database's.
+pub async fn writers(pool: &PgPool, staging: &'static str) -> Result<Writers, sqlx::Error> {
+    repo::writers(pool, staging).await
 }
 
 /// Whether the server gave the statement up.

@@ -45,6 +45,11 @@ impl Accounts {
         self.accounts.len()
     }
 
+    /// Each account's version and balance.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (Uuid, u64, I256)> {
+        self.accounts.iter().map(|(id, account)| (*id, account.version, account.balance))
+    }
+
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.early.values().map(BTreeMap::len).sum()

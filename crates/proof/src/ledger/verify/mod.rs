@@ -21,7 +21,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, I256};
 use uuid::Uuid;
 
 use self::accounts::Accounts;
@@ -165,6 +165,35 @@ impl Verifier {
         for line in &row.lines {
             self.accounts.add(index, line, &mut |found| self.found.push(found));
         }
+    }
+
+    /// A posting that is booked and waits for its entry; after those that have one. It is examined as the entry that it would get, of which nothing is said here but what is wrong with the
+    /// posting by itself and with its accounts.
+    pub fn add_unsealed(&mut self, posting: Examined) {
+        self.lines += posting.lines.len() as u64;
+        for fault in posting.faults {
+            self.found.push(Break { index: None, posting_id: Some(posting.posting_id), fault });
+        }
+        for line in &posting.lines {
+            self.accounts.add(posting.leaf_index, line, &mut |found| self.found.push(found));
+        }
+    }
+
+    /// The tree over the entries that were added so far; `None` once one was not there when its turn came.
+    #[must_use]
+    pub fn tree(&self) -> Option<&Frontier> {
+        self.is_in_order.then_some(&self.tree)
+    }
+
+    /// Where each account stands after the lines that were added: its version, and its balance, debit-positive.
+    pub fn accounts(&self) -> impl Iterator<Item = (Uuid, u64, I256)> {
+        self.accounts.standings()
+    }
+
+    /// How many lines it has seen.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// After the last line.

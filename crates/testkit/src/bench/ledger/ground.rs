@@ -1,11 +1,12 @@
 //! A tenant's books, and their sealer.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
+use plimsoll_ledger::verify::Scope;
 use plimsoll_ledger::{
-    AccountClass, AccountType, Currency, Direction, Draft, Intake, Line, NewAccount, Origin, Posting, Sealer,
-    open,
+    AccountClass, AccountType, Currency, Direction, Draft, Intake, Line, NewAccount, Posting, Sealer, open,
+    verify,
 };
 use plimsoll_proof::ledger::checkpoint::NoteSigner;
 use plimsoll_store::{DEFAULT_TERM, Db, Leases};
@@ -76,26 +77,10 @@ impl Ground {
     fn transfer(&self, debit: Uuid, credit: Uuid) -> Posting {
         let mut context = Context::new(Uuid::new_v4(), "bench");
         context.tenant_id = Some(self.tenant_id);
-        let line = |account_id, direction| Line {
-            account_id,
-            direction,
-            amount: Amount::from(1_000_000_u64),
-            currency: CURRENCY.into(),
-            entry_type: "TRADE".into(),
-        };
-        let draft = Draft {
-            context,
-            operation_type: "transfer".into(),
-            domain: "cash".into(),
-            origin: Origin::Request,
-            internal_tx_id: None,
-            trace_id: None,
-            effective_at: None,
-            on_chain: None,
-            correction: None,
-            metadata: serde_json::Map::new(),
-            lines: vec![line(debit, Direction::Debit), line(credit, Direction::Credit)],
-        };
+        let amount = Amount::from(1_000_000_u64);
+        let line = |account_id, direction| Line::new(account_id, direction, amount, CURRENCY, "TRADE");
+        let lines = vec![line(debit, Direction::Debit), line(credit, Direction::Credit)];
+        let draft = Draft::new(context, "transfer", "cash", lines);
         Posting::new(draft).expect("a posting that balances")
     }
 
@@ -120,6 +105,19 @@ impl Ground {
         .await
         .context("the lag of the seal")
     }
+}
+
+/// Verifies all that there is, signatures included: how many postings, and how long that took.
+pub(super) async fn verify_all(store: &Store) -> Result<(u64, Duration)> {
+    let started = Instant::now();
+    let scope = Scope { tenants: None, keys: vec![NoteSigner::new(LOG, &[1; 32])?.key().clone()] };
+    let report = verify(&store.db, &scope, &|_| ()).await?;
+    let took = started.elapsed();
+    let [tenant] = &report.tenants[..] else {
+        bail!("{} ledgers, and one was written", report.tenants.len())
+    };
+    ensure!(report.is_sound(), "what was booked does not verify: {:?}", tenant.findings.first());
+    Ok((tenant.entries + tenant.unsealed, took))
 }
 
 /// The sealer, running.
