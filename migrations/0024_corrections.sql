@@ -207,7 +207,8 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY owner_all ON %I TO plimsoll_owner USING (true) WITH CHECK (true)', name);
-        EXECUTE format('CREATE POLICY own_tenant ON %I TO plimsoll_app USING (tenant_id = ANY (current_tenants())) WITH CHECK (tenant_id = ANY (current_tenants()))', name);
+        EXECUTE format('CREATE POLICY own_tenant ON %I TO plimsoll_app USING (tenant_id = ANY ((SELECT current_tenants())::uuid[]))'
+                       ' WITH CHECK (tenant_id = ANY ((SELECT current_tenants())::uuid[]))', name);
         EXECUTE format('GRANT SELECT ON %I TO plimsoll_app, plimsoll_worker', name);
     END LOOP;
 END

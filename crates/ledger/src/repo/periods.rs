@@ -19,6 +19,13 @@ pub(crate) struct Locked {
 
 /// Waits until nobody is posting, and keeps it so.
 pub(crate) async fn lock(conn: &mut PgConnection, tenant_id: Uuid) -> Result<Option<Locked>, sqlx::Error> {
+    // The gate first: as whoever posts does (`repo::postings`).
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('plimsoll ledger_books ' || $1::uuid, 0))",
+        tenant_id
+    )
+    .execute(&mut *conn)
+    .await?;
     let row = sqlx::query!(
         r#"SELECT NULLIF(closed_through, '-infinity') AS closed_through, clock_timestamp() AS "now!" FROM ledger_books WHERE tenant_id = $1 FOR NO KEY UPDATE"#,
         tenant_id

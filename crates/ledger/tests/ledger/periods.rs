@@ -147,7 +147,7 @@ async fn periods_are_closed_while_others_post_without_end_and_each_posting_count
             async move {
                 while !is_over.load(Ordering::Relaxed) {
                     let posts = (0..20).map(|back| {
-                        let effective_at = Some(OffsetDateTime::now_utc() - Duration::milliseconds(back));
+                        let effective_at = Some(OffsetDateTime::now_utc() - Duration::seconds(back));
                         let transfer = books.transfer(books.cash[n], books.cash[n + 1], 1);
                         intake.post(Posting::new(Draft { effective_at, ..transfer }).unwrap())
                     });
