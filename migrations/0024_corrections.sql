@@ -65,33 +65,48 @@ CREATE TABLE ledger_closing_balances (
     PRIMARY KEY (tenant_id, closed_through, account_id)
 );
 
--- The last of an account's first `through` lines up to which all lie within what is given: along an account's versions none of these goes back, so halving finds it.
+-- The last of an account's first `through` lines up to which all lie within what is given: along an account's versions none of these goes back, so halving finds it. Each is looked up by its key,
+-- whatever was believed of the table when that was planned.
 CREATE FUNCTION last_version(of_account uuid, through bigint, effective timestamptz, recorded timestamptz, block bigint) RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET enable_seqscan = off
 AS $$
-    WITH RECURSIVE search(low, high) AS (
-        SELECT 0::bigint, through
-        UNION ALL
-        SELECT CASE WHEN found.counts THEN middle ELSE low END, CASE WHEN found.counts THEN high ELSE middle - 1 END
-        FROM (SELECT low, high, (low + high + 1) / 2 AS middle FROM search WHERE low < high) AS halved
-        CROSS JOIN LATERAL (SELECT (e.latest_effective_at <= effective) IS NOT FALSE AND (e.recorded_at <= recorded) IS NOT FALSE
-                                   AND (e.latest_block <= block) IS NOT FALSE AS counts
-                            FROM ledger_entries e WHERE e.account_id = of_account AND e.account_version = halved.middle) AS found)
-    SELECT low FROM search WHERE low = high
+DECLARE
+    low    bigint := 0;
+    high   bigint := through;
+    middle bigint := through;                                                         -- all of them do, mostly
+    counts boolean;
+BEGIN
+    WHILE low < high LOOP
+        SELECT (e.latest_effective_at <= effective) IS NOT FALSE AND (e.recorded_at <= recorded) IS NOT FALSE AND (e.latest_block <= block) IS NOT FALSE
+        INTO counts FROM ledger_entries e WHERE e.account_id = of_account AND e.account_version = middle;
+        IF counts THEN low := middle; ELSE high := middle - 1; END IF;
+        middle := (low + high + 1) / 2;
+    END LOOP;
+    RETURN low;
+END
 $$;
 
 -- What an account held by those of its first `through` lines that lie within what is given: the balance after that version, and the late lines that come after it.
 CREATE FUNCTION balance_at(of_account uuid, through bigint, effective timestamptz, recorded timestamptz, block bigint) RETURNS numeric
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET enable_seqscan = off
 AS $$
-    WITH last AS MATERIALIZED (SELECT last_version(of_account, through, effective, recorded, block) AS version)
-    SELECT COALESCE((SELECT e.balance_after FROM ledger_entries e WHERE e.account_id = of_account AND e.account_version = last.version), 0)
-         + COALESCE((SELECT sum(e.debit - e.credit) FROM ledger_entries e
-                     WHERE e.account_id = of_account AND e.account_version > last.version AND e.account_version <= through
-                       AND (e.effective_at < e.latest_effective_at OR e.chain_block_number < e.latest_block)
-                       AND (e.effective_at <= effective) IS NOT FALSE AND (e.recorded_at <= recorded) IS NOT FALSE
-                       AND (COALESCE(e.chain_block_number, e.latest_block) <= block) IS NOT FALSE), 0)
-    FROM last
+DECLARE
+    last    bigint := last_version(of_account, through, effective, recorded, block);
+    balance numeric := 0;
+    late    numeric := 0;
+BEGIN
+    IF last > 0 THEN
+        SELECT e.balance_after INTO balance FROM ledger_entries e WHERE e.account_id = of_account AND e.account_version = last;
+    END IF;
+    IF last < through THEN
+        SELECT COALESCE(sum(e.debit - e.credit), 0) INTO late FROM ledger_entries e
+        WHERE e.account_id = of_account AND e.account_version > last AND e.account_version <= through
+          AND (e.effective_at < e.latest_effective_at OR e.chain_block_number < e.latest_block)
+          AND (e.effective_at <= effective) IS NOT FALSE AND (e.recorded_at <= recorded) IS NOT FALSE
+          AND (COALESCE(e.chain_block_number, e.latest_block) <= block) IS NOT FALSE;
+    END IF;
+    RETURN balance + late;
+END
 $$;
 
 -- How many of an account's lines can be booked at or before a time: those that it had when the first period was closed that has that time; all of them, if none is.
