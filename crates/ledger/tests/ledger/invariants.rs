@@ -1,37 +1,9 @@
 //! What the database refuses from the application's roles, whatever the program above it does: each in raw SQL.
 
-use plimsoll_store::Db;
-use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
+use crate::raw::{Raw, TIME_S, as_app, as_worker, why};
 use crate::support::Books;
-
-/// As the app, confined to the tenant.
-async fn as_app(books: &Books, statement: &str) -> Result<u64, sqlx::Error> {
-    let mut tx = books.db.tenant_tx(&[books.tenant_id]).await?;
-    let done = execute(&mut tx, statement).await?;
-    tx.commit().await?;
-    Ok(done)
-}
-
-async fn as_worker(db: &Db, statement: &str) -> Result<u64, sqlx::Error> {
-    let mut tx = db.begin_worker().await?;
-    let done = execute(&mut tx, statement).await?;
-    tx.commit().await?;
-    Ok(done)
-}
-
-async fn execute(conn: &mut PgConnection, statement: &str) -> Result<u64, sqlx::Error> {
-    Ok(sqlx::query(AssertSqlSafe(statement)).execute(conn).await?.rows_affected())
-}
-
-/// What it was refused for: the constraint's name, or the state.
-fn why(refused: Result<u64, sqlx::Error>) -> String {
-    let error = refused.expect_err("the database takes it");
-    let database = error.as_database_error().unwrap_or_else(|| panic!("{error}"));
-    let code = database.code().unwrap_or_default().into_owned();
-    database.constraint().map_or(code, str::to_owned)
-}
 
 #[tokio::test]
 async fn nobody_changes_or_removes_what_is_booked() {
@@ -64,103 +36,6 @@ async fn nobody_changes_or_removes_what_is_booked() {
         assert_eq!(why(as_worker(&books.db, statement).await), INSUFFICIENT_PRIVILEGE, "{statement}");
     }
     books.agree().await;
-}
-
-/// A posting of the tenant's and its lines, as raw SQL that would be taken; each part may be given otherwise.
-struct Raw {
-    posting_id: Uuid,
-    line_count: u8,
-    domain: &'static str,
-    effective_at: &'static str,
-    booked_at: &'static str,
-    chain: &'static str,
-    target: String,
-    lines: Vec<RawLine>,
-}
-
-struct RawLine {
-    sequence: u8,
-    account: Uuid,
-    tenant: Uuid,
-    debit: u8,
-    credit: u8,
-    currency: &'static str,
-    version: u8,
-    balance: i8,
-    effective_at: &'static str,
-    latest: &'static str,
-    block: &'static str,
-}
-
-const TIME: &str = "'2030-01-01T00:00:00Z'";
-
-impl Raw {
-    /// The first posting on the two accounts.
-    fn new(books: &Books) -> Self {
-        let line = |sequence, account, debit, credit, balance| RawLine {
-            sequence,
-            account,
-            tenant: books.tenant_id,
-            debit,
-            credit,
-            currency: "USDC",
-            version: 1,
-            balance,
-            effective_at: TIME,
-            latest: TIME,
-            block: "NULL",
-        };
-        let lines = vec![line(1, books.cash[0], 5, 0, 5), line(2, books.cash[1], 0, 5, -5)];
-        Self {
-            posting_id: Uuid::new_v4(),
-            line_count: 2,
-            domain: "cash",
-            effective_at: TIME,
-            booked_at: TIME,
-            chain: "NULL, NULL, NULL, NULL",
-            target: "NULL, NULL, NULL".into(),
-            lines,
-        }
-    }
-
-    fn header(&self, tenant: Uuid) -> String {
-        format!(
-            "INSERT INTO ledger_postings (posting_id, tenant_id, request_id, operation_type, checksum, domain, effective_at, booked_at, recorded_at, chain_id, chain_tx_hash, chain_block_number,
-                                          chain_block_hash, reverses, compensates, reason, created_by, correlation_id, metadata, line_count, digest)
-             VALUES ('{}', '{tenant}', gen_random_uuid(), 'raw', sha256(''), '{}', {}, {}, {TIME}, {}, {}, 'me', 'c', '{{}}', {}, sha256(''))",
-            self.posting_id, self.domain, self.effective_at, self.booked_at, self.chain, self.target, self.line_count,
-        )
-    }
-
-    fn entries(&self) -> String {
-        let rows = self.lines.iter().map(|it| {
-            format!(
-                "('{}', {}, '{}', '{}', {}, {}, '{}', 'TRADE', {}, {}, {}, {}, {TIME}, NULL, {}, sha256(''))",
-                self.posting_id,
-                it.sequence,
-                it.tenant,
-                it.account,
-                it.debit,
-                it.credit,
-                it.currency,
-                it.version,
-                it.balance,
-                it.effective_at,
-                it.latest,
-                it.block,
-            )
-        });
-        let rows: Vec<_> = rows.collect();
-        format!(
-            "INSERT INTO ledger_entries (posting_id, sequence, tenant_id, account_id, debit, credit, currency, entry_type, account_version, balance_after, effective_at,
-                                         latest_effective_at, recorded_at, chain_block_number, latest_block, checksum) VALUES {}",
-            rows.join(", ")
-        )
-    }
-
-    fn whole(&self, tenant: Uuid) -> String {
-        format!("WITH header AS ({}) {}", self.header(tenant), self.entries())
-    }
 }
 
 #[tokio::test]
@@ -265,9 +140,9 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
     books.agree().await;
 }
 
-/// A posting of 5 that happened at [`TIME`].
+/// A posting of 5 that happened when raw ones do.
 async fn original(books: &Books) -> Uuid {
-    let at = time::OffsetDateTime::from_unix_timestamp(1_893_456_000).unwrap();
+    let at = time::OffsetDateTime::from_unix_timestamp(TIME_S).unwrap();
     let draft = books.transfer(books.cash[0], books.cash[1], 5);
     books.book(plimsoll_ledger::Draft { effective_at: Some(at), ..draft }).await
 }

@@ -11,6 +11,7 @@ mod invariants;
 mod periods;
 mod property;
 mod races;
+mod raw;
 mod reports;
 mod sealing;
 mod statements;
