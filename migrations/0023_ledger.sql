@@ -95,7 +95,7 @@ CREATE TABLE ledger_postings (
     metadata           text NOT NULL,                                                -- JSON in canonical form, which the digest covers
     line_count         smallint NOT NULL CHECK (line_count >= 2),
     digest             bytea NOT NULL CHECK (octet_length(digest) = 32),
-    UNIQUE NULLS NOT DISTINCT (tenant_id, request_id, operation_type, user_id),
+    UNIQUE NULLS NOT DISTINCT (request_id, tenant_id, operation_type, user_id),
     CHECK (reverses IS NULL OR compensates IS NULL),
     CHECK ((reverses IS NULL AND compensates IS NULL) = (reason IS NULL)),
     CHECK (chain_id IS NOT NULL OR (chain_tx_hash IS NULL AND chain_block_number IS NULL)),

@@ -2,7 +2,8 @@
 //!
 //! # What it promises
 //! - **A posting balances in every currency, or it does not exist.** In the types there is no other [`Posting`]; in the database no transaction can commit another, whatever is above it.
-//! - **Nobody rewrites it.** Neither role of the running program may change or remove a posting, a line, or a balance. A wrong posting is reversed or compensated by another.
+//! - **Nobody rewrites it.** Neither role of the running program may change or remove a posting, a line, or a balance. A wrong posting is reversed by its mirror, once, or compensated by others.
+//! - **A period that is closed does not change** ([`period`]): what happened in it and comes late counts in the open one.
 //! - **One posting a key** `(tenant_id, user_id, request_id, operation_type)`, whoever sends it however often: the same request gets the same posting, another one a conflict.
 //! - **What an account holds is what its lines say**, after each of them, at any time and at any block.
 //! - **It is sealed** ([`seal`]): each posting is an entry of its tenant's log, linked and signed, and shown to be there by a proof (`plimsoll_proof::ledger`).
@@ -18,10 +19,15 @@ mod account;
 mod balance;
 mod batch;
 mod book;
+pub mod chart;
+mod correction;
 mod error;
+pub mod period;
 mod posting;
 mod repo;
+pub mod report;
 pub mod seal;
+pub mod statement;
 pub mod verify;
 mod writer;
 
@@ -29,6 +35,7 @@ pub use account::{AccountClass, AccountType, Currency, NewAccount, open};
 pub use balance::{AsOf, balance};
 pub use batch::Posted;
 pub use book::{NormalSide, Refusal};
+pub use correction::{COMPENSATIONS_MAX, Links, REVERSAL, links, reversal};
 pub use error::PostError;
 pub use posting::{
     Correction, Direction, Draft, Invalid, LINES_MAX, Line, METADATA_MAX_BYTES, OnChain, Origin, Posting,

@@ -2,9 +2,14 @@
 
 pub(crate) mod accounts;
 pub(crate) mod balances;
+pub(crate) mod charts;
+pub(crate) mod corrections;
+pub(crate) mod periods;
 pub(crate) mod postings;
+pub(crate) mod reports;
 pub(crate) mod seal;
 pub(crate) mod sealed;
+pub(crate) mod statements;
 pub(crate) mod verify;
 
 use alloy_primitives::B256;

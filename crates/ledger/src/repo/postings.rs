@@ -4,13 +4,18 @@
 //! Books of tenants for sharing, by tenant; then balances, by account; then the keys of postings, in their order, as they are inserted. Whoever posts takes them so, so nobody waits in
 //! a circle. Keys are looked for first, without a lock: one that somebody else commits meanwhile makes the insertion fail, and the batch is tried again.
 //!
+//! # Why there is a gate
+//! A row that some hold for sharing can be held by more of them while somebody waits to have it alone, for ever. Who asks for the gate waits behind whoever waits for it, so a period is
+//! closed as soon as what was under way is committed. The gate comes before the row, for those who post and for whoever closes.
+//!
 //! # Why separate statements
 //! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it; and postings, lines and what
 //! is to be sealed are one statement, at whose end the database checks postings and lines together. The clock may be read before an account is waited for: no line has an earlier time than the one
 //! before it (`book`).
 //!
-//! # Why LATERAL and LIMIT
-//! A plan is kept for as long as its session. One made for small tables would join by reading all of a table; this one can only look each key up.
+//! # Why LATERAL and LIMIT, and IS NOT DISTINCT FROM
+//! A plan is kept for as long as its session. One made for small tables would join by reading all of a table; this one can only look each key up. And a tenant that no index can be asked for
+//! leaves one index for a request: the one that begins with it.
 
 use std::collections::HashMap;
 
@@ -42,7 +47,7 @@ pub(crate) async fn find(conn: &mut PgConnection, postings: &[&Posting]) -> Resu
         r#"SELECT given.place AS "place!", p.posting_id, p.checksum
            FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[]) WITH ORDINALITY AS given(tenant_id, request_id, operation_type, user_id, place)
            CROSS JOIN LATERAL (SELECT posting_id, checksum FROM ledger_postings
-                               WHERE tenant_id = given.tenant_id AND request_id = given.request_id AND operation_type = given.operation_type
+                               WHERE tenant_id IS NOT DISTINCT FROM given.tenant_id AND request_id = given.request_id AND operation_type = given.operation_type
                                  AND user_id IS NOT DISTINCT FROM given.user_id LIMIT 1) AS p"#,
         &tenants,
         &requests,
@@ -65,8 +70,10 @@ pub(crate) async fn lock_books(
     tenants: &[Uuid],
 ) -> Result<(HashMap<Uuid, Option<OffsetDateTime>>, OffsetDateTime), sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT tenant_id, NULLIF(closed_through, '-infinity') AS closed_through, clock_timestamp() AS "now!" FROM ledger_books
-           WHERE tenant_id = ANY ($1) ORDER BY tenant_id FOR SHARE"#,
+        r#"WITH gate AS MATERIALIZED (
+               SELECT tenant_id, pg_advisory_xact_lock_shared(hashtextextended('plimsoll ledger_books ' || tenant_id, 0)) FROM unnest($1::uuid[]) AS given(tenant_id))
+           SELECT b.tenant_id, NULLIF(b.closed_through, '-infinity') AS closed_through, clock_timestamp() AS "now!" FROM gate
+           CROSS JOIN LATERAL (SELECT tenant_id, closed_through FROM ledger_books WHERE tenant_id = gate.tenant_id LIMIT 1 FOR SHARE) AS b"#,
         tenants
     )
     .fetch_all(conn)

@@ -4,9 +4,17 @@
 
 mod balances;
 mod books;
+mod charts;
+mod corrections;
+mod fold;
 mod invariants;
+mod periods;
 mod property;
 mod races;
+mod raw;
+mod reports;
 mod sealing;
+mod statements;
+mod story;
 mod support;
 mod verification;
