@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::raw::{Raw, TIME_S, as_app, as_worker, why};
+use crate::raw::{Raw, TIME, TIME_S, as_app, as_worker, why};
 use crate::support::Books;
 
 #[tokio::test]

@@ -56,7 +56,9 @@ pub(crate) struct RawLine {
     pub(crate) balance: i8,
     pub(crate) effective_at: &'static str,
     pub(crate) latest: &'static str,
+    pub(crate) recorded_at: &'static str,
     pub(crate) block: &'static str,
+    pub(crate) latest_block: &'static str,
 }
 
 /// When it happens, as SQL and in seconds since 1970.
@@ -77,7 +79,9 @@ impl Raw {
             balance,
             effective_at: TIME,
             latest: TIME,
+            recorded_at: TIME,
             block: "NULL",
+            latest_block: "NULL",
         };
         let lines = vec![line(1, books.cash[0], 5, 0, 5), line(2, books.cash[1], 0, 5, -5)];
         Self {
@@ -104,7 +108,7 @@ impl Raw {
     pub(crate) fn entries(&self) -> String {
         let rows = self.lines.iter().map(|it| {
             format!(
-                "('{}', {}, '{}', '{}', {}, {}, '{}', 'TRADE', {}, {}, {}, {}, {TIME}, NULL, {}, sha256(''))",
+                "('{}', {}, '{}', '{}', {}, {}, '{}', 'TRADE', {}, {}, {}, {}, {}, {}, {}, sha256(''))",
                 self.posting_id,
                 it.sequence,
                 it.tenant,
@@ -116,7 +120,9 @@ impl Raw {
                 it.balance,
                 it.effective_at,
                 it.latest,
+                it.recorded_at,
                 it.block,
+                it.latest_block,
             )
         });
         let rows: Vec<_> = rows.collect();

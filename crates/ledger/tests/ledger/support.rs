@@ -6,7 +6,6 @@ use plimsoll_ledger::{
 };
 use plimsoll_store::Db;
 use plimsoll_types::{Amount, Balance, Context};
-use serde_json::Map;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
