@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::book::{Booked, Desk};
 use crate::error::PostError;
+use crate::events;
 use crate::posting::Posting;
 use crate::repo::postings as repo;
 
@@ -48,7 +49,10 @@ pub(crate) async fn post(conn: &mut PgConnection, postings: &[&Posting]) -> Resu
     if !fresh.is_empty() {
         book(conn, postings, &fresh, &mut outcomes).await?;
     }
-    Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(PostError::Stopped))).collect())
+    let outcomes: Outcomes =
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(PostError::Stopped))).collect();
+    events::publish(conn, postings.iter().copied().zip(&outcomes)).await?;
+    Ok(outcomes)
 }
 
 /// What is there under a key is the answer to the same request, and a conflict for any other, which is put on record.

@@ -19,16 +19,22 @@ mod balance;
 mod batch;
 mod book;
 mod error;
+mod events;
+mod keyed;
 mod posting;
+pub mod proofs;
+pub mod read;
+pub mod register;
 mod repo;
 pub mod seal;
 mod writer;
 
-pub use account::{AccountClass, AccountType, Currency, NewAccount, open};
+pub use account::{AccountClass, AccountType, Currency, NewAccount, open, open_in};
 pub use balance::{AsOf, balance};
 pub use batch::Posted;
 pub use book::{NormalSide, Refusal};
 pub use error::PostError;
+pub use keyed::{Answer, GROUP_MAX, Kept, KeyedIntake, SubmitError};
 pub use posting::{
     Correction, Direction, Draft, Invalid, LINES_MAX, Line, METADATA_MAX_BYTES, OnChain, Origin, Posting,
 };

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use plimsoll_proof::ledger::checkpoint::{self, Checkpoint, CheckpointFault, NoteSigner};
+use plimsoll_proof::ledger::checkpoint::{self, Checkpoint, CheckpointFault, KeyFault, NoteSigner};
 use plimsoll_proof::ledger::log::ChainHead;
 use plimsoll_proof::ledger::tiles::{self, TILE_WIDTH, Tile, TileId};
 use plimsoll_proof::ledger::tree::Frontier;
@@ -25,6 +25,7 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::repo::proofs;
 use crate::repo::seal as repo;
 use crate::repo::seal::{Log, Staged};
 
@@ -58,6 +59,9 @@ pub enum SealError {
     /// A checkpoint that cannot be made.
     #[error("signing: {0}")]
     Checkpoint(#[from] CheckpointFault),
+    /// A log that no key can be named after.
+    #[error("signing: {0}")]
+    Key(#[from] KeyFault),
     /// The database's.
     #[error("sealing: {0}")]
     Database(#[from] sqlx::Error),
@@ -99,7 +103,10 @@ impl Sealer {
                 Err(LeaseError::Cancelled { .. }) => return Ok(()),
                 other => other?,
             };
-            let outcome = self.work(&lease, cancel).await;
+            let outcome = match self.show_key(&lease).await {
+                Ok(()) => self.work(&lease, cancel).await,
+                Err(error) => Err(error),
+            };
             if let Err(error) = lease.release().await {
                 tracing::warn!(lease = LEASE, %error, "the lease could not be given back; it expires by itself");
             }
@@ -128,6 +135,14 @@ impl Sealer {
             }
         }
         Ok(())
+    }
+
+    /// Puts down which key signs from now on, before it does.
+    async fn show_key(&self, lease: &Lease) -> Result<(), SealError> {
+        let mut tx = self.db.begin_worker().await?;
+        lease.guard(&mut tx).await?;
+        proofs::put_key(&mut tx, &self.name, self.signer.key().public_key()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Takes what was staged first into the logs: one transaction of it.
@@ -193,8 +208,10 @@ impl Sealer {
         tx.commit().await?;
         // Only what is committed is signed.
         for unsigned in repo::unsigned(self.db.worker()).await? {
+            // A log's key is named after it.
+            let signer = self.signer.named(&unsigned.origin)?;
             let checkpoint = Checkpoint::new(unsigned.origin, unsigned.tree_size, unsigned.root_hash);
-            let note = checkpoint.sign(&self.signer)?;
+            let note = checkpoint.sign(&signer)?;
             repo::sign(self.db.worker(), unsigned.tenant_id, checkpoint.size, &note).await?;
         }
         Ok(())

@@ -3,6 +3,9 @@
 pub(crate) mod accounts;
 pub(crate) mod balances;
 pub(crate) mod postings;
+pub(crate) mod proofs;
+pub(crate) mod read;
+pub(crate) mod register;
 pub(crate) mod seal;
 
 use alloy_primitives::B256;

@@ -11,6 +11,9 @@ mod identity;
 mod identity_auth;
 mod identity_keys;
 mod identity_proofs;
+mod ledger;
+mod ledger_accounts;
+mod ledger_log;
 mod position;
 mod problem;
 mod ready;
@@ -44,6 +47,15 @@ pub use identity_proofs::{
     ExternalIdentities, ExternalIdentity, IdentityChange, ProviderOutcome, ProviderRedirect, SecondFactor,
     SecondFactorKind, SecondFactorRemoval, SecondFactors,
 };
+pub use ledger::{
+    ForTenant, LedgerLine, LedgerOutcome, LedgerPosting, LedgerPostings, NewLedgerEntry, NewLedgerPosting,
+    NewLedgerPostings, PostedLedgerPosting, PostedLedgerPostings,
+};
+pub use ledger_accounts::{
+    LedgerAccount, LedgerAccountClosing, LedgerAccounts, LedgerBalance, LedgerBalances, LedgerCurrencies,
+    LedgerCurrency, LedgerLimits, NewLedgerAccount, NewLedgerCurrency,
+};
+pub use ledger_log::{LedgerCheckpoint, LedgerConsistency, LedgerInclusion, LedgerKey, LedgerKeys};
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
 pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};
