@@ -20,6 +20,9 @@ pub(crate) enum Page {
     Sessions = 13,
     Approvals = 14,
     Transactions = 15,
+    LedgerPostings = 16,
+    LedgerAccounts = 17,
+    LedgerCurrencies = 18,
 }
 
 /// Which filters a cursor was made under.

@@ -71,7 +71,7 @@ pub async fn by_id(
     Ok(accounts(conn, tenant_id, &filter, None, 1).await?.pop())
 }
 
-/// What accounts hold, or held, by id: up to `limit` after one. All are of one moment where the transaction has one snapshot.
+/// What accounts hold, or held, by id: up to `limit` after one.
 ///
 /// # Errors
 /// The database's.
@@ -107,6 +107,18 @@ pub async fn currencies(
     limit: i64,
 ) -> Result<Vec<LedgerCurrency>, sqlx::Error> {
     repo::currencies(conn, tenant_id, after, limit).await?.into_iter().map(currency).collect()
+}
+
+/// The tenant's currency of that name.
+///
+/// # Errors
+/// The database's.
+pub async fn currency_by_name(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    name: &str,
+) -> Result<Option<LedgerCurrency>, sqlx::Error> {
+    repo::currency(conn, tenant_id, name).await?.map(currency).transpose()
 }
 
 /// Closes an account for requests, whatever it holds; whether it was open. What the chain does is booked on it all the same.

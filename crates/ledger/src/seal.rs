@@ -13,6 +13,7 @@
 //! A process that dies in between leaves a row without a note, which the next one signs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::B256;
@@ -77,20 +78,20 @@ pub struct Sealed {
 }
 
 /// Seals the logs of all tenants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sealer {
     db: Db,
     leases: Leases,
     /// What the logs are named after.
     name: String,
-    signer: NoteSigner,
+    signer: Arc<NoteSigner>,
 }
 
 impl Sealer {
     /// `name`: what its logs are called, before `/<tenant_id>`; another after a restore.
     #[must_use]
-    pub fn new(db: Db, leases: Leases, name: &str, signer: NoteSigner) -> Self {
-        Self { db, leases, name: name.into(), signer }
+    pub fn new(db: Db, leases: Leases, name: &str, signer: impl Into<Arc<NoteSigner>>) -> Self {
+        Self { db, leases, name: name.into(), signer: signer.into() }
     }
 
     /// Seals, whenever this process has the lease, until `cancel`.
@@ -138,7 +139,10 @@ impl Sealer {
     }
 
     /// Puts down which key signs from now on, before it does.
-    async fn show_key(&self, lease: &Lease) -> Result<(), SealError> {
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub async fn show_key(&self, lease: &Lease) -> Result<(), SealError> {
         let mut tx = self.db.begin_worker().await?;
         lease.guard(&mut tx).await?;
         proofs::put_key(&mut tx, &self.name, self.signer.key().public_key()).await?;

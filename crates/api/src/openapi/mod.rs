@@ -13,13 +13,14 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 pub(crate) use self::problems::{
-    ChainProblems, ChainStreamProblems, DataProblems, ListProblems, OidcLinkProblems, OidcProblems,
-    OwnProblems, OwnWriteProblems, PageProblems, RecordProblems, RotationProblems, SecondFactorProblems,
-    SignInProblems, SignerProblems, SocketProblems, StreamProblems, SubmitProblems, WriteProblems,
+    ChainProblems, ChainStreamProblems, DataProblems, ListProblems, LogProblems, OidcLinkProblems,
+    OidcProblems, OwnProblems, OwnWriteProblems, PageProblems, PostingProblems, RecordProblems,
+    RotationProblems, SecondFactorProblems, SignInProblems, SignerProblems, SocketProblems, StreamProblems,
+    SubmitProblems, WriteProblems,
 };
 pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{
-    DECLARATIONS, approvals, audit, auth, chains, events, health, keys, kill_switches, metrics,
+    DECLARATIONS, approvals, audit, auth, chains, events, health, keys, kill_switches, ledger, metrics,
     openapi as document, positions, ready, roles, sessions, signers, story, streams, tenants, transactions,
     users,
 };
@@ -120,6 +121,24 @@ const BEARER: &str = "bearer";
         kill_switches::release,
         signers::explain,
         signers::rotate,
+        ledger::post,
+        ledger::post_batch,
+        ledger::entries,
+        ledger::posting,
+        ledger::export,
+        ledger::currencies,
+        ledger::put_currency,
+        ledger::accounts,
+        ledger::open_account,
+        ledger::account,
+        ledger::close_account,
+        ledger::limit_account,
+        ledger::balances,
+        ledger::inclusion,
+        ledger::consistency,
+        ledger::latest_checkpoint,
+        ledger::checkpoint,
+        ledger::keys,
     ),
     components(schemas(api::Problem, api::StreamEnd, api::BlockMark, api::TransactionChange, CloudEvent)),
     modifiers(&Bearer),
@@ -130,6 +149,7 @@ const BEARER: &str = "bearer";
         (name = "bus", description = "What happened, in one order: live, and as stories"),
         (name = "audit", description = "Who did what, and what it changed"),
         (name = "identity", description = "Who acts, and what they may do. Every write carries `request_id`, `tenant_id` and `user_id` in its body"),
+        (name = "ledger", description = "The books: postings that balance, what accounts hold, and the signed log that nobody can rewrite. `docs/ledger.md` says how to check it"),
         (name = "relayer", description = "Transactions that the platform signs and sends: each request has one effect, or an end that says why not"),
         (name = "operations", description = "For those who run it"),
     ),

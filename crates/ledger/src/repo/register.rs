@@ -77,6 +77,22 @@ pub(crate) async fn accounts(
     .await
 }
 
+/// The tenant's currency of that name.
+pub(crate) async fn currency(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    name: &str,
+) -> Result<Option<CurrencyRow>, sqlx::Error> {
+    sqlx::query_as!(
+        CurrencyRow,
+        "SELECT currency, chain_id, token_address, decimals, name FROM currencies WHERE tenant_id = $1 AND currency = $2",
+        tenant_id,
+        name,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The tenant's currencies, by name, after one.
 pub(crate) async fn currencies(
     conn: &mut PgConnection,

@@ -209,7 +209,7 @@ pub struct LedgerBalance {
     pub last_updated_block: Option<BlockRef>,
 }
 
-/// A page of balances, all of one moment.
+/// A page of balances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LedgerBalances {

@@ -1,0 +1,8 @@
+//! The books over HTTP, as a service and an auditor use them.
+
+mod accounts;
+mod posting;
+mod sealed;
+mod support;
+
+pub(super) use support::one_of;
