@@ -11,3 +11,7 @@ CREATE TABLE ledger_keys (
 );
 GRANT SELECT ON ledger_keys TO plimsoll_app, plimsoll_worker;
 GRANT INSERT (log_name, public_key) ON ledger_keys TO plimsoll_worker;
+ALTER TABLE ledger_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ledger_keys FORCE ROW LEVEL SECURITY;
+CREATE POLICY owner_all ON ledger_keys TO plimsoll_owner USING (true) WITH CHECK (true);
+CREATE POLICY public_read ON ledger_keys FOR SELECT TO plimsoll_app USING (true);

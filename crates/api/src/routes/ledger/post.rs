@@ -33,7 +33,7 @@ const ENTRY_TYPE: &str = "POSTING";
 /// comes again; with anything else in the body they are a conflict, which is put on record and names the posting. What the accounts do not allow is refused, and not kept under the key: they may allow it
 /// later.
 #[utoipa::path(post, operation_id = "post_to_ledger", path = "/api/v1/ledger/post", tag = "ledger", request_body = api::NewLedgerPosting,
-    responses((status = 201, description = "That it is on record", body = api::PostedLedgerPosting), PostingProblems))]
+    responses((status = 201, description = "That it is on record", body = PostedLedgerPosting), PostingProblems))]
 pub(crate) async fn post(
     execution: Execution,
     (State(state), asked): (State<ApiState>, ForTenant<api::NewLedgerPosting>),
@@ -63,7 +63,7 @@ pub(crate) async fn post(
 /// They are booked in one transaction, and each has an outcome of its own: one that is refused fails none of the others. The answer is kept under the key, refusals too: what was refused is asked for anew
 /// under another key, where those that are on record are told again.
 #[utoipa::path(post, operation_id = "post_batch_to_ledger", path = "/api/v1/ledger/post/batch", tag = "ledger", request_body = api::NewLedgerPostings,
-    responses((status = 200, description = "What came of each", body = api::PostedLedgerPostings), PostingProblems))]
+    responses((status = 200, description = "What came of each", body = PostedLedgerPostings), PostingProblems))]
 pub(crate) async fn post_batch(
     execution: Execution,
     (State(state), asked): (State<ApiState>, ForTenant<api::NewLedgerPostings>),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use plimsoll_identity::UserKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -124,8 +125,8 @@ async fn whatever_is_wrong_with_a_posting_is_named_by_its_field() {
     let mut body = house.deposit(1);
     body["entries"][0]["account_id"] = json!(strange);
     house.post(&body).await.refused(422, "posting-refused");
-    let without_key =
-        house.api.ask(Some(&house.admin.token), axum::http::Method::POST, POST, Some(&house.deposit(1)));
+    let body = house.deposit(1);
+    let without_key = house.api.ask(Some(&house.admin.token), Method::POST, POST, Some(&body));
     without_key.await.refused(400, "missing-idempotency-key");
     assert_eq!(house.count(POSTINGS).await, 0);
 }
