@@ -2,11 +2,16 @@
 
 pub(crate) mod accounts;
 pub(crate) mod balances;
+pub(crate) mod charts;
+pub(crate) mod corrections;
+pub(crate) mod periods;
 pub(crate) mod postings;
 pub(crate) mod proofs;
 pub(crate) mod read;
 pub(crate) mod register;
+pub(crate) mod reports;
 pub(crate) mod seal;
+pub(crate) mod statements;
 
 use alloy_primitives::B256;
 

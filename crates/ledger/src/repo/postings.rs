@@ -4,6 +4,10 @@
 //! Books of tenants for sharing, by tenant; then balances, by account; then the keys of postings, in their order, as they are inserted. Whoever posts takes them so, so nobody waits in
 //! a circle. Keys are looked for first, without a lock: one that somebody else commits meanwhile makes the insertion fail, and the batch is tried again.
 //!
+//! # Why there is a gate
+//! A row that some hold for sharing can be held by more of them while somebody waits to have it alone, for ever. Who asks for the gate waits behind whoever waits for it, so a period is
+//! closed as soon as what was under way is committed. The gate comes before the row, for those who post and for whoever closes.
+//!
 //! # Why separate statements
 //! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it; and postings and lines
 //! are one statement, at whose end the database checks both together.
@@ -64,8 +68,10 @@ pub(crate) async fn lock_books(
     tenants: &[Uuid],
 ) -> Result<HashMap<Uuid, Option<OffsetDateTime>>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT tenant_id, NULLIF(closed_through, '-infinity') AS closed_through FROM ledger_books
-           WHERE tenant_id = ANY ($1) ORDER BY tenant_id FOR SHARE"#,
+        r#"WITH gate AS MATERIALIZED (
+               SELECT tenant_id, pg_advisory_xact_lock_shared(hashtextextended('plimsoll ledger_books ' || tenant_id, 0)) FROM unnest($1::uuid[]) AS given(tenant_id))
+           SELECT b.tenant_id, NULLIF(b.closed_through, '-infinity') AS closed_through FROM gate
+           CROSS JOIN LATERAL (SELECT tenant_id, closed_through FROM ledger_books WHERE tenant_id = gate.tenant_id LIMIT 1 FOR SHARE) AS b"#,
         tenants
     )
     .fetch_all(conn)

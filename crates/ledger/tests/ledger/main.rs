@@ -4,8 +4,15 @@
 
 mod balances;
 mod books;
+mod charts;
+mod corrections;
+mod fold;
 mod invariants;
+mod periods;
 mod property;
 mod races;
+mod reports;
 mod sealing;
+mod statements;
+mod story;
 mod support;
