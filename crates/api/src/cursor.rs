@@ -23,6 +23,9 @@ pub(crate) enum Page {
     LedgerPostings = 16,
     LedgerAccounts = 17,
     LedgerCurrencies = 18,
+    LedgerClosings = 19,
+    TrialBalance = 20,
+    LedgerStatement = 21,
 }
 
 /// Which filters a cursor was made under.

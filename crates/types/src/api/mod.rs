@@ -14,6 +14,7 @@ mod identity_proofs;
 mod ledger;
 mod ledger_accounts;
 mod ledger_log;
+mod ledger_reports;
 mod position;
 mod problem;
 mod ready;
@@ -56,6 +57,10 @@ pub use ledger_accounts::{
     LedgerCurrency, LedgerLimits, NewLedgerAccount, NewLedgerCurrency,
 };
 pub use ledger_log::{LedgerCheckpoint, LedgerConsistency, LedgerInclusion, LedgerKey, LedgerKeys};
+pub use ledger_reports::{
+    LedgerBalanceSheet, LedgerBalanceSheets, LedgerClosing, LedgerClosingOrder, LedgerClosings,
+    LedgerReversal, LedgerStatement, LedgerStatementLine, TrialBalance, TrialBalanceAccount,
+};
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};
 pub use ready::{ChainReadiness, DatabaseReadiness, Fence, FoldReadiness, Readiness, Role, RoleState};

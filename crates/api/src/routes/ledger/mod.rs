@@ -1,13 +1,15 @@
 //! `/api/v1/ledger`: the books (spec 2 §5.2, §5.4).
 //!
-//! Postings are handed in ([`post`]), read and exported ([`entries`]); accounts and currencies are kept, and balances told ([`accounts`]); and what is sealed is shown ([`log`]). What changes the books asks
+//! Postings are handed in ([`post`]), read and exported ([`entries`]); accounts and currencies are kept, and balances told ([`accounts`]); postings are taken back and periods closed ([`corrections`]), and reported ([`reports`]); and what is sealed is shown ([`log`]). What changes the books asks
 //! for a second factor (spec 2 §5.5), and is for this system's own services: it is served inside alone (spec 2 §3.7).
 
 mod accounts;
+mod corrections;
 mod entries;
 mod export;
 mod log;
 mod post;
+mod reports;
 
 use plimsoll_identity::Permission::{LedgerPost, LedgerRead};
 
@@ -16,6 +18,9 @@ pub(crate) use self::accounts::{
     __path_limit_account, __path_open_account, __path_put_currency, account, accounts, balances,
     close_account, currencies, limit_account, open_account, put_currency,
 };
+pub(crate) use self::corrections::{
+    __path_close_period, __path_closings, __path_reverse, close_period, closings, reverse,
+};
 pub(crate) use self::entries::{__path_entries, __path_posting, entries, posting};
 pub(crate) use self::export::{__path_export, export};
 pub(crate) use self::log::{
@@ -23,12 +28,16 @@ pub(crate) use self::log::{
     checkpoint, consistency, inclusion, keys, latest_checkpoint,
 };
 pub(crate) use self::post::{__path_post, __path_post_batch, post, post_batch};
+pub(crate) use self::reports::{
+    __path_balance_sheet, __path_statement, __path_trial_balance, balance_sheet, statement, trial_balance,
+};
 use crate::gateway::Access::Needs;
 use crate::gateway::{Declaration, Routes, WriteMethod};
 use crate::state::ApiState;
 
 pub(super) fn routes() -> Routes<ApiState> {
     const CURRENCIES: &str = "/api/v1/ledger/currencies";
+    const CLOSINGS: &str = "/api/v1/ledger/closings";
     const ACCOUNTS: &str = "/api/v1/ledger/accounts";
     let read = |path| Declaration::read(path, Needs(LedgerRead));
     let posting_to = |path| Declaration::requiring_key(WriteMethod::Post, path, Needs(LedgerPost)).internal();
@@ -49,6 +58,12 @@ pub(super) fn routes() -> Routes<ApiState> {
         .write(keeping("/api/v1/ledger/accounts/{account_id}/close"), close_account)
         .write(keeping("/api/v1/ledger/accounts/{account_id}/limits"), limit_account)
         .read(read("/api/v1/ledger/balances"), balances)
+        .write(posting_to("/api/v1/ledger/postings/{posting_id}/reverse"), reverse)
+        .read(read(CLOSINGS), closings)
+        .write(keeping(CLOSINGS), close_period)
+        .read(read("/api/v1/ledger/accounts/{account_id}/statement"), statement)
+        .read(read("/api/v1/ledger/trial-balance"), trial_balance)
+        .read(read("/api/v1/ledger/balance-sheet").costly(), balance_sheet)
         .read(read("/api/v1/ledger/checkpoints/latest"), latest_checkpoint)
         .read(read("/api/v1/ledger/checkpoints/{tree_size}"), checkpoint)
         .read(read("/api/v1/ledger/consistency"), consistency)

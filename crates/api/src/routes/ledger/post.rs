@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use plimsoll_bus::audit::Entry;
 use plimsoll_ledger::{
-    Direction, Draft, GROUP_MAX, Invalid, Kept, Line, OnChain, Origin, PostError, Posted, Posting,
+    Direction, Draft, GROUP_MAX, Invalid, Kept, Line, OnChain, Origin, PostError, Posted, Posting, Refusal,
     SubmitError,
 };
 use plimsoll_types::api::{FieldProblem, LedgerOutcome, PostedLedgerPosting, PostedLedgerPostings};
@@ -24,6 +24,8 @@ use crate::query::instant;
 use crate::state::ApiState;
 
 const OPERATION: &str = "ledger.post";
+/// As the audit has it.
+const ACTION: &str = "ledger.post";
 const DOMAIN: &str = "cash";
 const ENTRY_TYPE: &str = "POSTING";
 
@@ -40,13 +42,31 @@ pub(crate) async fn post(
 ) -> Result<Answered, Problem> {
     let context = Context { request_id: asked.body.request_id, ..execution.caller().clone() };
     let posting = posting_of(&context, &asked.body)?;
+    hand_in(&state, execution, context, posting, ACTION, None).await
+}
+
+/// Hands in one posting in this context, and answers with what came of it; the audit has it under this name.
+pub(super) async fn hand_in(
+    state: &ApiState,
+    execution: Execution,
+    context: Context,
+    posting: Posting,
+    action: &'static str,
+    reason: Option<String>,
+) -> Result<Answered, Problem> {
     let asked_for = told(&posting);
     let (claim, form) = execution.hand_over();
     let answer = move |outcomes: &[Result<Posted, PostError>]| match outcomes {
         [Ok(posted)] => {
             let made = PostedLedgerPosting { posting_id: posted.posting_id, ..asked_for.clone() };
             let response = form.keep(Reply::json(StatusCode::CREATED, &made)?)?;
-            let entry = (!posted.is_replay).then(|| entry_of(&made).in_context(context.clone()));
+            let entry = (!posted.is_replay).then(|| {
+                let entry = entry_of(action, &made).in_context(context.clone());
+                match &reason {
+                    Some(reason) => entry.with_reason(reason),
+                    None => entry,
+                }
+            });
             Ok(Kept { response, entries: entry.into_iter().collect() })
         }
         [Err(error @ PostError::Conflict { .. })] => {
@@ -127,7 +147,7 @@ fn answer_of(
                 let made = PostedLedgerPosting { posting_id: posted.posting_id, ..asked.clone() };
                 if !posted.is_replay {
                     let context = Context { request_id: asked.request_id, ..caller.clone() };
-                    entries.push(entry_of(&made).in_context(context));
+                    entries.push(entry_of(ACTION, &made).in_context(context));
                 }
                 let status = StatusCode::CREATED.as_u16();
                 LedgerOutcome { request_id: asked.request_id, status, posting: Some(made), detail: None }
@@ -161,10 +181,10 @@ fn told(posting: &Posting) -> PostedLedgerPosting {
     }
 }
 
-fn entry_of(made: &PostedLedgerPosting) -> Entry {
+fn entry_of(action: &'static str, made: &PostedLedgerPosting) -> Entry {
     let after =
         json!({ "operation_type": made.operation_type, "user_id": made.user_id, "checksum": made.checksum });
-    Entry::new("ledger.post", "posting", made.posting_id.to_string()).with_change(None, Some(after))
+    Entry::new(action, "posting", made.posting_id.to_string()).with_change(None, Some(after))
 }
 
 /// What is asked for, or everything that is wrong with it.
@@ -229,6 +249,7 @@ fn field_of(error: &Invalid) -> FieldProblem {
         Invalid::Nothing { sequence } => format!("entries[{}]", sequence - 1),
         Invalid::Text { field, .. } => field.clone(),
         Invalid::Lines { .. } | Invalid::Unbalanced { .. } => "entries".to_owned(),
+        Invalid::Reversal { .. } => "reason".to_owned(),
         Invalid::Unreadable | Invalid::Metadata { .. } => "metadata".to_owned(),
     };
     FieldProblem { name, reason: error.to_string() }
@@ -239,6 +260,8 @@ impl From<PostError> for Problem {
         let said = error.to_string();
         match error {
             PostError::Invalid(error) => invalid(vec![field_of(&error)]),
+            PostError::Refused(Refusal::UnknownPosting { .. }) => Self::new(ProblemKind::NotFound, said)
+                .with_remedy("`/api/v1/ledger/entries` lists the postings that there are"),
             PostError::Refused(_) | PostError::NoBooks { .. } => Self::new(ProblemKind::PostingRefused, said),
             PostError::Conflict { .. } => Self::new(ProblemKind::Conflict, said).with_remedy(
                 "give what is new a new `request_id`; to ask again, send what was sent the first time",

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod posting;
+mod reported;
 mod sealed;
 mod support;
 

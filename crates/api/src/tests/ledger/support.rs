@@ -169,5 +169,8 @@ pub(in super::super) async fn one_of(api: &Api, context: &Context, name: &str) {
     };
     let posting = ledger::Posting::new(draft).unwrap();
     ledger::Intake::start(api.db.clone()).post(posting).await.unwrap();
+    let closing = format!("closing of {name}");
+    let context = Context { request_id: Uuid::new_v4(), ..context.clone() };
+    ledger::period::close(&api.db, time::OffsetDateTime::UNIX_EPOCH, &closing, &context).await.unwrap();
     sealed(api).await;
 }
