@@ -15,8 +15,8 @@ use utoipa::{Modify, OpenApi, ToSchema};
 pub(crate) use self::problems::{
     ChainProblems, ChainStreamProblems, DataProblems, ListProblems, LogProblems, OidcLinkProblems,
     OidcProblems, OwnProblems, OwnWriteProblems, PageProblems, PostingProblems, RecordProblems,
-    RotationProblems, SecondFactorProblems, SignInProblems, SignerProblems, SocketProblems, StreamProblems,
-    SubmitProblems, WriteProblems,
+    RotationProblems, SecondFactorProblems, SignInProblems, SignerProblems, SocketProblems,
+    StatementProblems, StreamProblems, SubmitProblems, WriteProblems,
 };
 pub(crate) use self::sse::ServerSentEvent;
 use crate::routes::{

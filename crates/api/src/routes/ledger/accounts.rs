@@ -1,15 +1,14 @@
-//! Currencies, accounts and balances.
+//! Currencies and accounts.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use plimsoll_bus::audit::Entry;
-use plimsoll_ledger::{AsOf, Currency, NewAccount, open_in, register};
+use plimsoll_ledger::{Currency, NewAccount, open_in, register};
 use plimsoll_types::api::FieldProblem;
 use plimsoll_types::{AccountType, Balance, address_text, api, parse_address};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::super::paging::{AccountKey, All, CurrencyKey, Filter, Listing, Paging, Segment};
@@ -20,7 +19,7 @@ use crate::gateway::{Caller, Done, Keyed, finish};
 use crate::idempotency::{Answered, Execution, Reply};
 use crate::openapi::{ListProblems, RecordProblems, WriteProblems};
 use crate::problem::{Problem, ProblemKind};
-use crate::query::{Fields, NoParameters, Query, bigint, instant, text, yes_or_no};
+use crate::query::{Fields, NoParameters, Query, text, yes_or_no};
 use crate::repo::RepoError;
 use crate::state::ApiState;
 
@@ -48,7 +47,7 @@ pub(crate) struct AccountFilter {
 }
 
 impl AccountFilter {
-    fn take(fields: &mut Fields) -> Self {
+    pub(super) fn take(fields: &mut Fields) -> Self {
         Self {
             account_id: fields.take("account_id", id),
             domain: fields.take("domain", text),
@@ -59,7 +58,7 @@ impl AccountFilter {
         }
     }
 
-    fn texts(&self) -> [Option<String>; 6] {
+    pub(super) fn texts(&self) -> [Option<String>; 6] {
         [
             self.account_id.map(|id| id.to_string()),
             self.domain.clone(),
@@ -70,7 +69,7 @@ impl AccountFilter {
         ]
     }
 
-    fn of_ledger(&self) -> register::Filter {
+    pub(super) fn of_ledger(&self) -> register::Filter {
         register::Filter {
             account_id: self.account_id,
             domain: self.domain.clone(),
@@ -92,62 +91,6 @@ impl Filter for AccountFilter {
 
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.texts())
-    }
-}
-
-/// Which moment: what had happened, was on record, and was of a block by then, as far as it is given.
-#[derive(Debug, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Moment {
-    /// What had happened by this time.
-    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-31T23:59:59Z")]
-    effective_at: Option<OffsetDateTime>,
-    /// What was on record by this time.
-    #[param(value_type = Option<String>, format = DateTime)]
-    recorded_at: Option<OffsetDateTime>,
-    /// What was of this block or an earlier one; what is of no block counts from the highest before it on its account.
-    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
-    block_number: Option<i64>,
-}
-
-/// Accounts, and a moment.
-#[derive(Debug)]
-pub(crate) struct BalanceFilter {
-    accounts: AccountFilter,
-    moment: Moment,
-}
-
-impl Filter for BalanceFilter {
-    const KNOWN: &'static [&'static str] = &[
-        "account_id",
-        "domain",
-        "currency",
-        "account_type",
-        "owner_id",
-        "open",
-        "effective_at",
-        "recorded_at",
-        "block_number",
-        "limit",
-        "cursor",
-    ];
-
-    fn read(fields: &mut Fields) -> Self {
-        Self {
-            accounts: AccountFilter::take(fields),
-            moment: Moment {
-                effective_at: fields.take("effective_at", instant),
-                recorded_at: fields.take("recorded_at", instant),
-                block_number: fields.take("block_number", bigint),
-            },
-        }
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        let at = |at: Option<OffsetDateTime>| at.map(|at| at.unix_timestamp_nanos().to_string());
-        let Moment { effective_at, recorded_at, block_number } = &self.moment;
-        let moment = [at(*effective_at), at(*recorded_at), block_number.map(|number| number.to_string())];
-        Fingerprint::of(&[&self.accounts.texts()[..], &moment[..]].concat())
     }
 }
 
@@ -378,31 +321,6 @@ async fn limit_in(
     let entry = Entry::new("ledger.account.limit", "account", account_id.to_string())
         .with_change(Some(state_of(&before)), Some(state_of(&after)));
     Ok((entry, Reply::json(StatusCode::OK, &after)?))
-}
-
-/// What accounts hold, or held
-///
-/// Now; or at a moment: by when it happened, by when it was on record, by block, or by all that is given of these.
-#[utoipa::path(get, operation_id = "list_ledger_balances", path = "/api/v1/ledger/balances", tag = "ledger", params(AccountFilter, Moment, Paging),
-    responses((status = 200, description = "A page of balances", body = api::LedgerBalances), ListProblems))]
-pub(crate) async fn balances(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Query(listing): Query<Listing<BalanceFilter>>,
-) -> Result<Json<api::LedgerBalances>, Problem> {
-    let after = listing.after::<AccountKey>()?.map(|key| key.0);
-    let BalanceFilter { accounts, moment } = &listing.filter;
-    let as_of = AsOf {
-        effective_at: moment.effective_at,
-        recorded_at: moment.recorded_at,
-        block_number: moment.block_number.map(i64::unsigned_abs),
-    };
-    let filter = accounts.of_ledger();
-    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
-    let found = register::balances(&mut tx, caller.tenant_id, &filter, as_of, after, listing.rows()).await;
-    let (items, next_cursor) =
-        listing.page(found.map_err(RepoError::from)?, |found| AccountKey(found.account_id));
-    Ok(Json(api::LedgerBalances { items, next_cursor }))
 }
 
 async fn known(

@@ -1,9 +1,10 @@
 //! `/api/v1/ledger`: the books (spec 2 §5.2, §5.4).
 //!
-//! Postings are handed in ([`post`]), read and exported ([`entries`]); accounts and currencies are kept, and balances told ([`accounts`]); postings are taken back and periods closed ([`corrections`]), and reported ([`reports`]); and what is sealed is shown ([`log`]). What changes the books asks
+//! Postings are handed in ([`post`]), read and exported ([`entries`]); accounts and currencies are kept ([`accounts`]), and balances told; postings are taken back and periods closed ([`corrections`]), and reported ([`reports`]); and what is sealed is shown ([`log`]). What changes the books asks
 //! for a second factor (spec 2 §5.5), and is for this system's own services: it is served inside alone (spec 2 §3.7).
 
 mod accounts;
+mod balances;
 mod corrections;
 mod entries;
 mod export;
@@ -14,10 +15,11 @@ mod reports;
 use plimsoll_identity::Permission::{LedgerPost, LedgerRead};
 
 pub(crate) use self::accounts::{
-    __path_account, __path_accounts, __path_balances, __path_close_account, __path_currencies,
-    __path_limit_account, __path_open_account, __path_put_currency, account, accounts, balances,
-    close_account, currencies, limit_account, open_account, put_currency,
+    __path_account, __path_accounts, __path_close_account, __path_currencies, __path_limit_account,
+    __path_open_account, __path_put_currency, account, accounts, close_account, currencies, limit_account,
+    open_account, put_currency,
 };
+pub(crate) use self::balances::{__path_balances, balances};
 pub(crate) use self::corrections::{
     __path_close_period, __path_closings, __path_reverse, close_period, closings, reverse,
 };
