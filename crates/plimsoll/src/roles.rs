@@ -106,7 +106,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         sending::start(loaded, config, (&db, &leases, &tail, &bell), node, supervisor)?;
     }
     if has(Role::Ledger)
-        && let Some(sealer) = wiring::sealer(config, &db, &leases)
+        && let Some(sealer) = wiring::log_sealer(config, &db, &leases)
     {
         supervisor.spawn_leased("ledger", None, seal::LEASE.into(), move |cancel| {
             let sealer = sealer.clone();

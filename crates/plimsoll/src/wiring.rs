@@ -198,7 +198,7 @@ pub(crate) fn intake(config: &Config, db: &Db, node: &str, bell: &Bell) -> Optio
 }
 
 /// What seals the ledger, if it is configured with what signs.
-pub(crate) fn sealer(config: &Config, db: &Db, leases: &Leases) -> Option<LogSealer> {
+pub(crate) fn log_sealer(config: &Config, db: &Db, leases: &Leases) -> Option<LogSealer> {
     let ledger = config.ledger.as_ref()?;
     Some(LogSealer::new(db.clone(), leases.clone(), &ledger.log_name, Arc::clone(&ledger.signer)))
 }
