@@ -20,6 +20,12 @@ pub(crate) enum Page {
     Sessions = 13,
     Approvals = 14,
     Transactions = 15,
+    LedgerPostings = 16,
+    LedgerAccounts = 17,
+    LedgerCurrencies = 18,
+    LedgerClosings = 19,
+    TrialBalance = 20,
+    LedgerStatement = 21,
 }
 
 /// Which filters a cursor was made under.

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use plimsoll_bus::{Events, Feed};
 use plimsoll_identity::Authenticator;
 use plimsoll_journal::Marks;
+use plimsoll_ledger::KeyedIntake;
 use plimsoll_relayer::Intake;
 use plimsoll_relayer::chains::Chains;
 use plimsoll_store::Db;
@@ -101,6 +102,8 @@ pub struct Services {
     pub marks: Marks,
     /// Where transactions are handed in; `None` where no signer is configured.
     pub relayer: Option<Intake>,
+    /// Where postings are handed in.
+    pub ledger: KeyedIntake,
     /// The chains that can be asked for nonces, fees and balances.
     pub chains: Chains,
     /// What this process measures.
@@ -163,6 +166,11 @@ impl ApiState {
     /// Where transactions are handed in, if this server has signers.
     pub(crate) fn relayer(&self) -> Option<&Intake> {
         self.inner.services.relayer.as_ref()
+    }
+
+    /// Where postings are handed in.
+    pub(crate) fn ledger(&self) -> &KeyedIntake {
+        &self.inner.services.ledger
     }
 
     /// The chains that can be asked.

@@ -2,45 +2,11 @@
 
 use plimsoll_store::Db;
 use plimsoll_types::Balance;
+pub use plimsoll_types::{AccountClass, AccountType};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::repo::accounts as repo;
-
-/// What an account is for (spec 5 §4.4.1, and more).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "account_type", rename_all = "UPPERCASE")]
-pub enum AccountType {
-    /// What a strategy holds.
-    Strategy,
-    /// What a protocol holds for us.
-    Protocol,
-    /// What gas is paid from.
-    Gas,
-    /// What a user has with us.
-    User,
-    /// The platform's own.
-    Platform,
-    /// Rewards.
-    Reward,
-    /// What is not explained yet.
-    Suspense,
-}
-
-/// Where an account stands in the balance sheet, and on which side it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::Type)]
-#[sqlx(type_name = "account_class", rename_all = "lowercase")]
-pub enum AccountClass {
-    /// What is had: normally a debit balance.
-    Asset,
-    /// What is owed: normally a credit balance, as are equity and income.
-    Liability,
-    /// What is one's own.
-    Equity,
-    /// What was earned.
-    Income,
-    /// What was spent: normally a debit balance.
-    Expense,
-}
 
 /// A currency of a tenant's books.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +61,23 @@ pub async fn open(
     accounts: &[NewAccount],
 ) -> Result<(), sqlx::Error> {
     let mut tx = db.tenant_tx(&[tenant_id]).await?;
-    repo::open_books(&mut tx, tenant_id).await?;
-    for currency in currencies {
-        repo::put_currency(&mut tx, tenant_id, currency).await?;
-    }
-    repo::open_accounts(&mut tx, tenant_id, accounts).await?;
+    open_in(&mut tx, tenant_id, currencies, accounts).await?;
     tx.commit().await
+}
+
+/// [`open`] within a transaction that is confined to the tenant.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_in(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    currencies: &[Currency],
+    accounts: &[NewAccount],
+) -> Result<(), sqlx::Error> {
+    repo::open_books(conn, tenant_id).await?;
+    for currency in currencies {
+        repo::put_currency(conn, tenant_id, currency).await?;
+    }
+    repo::open_accounts(conn, tenant_id, accounts).await
 }

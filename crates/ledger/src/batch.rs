@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::book::{Booked, Desk};
 use crate::correction::Targets;
 use crate::error::PostError;
+use crate::events;
 use crate::posting::Posting;
 use crate::repo::postings as repo;
 use crate::seal;
@@ -55,6 +56,7 @@ pub(crate) async fn post(conn: &mut PgConnection, postings: &[&Posting]) -> Resu
     if !conflicts.is_empty() {
         repo::note_conflicts(conn, &conflicts).await?;
     }
+    events::publish(conn, postings.iter().copied().zip(&outcomes)).await?;
     Ok(outcomes)
 }
 

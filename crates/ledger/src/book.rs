@@ -296,7 +296,7 @@ fn sealed<'a>(booked: &Booked<'a>, draft: &'a Draft) -> SealedPosting<&'a str> {
 }
 
 /// Microseconds since 1970 UTC.
-fn microseconds(at: OffsetDateTime) -> i64 {
+pub(crate) fn microseconds(at: OffsetDateTime) -> i64 {
     // Any time that there is fits: 9999 is 2.5e17 of them.
     i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }

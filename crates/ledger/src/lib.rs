@@ -22,8 +22,13 @@ mod book;
 pub mod chart;
 mod correction;
 mod error;
+mod events;
+mod keyed;
 pub mod period;
 mod posting;
+pub mod proofs;
+pub mod read;
+pub mod register;
 mod repo;
 pub mod report;
 pub mod seal;
@@ -31,12 +36,13 @@ pub mod statement;
 pub mod verify;
 mod writer;
 
-pub use account::{AccountClass, AccountType, Currency, NewAccount, open};
+pub use account::{AccountClass, AccountType, Currency, NewAccount, open, open_in};
 pub use balance::{AsOf, balance};
 pub use batch::Posted;
 pub use book::{NormalSide, Refusal};
 pub use correction::{COMPENSATIONS_MAX, Links, REVERSAL, links, reversal};
 pub use error::PostError;
+pub use keyed::{Answer, GROUP_MAX, Kept, KeyedIntake, SubmitError};
 pub use posting::{
     Correction, Direction, Draft, Invalid, LINES_MAX, Line, METADATA_MAX_BYTES, OnChain, Origin, Posting,
 };

@@ -94,16 +94,32 @@ pub async fn close(
     context: &Context,
 ) -> Result<Closing, CloseError> {
     let tenant_id = context.tenant_id.ok_or(CloseError::NoTenant)?;
+    let mut tx = db.tenant_tx(&[tenant_id]).await?;
+    let closing = close_in(&mut tx, through, reason, context).await?;
+    tx.commit().await?;
+    Ok(closing)
+}
+
+/// [`close`] within a transaction that is confined to the tenant.
+///
+/// # Errors
+/// [`CloseError`]: nothing was written.
+pub async fn close_in(
+    conn: &mut PgConnection,
+    through: OffsetDateTime,
+    reason: &str,
+    context: &Context,
+) -> Result<Closing, CloseError> {
+    let tenant_id = context.tenant_id.ok_or(CloseError::NoTenant)?;
     let through = to_microseconds(through);
     let characters = reason.chars().count();
     if !(1..=REASON_MAX).contains(&characters) {
         return Err(CloseError::Reason { characters });
     }
-    let mut tx = db.tenant_tx(&[tenant_id]).await?;
-    let Some(books) = repo::lock(&mut tx, tenant_id).await? else {
+    let Some(books) = repo::lock(conn, tenant_id).await? else {
         return Err(CloseError::NoBooks { tenant_id });
     };
-    if let Some(first) = repo::by_request(&mut tx, tenant_id, context.request_id).await? {
+    if let Some(first) = repo::by_request(conn, tenant_id, context.request_id).await? {
         let Closing { closed_through, request_id, .. } = first;
         let is_same = closed_through == through && first.reason == reason;
         return if is_same { Ok(first) } else { Err(CloseError::Conflict { request_id, closed_through }) };
@@ -114,9 +130,7 @@ pub async fn close(
     if let Some(closed_through) = books.closed_through.filter(|closed| through <= *closed) {
         return Err(CloseError::Closed { closed_through });
     }
-    let closing = repo::insert(&mut tx, through, reason, tenant_id, context).await?;
-    tx.commit().await?;
-    Ok(closing)
+    Ok(repo::insert(conn, through, reason, tenant_id, context).await?)
 }
 
 /// A tenant's closings, the latest first; those before a time, where one is given. At most `limit` and [`CLOSINGS_MAX`].

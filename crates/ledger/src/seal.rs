@@ -22,7 +22,7 @@
 mod growing;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use plimsoll_proof::ledger::checkpoint::{self, Checkpoint, CheckpointFault, KeyFault, NoteSigner};
@@ -34,6 +34,7 @@ use uuid::Uuid;
 
 use self::growing::Growing;
 pub(crate) use self::growing::Leaf;
+use crate::repo::proofs;
 use crate::repo::seal as repo;
 use crate::repo::seal::Staged;
 
@@ -74,6 +75,9 @@ pub enum SealError {
     /// A checkpoint that cannot be made.
     #[error("signing: {0}")]
     Checkpoint(#[from] CheckpointFault),
+    /// A log that no key can be named after.
+    #[error("signing: {0}")]
+    Key(#[from] KeyFault),
     /// The database's.
     #[error("sealing: {0}")]
     Database(#[from] sqlx::Error),
@@ -119,13 +123,13 @@ pub struct Sealed {
 }
 
 /// Seals the logs of all tenants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sealer {
     db: Db,
     leases: Leases,
     /// What the logs are named after.
     name: String,
-    signer: NoteSigner,
+    signer: Arc<NoteSigner>,
     state: Mutex<State>,
 }
 
@@ -141,8 +145,8 @@ struct State {
 impl Sealer {
     /// `name`: what its logs are called, before `/<tenant_id>`; another after a restore.
     #[must_use]
-    pub fn new(db: Db, leases: Leases, name: &str, signer: NoteSigner) -> Self {
-        Self { db, leases, name: name.into(), signer, state: Mutex::default() }
+    pub fn new(db: Db, leases: Leases, name: &str, signer: impl Into<Arc<NoteSigner>>) -> Self {
+        Self { db, leases, name: name.into(), signer: signer.into(), state: Mutex::default() }
     }
 
     /// Seals, whenever this process has the lease, until `cancel`.
@@ -155,7 +159,10 @@ impl Sealer {
                 Err(LeaseError::Cancelled { .. }) => return Ok(()),
                 other => other?,
             };
-            let outcome = self.work(&lease, cancel).await;
+            let outcome = match self.show_key(&lease).await {
+                Ok(()) => self.work(&lease, cancel).await,
+                Err(error) => Err(error),
+            };
             if let Err(error) = lease.release().await {
                 tracing::warn!(lease = LEASE, %error, "the lease could not be given back; it expires by itself");
             }
@@ -191,6 +198,17 @@ impl Sealer {
             }
         }
         Ok(())
+    }
+
+    /// Puts down which key signs from now on, before it does.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub async fn show_key(&self, lease: &Lease) -> Result<(), SealError> {
+        let mut tx = self.db.begin_worker().await?;
+        lease.guard(&mut tx).await?;
+        proofs::put_key(&mut tx, &self.name, self.signer.key().public_key()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Takes what was staged first into the logs: one transaction of it, but for the logs that are broken.
@@ -324,8 +342,10 @@ impl Sealer {
         tx.commit().await?;
         // Only what is committed is signed.
         for unsigned in repo::unsigned(self.db.worker()).await? {
+            // A log's key is named after it.
+            let signer = self.signer.named(&unsigned.origin)?;
             let checkpoint = Checkpoint::new(unsigned.origin, unsigned.tree_size, unsigned.root_hash);
-            let note = checkpoint.sign(&self.signer)?;
+            let note = checkpoint.sign(&signer)?;
             repo::sign(self.db.worker(), unsigned.tenant_id, checkpoint.size, &note).await?;
         }
         Ok(())

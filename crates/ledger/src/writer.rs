@@ -21,7 +21,7 @@ pub const QUEUE_MAX: usize = 8_192;
 /// Transactions under way at a time. A third would only wait for accounts behind the second.
 const WRITERS: usize = 2;
 /// How often a batch is tried again that somebody else was in the way of.
-const TRIES_MAX: u32 = 10;
+pub(crate) const TRIES_MAX: u32 = 10;
 
 #[derive(Debug)]
 struct Waiting {
@@ -149,14 +149,14 @@ fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
 }
 
 /// Whether another transaction was in the way: it used a key meanwhile, or both waited for each other.
-fn is_in_the_way(error: &sqlx::Error) -> bool {
+pub(crate) fn is_in_the_way(error: &sqlx::Error) -> bool {
     const UNIQUE_VIOLATION: &str = "23505";
     const DEADLOCK: &str = "40P01";
     code(error).is_some_and(|code| code == UNIQUE_VIOLATION || code == DEADLOCK)
 }
 
 /// Whether it may be said of one posting alone: its data (class 22), what it refers to or breaks (23), a wait in a circle (40), or that it cannot be put into words.
-fn may_be_of_one(error: &sqlx::Error) -> bool {
+pub(crate) fn may_be_of_one(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Encode(_))
         || code(error).is_some_and(|code| ["22", "23", "40"].iter().any(|class| code.starts_with(class)))
 }

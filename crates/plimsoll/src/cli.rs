@@ -2,6 +2,7 @@
 
 mod admin;
 mod backfill;
+mod ledger;
 mod probe;
 mod relayer;
 mod signers;
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 
 pub(crate) use admin::*;
 pub(crate) use backfill::{Backfill, Backfills, NewBackfill, StateChoice};
+pub(crate) use ledger::{Accounts, Ledger, Postings, VerifyExport};
 pub(crate) use probe::{BlockChoice, Probe};
 pub(crate) use relayer::{Halt, Reconcile, Relayer};
 pub(crate) use signers::{NewSigner, Signers};
@@ -68,6 +70,7 @@ Roles:
   views      folds the journal into the mirrors; one process at a time for each chain, by lease
   verify     compares mirror rows with the chain all the time, at a low rate
   relayer    sends what signers were asked for; each signer is worked by one process at a time, by lease
+  ledger     seals what was booked and signs checkpoints; one process at a time, by lease; idle without `ledger.signing_key_file`
   sequencer  numbers events and audit entries; one process at a time for each of the two, by lease
   api        answers HTTP
   retention  drops partitions whose retention has passed, and sweeps idempotency keys whose time is over
@@ -121,6 +124,10 @@ Examples:
     /// Transactions: look at them, hand one in, call one off
     #[command(subcommand)]
     Tx(Transactions),
+
+    /// A tenant's books: postings, accounts, balances, checkpoints, proofs and exports
+    #[command(subcommand)]
+    Ledger(Ledger),
 
     /// Hold the relayer back and release it, or compare it with the chain
     #[command(subcommand, after_help = relayer::AFTER_HELP)]
@@ -184,6 +191,8 @@ pub(crate) enum Role {
     Verify,
     /// Sends what signers of ours were asked for, and tells what became of it
     Relayer,
+    /// Seals what was booked, and signs where the logs stand
+    Ledger,
     /// Numbers events and audit entries
     Sequencer,
     /// Answers HTTP
@@ -344,8 +353,16 @@ pub(crate) enum Config {
 
 impl Role {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Ingest, Self::Views, Self::Verify, Self::Relayer, Self::Sequencer, Self::Api, Self::Retention];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Ingest,
+        Self::Views,
+        Self::Verify,
+        Self::Relayer,
+        Self::Ledger,
+        Self::Sequencer,
+        Self::Api,
+        Self::Retention,
+    ];
 
     /// Its name on the command line, in logs and in metrics.
     pub(crate) fn as_str(self) -> &'static str {
@@ -354,6 +371,7 @@ impl Role {
             Self::Views => "views",
             Self::Verify => "verify",
             Self::Relayer => "relayer",
+            Self::Ledger => "ledger",
             Self::Sequencer => "sequencer",
             Self::Api => "api",
             Self::Retention => "retention",

@@ -12,6 +12,7 @@ use plimsoll_chain::abi::Contracts;
 use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
 use plimsoll_journal::{FoldError, FoldRunner, Marks, Tail};
+use plimsoll_ledger::{KeyedIntake, seal};
 use plimsoll_relayer::Bell;
 use plimsoll_store::idempotency::Keys;
 use plimsoll_store::{Db, LeaseError, Leases, Sequencer, drop_expired, idempotency, set_retention};
@@ -104,6 +105,14 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     if has(Role::Relayer) {
         sending::start(loaded, config, (&db, &leases, &tail, &bell), node, supervisor)?;
     }
+    if has(Role::Ledger)
+        && let Some(sealer) = wiring::log_sealer(config, &db, &leases)
+    {
+        supervisor.spawn_leased("ledger", None, seal::LEASE.into(), move |cancel| {
+            let sealer = sealer.clone();
+            async move { sealer.run(&cancel).await.map_err(|error| may_pass(&error)) }
+        });
+    }
     if has(Role::Sequencer) {
         for (role, stream) in [("sequencer:events", &EVENTS), ("sequencer:audit_log", &AUDIT_LOG)] {
             let (db, leases) = (db.clone(), leases.clone());
@@ -124,6 +133,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             authenticator: wiring::authenticator(loaded, config, &db)?,
             sign_in: wiring::sign_in(loaded, config)?,
             relayer: wiring::intake(config, &db, node, &bell),
+            ledger: KeyedIntake::start(db.clone()),
             chains: wiring::chains(loaded, config)?,
             keys: Keys::new(db.clone(), holder, config.idempotency),
             marks: Marks::new(db.clone(), tail),

@@ -22,10 +22,11 @@ use plimsoll_identity::token::Tokens;
 use plimsoll_identity::webauthn::RelyingParty;
 use plimsoll_identity::{Authenticator, UserStatus};
 use plimsoll_ingest::IngestConfig;
+use plimsoll_ledger::Sealer as LogSealer;
 use plimsoll_relayer::chains::{Chain as Asked, Chains};
 use plimsoll_relayer::desk::Market;
 use plimsoll_relayer::{Bell, Intake};
-use plimsoll_store::Db;
+use plimsoll_store::{Db, Leases};
 use secrecy::SecretString;
 
 use crate::config::{self, Chain, Config, DatabaseSource, Endpoint, Identity, Loaded};
@@ -194,6 +195,12 @@ pub(crate) fn authenticator(loaded: &Loaded, config: &Config, db: &Db) -> Result
 pub(crate) fn intake(config: &Config, db: &Db, node: &str, bell: &Bell) -> Option<Intake> {
     let policies = config.signers.iter().map(|signer| signer.policy.clone());
     (!config.signers.is_empty()).then(|| Intake::start(db.clone(), node, policies, bell.clone()))
+}
+
+/// What seals the ledger, if it is configured with what signs.
+pub(crate) fn log_sealer(config: &Config, db: &Db, leases: &Leases) -> Option<LogSealer> {
+    let ledger = config.ledger.as_ref()?;
+    Some(LogSealer::new(db.clone(), leases.clone(), &ledger.log_name, Arc::clone(&ledger.signer)))
 }
 
 /// The chains that the API asks for nonces, fees and balances.

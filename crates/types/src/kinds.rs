@@ -269,6 +269,42 @@ named!(
     }
 );
 
+named!(
+    /// What an account is for (spec 5 §4.4.1, and more).
+    AccountType, "account_type", "an account's type" {
+        /// What a strategy holds.
+        Strategy = "STRATEGY",
+        /// What a protocol holds for us.
+        Protocol = "PROTOCOL",
+        /// What gas is paid from.
+        Gas = "GAS",
+        /// What a user has with us.
+        User = "USER",
+        /// The platform's own.
+        Platform = "PLATFORM",
+        /// Rewards.
+        Reward = "REWARD",
+        /// What is not explained yet.
+        Suspense = "SUSPENSE",
+    }
+);
+
+named!(
+    /// Where an account stands in the balance sheet, and on which side it is.
+    AccountClass, "account_class", "an account's class" {
+        /// What is had: normally a debit balance.
+        Asset = "asset",
+        /// What is owed: normally a credit balance, as are equity and income.
+        Liability = "liability",
+        /// What is one's own.
+        Equity = "equity",
+        /// What was earned.
+        Income = "income",
+        /// What was spent: normally a debit balance.
+        Expense = "expense",
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,5 +338,7 @@ mod tests {
         agree(TransactionState::ALL);
         agree(AttemptPurpose::ALL);
         agree(RevertSource::ALL);
+        agree(AccountType::ALL);
+        agree(AccountClass::ALL);
     }
 }

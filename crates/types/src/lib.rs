@@ -23,7 +23,7 @@ pub use context::Context;
 pub use envelope::{CloudEvent, ContentType, SpecVersion};
 pub use hex::{HexError, address_text, hash_text, parse_address, parse_hash};
 pub use kinds::{
-    ApplyStatus, AttemptPurpose, BackfillState, BlockState, Completeness, JournalKind, PushOutcome,
-    RevertSource, TransactionState, UnknownName, ViewKind,
+    AccountClass, AccountType, ApplyStatus, AttemptPurpose, BackfillState, BlockState, Completeness,
+    JournalKind, PushOutcome, RevertSource, TransactionState, UnknownName, ViewKind,
 };
 pub use request_id::RequestId;

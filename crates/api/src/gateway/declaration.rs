@@ -175,7 +175,6 @@ impl Declaration {
     /// It is for this system's own services and operators: served on the internal listener, and without one only where nobody but
     /// this machine can reach it.
     #[must_use]
-    #[cfg_attr(not(test), allow(dead_code, reason = "the ledger's routes are the first to say so"))]
     pub(crate) const fn internal(self) -> Self {
         Self { place: Place::Internal, ..self }
     }

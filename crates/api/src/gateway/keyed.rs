@@ -42,6 +42,15 @@ pub(crate) struct Keyed<T> {
     pub(crate) caller: Caller,
 }
 
+/// The body of a write for a tenant, and perhaps for a user of it who need not be the caller (spec 2 §5.4).
+#[derive(Debug)]
+pub(crate) struct ForTenant<T> {
+    /// What is asked for.
+    pub(crate) body: T,
+    /// Who asks.
+    pub(crate) caller: Caller,
+}
+
 /// What a write did: its audit entry, and the answer.
 pub(crate) type Done = (Entry, Reply);
 
@@ -90,15 +99,7 @@ where
         let caller = caller
             .ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, "the request has no credential"))?;
         let (bytes, document) = document(request, state).await?;
-        let missing: Vec<&str> = KEYS
-            .into_iter()
-            .filter(|key| document.get(key).is_none_or(Value::is_null))
-            .inspect(|key| counter!("missing_keys_total", "table" => "request", "key" => *key).increment(1))
-            .collect();
-        if !missing.is_empty() {
-            let detail = format!("the body lacks {}", missing.join(", "));
-            return Err(Problem::new(ProblemKind::MissingKey, detail));
-        }
+        with_keys(&document, &KEYS)?;
         let body: T = typed(&bytes)?;
         if body.tenant_id() != caller.tenant_id {
             return Err(Denied::OtherTenant.into());
@@ -107,12 +108,52 @@ where
             return Err(Problem::new(ProblemKind::Forbidden, "the body's `user_id` is not the caller's")
                 .with_remedy("give your own, as `/auth/session` gives it: nobody asks in another's name"));
         }
-        if body.created_by().is_some_and(|actor| actor != caller.actor()) {
-            return Err(Problem::new(ProblemKind::Forbidden, "the body's `created_by` is not the caller")
-                .with_remedy("leave it out, or give the `actor` that `/auth/session` gives"));
-        }
+        made_by(body.created_by(), &caller)?;
         Ok(Self { body, caller })
     }
+}
+
+impl<T, S> FromRequest<S> for ForTenant<T>
+where
+    T: DeserializeOwned + api::ForTenant,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let caller = caller
+            .ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, "the request has no credential"))?;
+        let (bytes, document) = document(request, state).await?;
+        with_keys(&document, &KEYS[..2])?;
+        let body: T = typed(&bytes)?;
+        if body.tenant_id() != caller.tenant_id {
+            return Err(Denied::OtherTenant.into());
+        }
+        made_by(body.created_by(), &caller)?;
+        Ok(Self { body, caller })
+    }
+}
+
+fn with_keys(document: &Value, keys: &[&'static str]) -> Result<(), Problem> {
+    let missing: Vec<&str> = keys
+        .iter()
+        .copied()
+        .filter(|key| document.get(key).is_none_or(Value::is_null))
+        .inspect(|key| counter!("missing_keys_total", "table" => "request", "key" => *key).increment(1))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemKind::MissingKey, format!("the body lacks {}", missing.join(", "))))
+}
+
+fn made_by(created_by: Option<&str>, caller: &Caller) -> Result<(), Problem> {
+    if created_by.is_some_and(|actor| actor != caller.actor()) {
+        return Err(Problem::new(ProblemKind::Forbidden, "the body's `created_by` is not the caller")
+            .with_remedy("leave it out, or give the `actor` that `/auth/session` gives"));
+    }
+    Ok(())
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

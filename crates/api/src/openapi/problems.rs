@@ -94,6 +94,12 @@ operations! {
         ProblemKind::NotConfigured,
         ProblemKind::ChainUnavailable,
     ];
+    /// Posting to the books.
+    PostingProblems: ALWAYS, BODY, WRITE, [ProblemKind::PostingRefused];
+    /// Proofs, checkpoints and keys of a tenant's log.
+    LogProblems: DATA, [ProblemKind::NotFound, ProblemKind::Conflict];
+    /// A page of what is of one thing.
+    StatementProblems: DATA, [ProblemKind::InvalidCursor, ProblemKind::NotFound];
     /// Having a signer hand over.
     RotationProblems: ALWAYS, BODY, WRITE, [ProblemKind::Forbidden, ProblemKind::NotConfigured];
     /// Who signs.

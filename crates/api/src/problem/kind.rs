@@ -137,6 +137,9 @@ kinds! {
     Conflict: "conflict", CONFLICT
         "This cannot be done as things stand"
         "look at what there is, and ask for what can be done";
+    PostingRefused: "posting-refused", UNPROCESSABLE_ENTITY
+        "The books do not allow this posting"
+        "look at the accounts (`/api/v1/ledger/accounts`): whether they are open, what they are kept in, and what they may hold";
     NotConfigured: "not-configured", CONFLICT
         "This server was not set up for it"
         "ask whoever runs this server to set it up, or use another way";

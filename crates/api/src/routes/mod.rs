@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod kill_switches;
+pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod openapi;
 mod paging;
@@ -88,6 +89,7 @@ fn data() -> Routes<ApiState> {
         .merge(transactions::routes())
         .merge(signers::routes())
         .merge(kill_switches::routes())
+        .merge(ledger::routes())
 }
 
 /// All routes with everything around them, as a listener serves them that nobody but this machine reaches.

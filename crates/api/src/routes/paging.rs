@@ -147,12 +147,18 @@ id_keys! {
     ApprovalKey = Approvals;
     /// Of a transaction.
     TransactionKey = Transactions;
+    /// Of a posting.
+    PostingKey = LedgerPostings;
+    /// Of an account.
+    AccountKey = LedgerAccounts;
 }
 name_keys! {
     /// Of a role.
     RoleKey = Roles;
     /// Of an API key.
     ApiKeyKey = ApiKeys;
+    /// Of a currency.
+    CurrencyKey = LedgerCurrencies;
 }
 
 /// The one parameter of a path. What cannot be one is the name of nothing.

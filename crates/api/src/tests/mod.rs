@@ -6,6 +6,7 @@ mod events;
 mod gateway;
 mod idempotency;
 mod identity;
+mod ledger;
 mod operations;
 mod people;
 mod positions;
@@ -64,6 +65,7 @@ fn services_on(db: &Db, keys: Keys, roles: Roles, tail: Tail) -> Services {
         keys,
         marks: Marks::new(db.clone(), tail),
         relayer: Some(transactions::intake(db)),
+        ledger: plimsoll_ledger::KeyedIntake::start(db.clone()),
         chains: plimsoll_relayer::chains::Chains::default(),
         prometheus: recorder(),
         roles,

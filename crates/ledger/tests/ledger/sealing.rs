@@ -126,7 +126,9 @@ async fn every_posting_is_in_its_tenants_log_once_and_under_a_signature() {
     .unwrap();
     assert_eq!(notes.iter().map(|(size, _)| *size).collect::<Vec<_>>(), [300, 530]);
     let expected_origin = origin(NAME, books.tenant_id).unwrap();
-    let checkpoint = Checkpoint::verify(&notes[1].1, signer().key(), &expected_origin).unwrap();
+    let checkpoint =
+        Checkpoint::verify(&notes[1].1, signer().named(&expected_origin).unwrap().key(), &expected_origin)
+            .unwrap();
     assert_eq!((checkpoint.size, checkpoint.root), (530, frontier.root()));
     assert_eq!(books.count("SELECT count(*) FROM ledger_staging").await, 0);
 }

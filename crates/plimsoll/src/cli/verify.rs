@@ -52,6 +52,15 @@ Examples:
   plimsoll verify audit
   plimsoll verify audit --from 100000 --to 200000 --json")]
     Audit(VerifyAudit),
+    /// An export of the ledger with a signed checkpoint: no database is asked, and no configuration read
+    #[command(after_help = "\
+Exit codes: 0 the export is the log that was signed, whole, and its books are right; 1 it is not: each break is named.
+
+Have the key from us by another way than the export. `plimsoll ledger keys` and `GET /api/v1/ledger/keys` print it.
+
+Example:
+  plimsoll verify export acme.jsonl --checkpoint acme.checkpoint --key acme.key")]
+    Export(super::VerifyExport),
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod fence;
 pub(crate) mod fold;
+pub(crate) mod ledger;
 pub(crate) mod migrate;
 pub(crate) mod openapi;
 pub(crate) mod probe;
@@ -19,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod signers;
 pub(crate) mod tx;
 pub(crate) mod verify;
+pub(crate) mod verify_export;
 mod waiting;
 
 use std::io::Write as _;

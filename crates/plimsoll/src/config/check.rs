@@ -5,6 +5,7 @@ mod chain;
 mod database;
 mod idempotency;
 mod identity;
+mod ledger;
 mod relayer;
 mod signers;
 mod telemetry;
@@ -62,6 +63,7 @@ pub(crate) fn check(
     let api = root.group("api").and_then(|group| check.api(group));
     let public_url = api.as_ref().map(|api| &*api.public_url);
     let identity = root.group("identity").and_then(|group| check.identity(group, &tenants, public_url));
+    let ledger = root.group("ledger").and_then(|group| check.ledger(group));
     let idempotency = root
         .group("idempotency")
         .zip(root.group("api"))
@@ -80,6 +82,7 @@ pub(crate) fn check(
             signers,
             api: api?,
             identity: identity?,
+            ledger: ledger?,
             idempotency: idempotency?,
             logging: logging?,
             telemetry: telemetry?,

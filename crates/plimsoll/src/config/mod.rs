@@ -31,6 +31,7 @@ use plimsoll_api::{RateLimits, TlsFiles};
 use plimsoll_identity::sign_in::Registration;
 use plimsoll_identity::webauthn::UserVerification;
 use plimsoll_ingest::Finality;
+use plimsoll_proof::ledger::checkpoint::NoteSigner;
 use plimsoll_relayer::fees::Pricing;
 use plimsoll_relayer::grant::SignerPolicy;
 use plimsoll_store::idempotency::KeyOptions;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) signers: Vec<Signer>,
     pub(crate) api: Api,
     pub(crate) identity: Identity,
+    /// `None`: nothing is sealed here.
+    pub(crate) ledger: Option<Ledger>,
     pub(crate) idempotency: KeyOptions,
     pub(crate) logging: Logging,
     pub(crate) telemetry: Telemetry,
@@ -247,6 +250,14 @@ pub(crate) struct Identity {
     pub(crate) webauthn_domain: Option<String>,
     pub(crate) webauthn_user_verification: UserVerification,
     pub(crate) providers: Vec<Provider>,
+}
+
+/// How the ledger's logs are signed.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// What they are called, before `/<tenant_id>`.
+    pub(crate) log_name: String,
+    pub(crate) signer: Arc<NoteSigner>,
 }
 
 /// An OpenID Connect provider of a tenant.

@@ -13,7 +13,9 @@ pub mod status;
 mod verdict;
 
 use std::collections::VecDeque;
+use std::fs::OpenOptions;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +92,18 @@ pub async fn run(options: &Options) -> Result<Option<Summary>> {
     Ok(summary)
 }
 
+/// The key that signs the demo's ledger, in its home: made once, and kept as long as its books.
+const LEDGER_KEY: &str = "ledger-key";
+
+fn make_ledger_key(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", alloy_primitives::hex::encode(rand::random::<[u8; 32]>()))?;
+    file.sync_all()
+}
+
 async fn run_plimsoll(
     options: &Options,
     home: &Home,
@@ -101,9 +115,10 @@ async fn run_plimsoll(
     let address = free_port()?;
     deployment.write_abis(home.root()).context("cannot write the ABI files")?;
     let config = format!(
-        "# Written by the demo at each start.\n\n[database]\ndata_dir = \"plimsoll-data\"\n\n[api]\nlisten = \"{address}\"\n\n{}",
+        "# Written by the demo at each start.\n\n[database]\ndata_dir = \"plimsoll-data\"\n\n[api]\nlisten = \"{address}\"\n\n[ledger]\nlog_name = \"demo.plimsoll\"\nsigning_key_file = \"{LEDGER_KEY}\"\n\n{}",
         deployment.chain_toml(node.url(), CONFIRMATIONS, FINALITY_DEPTH, POLL_INTERVAL_MS)
     );
+    make_ledger_key(&home.root().join(LEDGER_KEY)).context("cannot make the key that signs the ledger")?;
     std::fs::write(home.config(), config)
         .with_context(|| format!("cannot write {}", home.config().display()))?;
 

@@ -11,6 +11,10 @@ mod identity;
 mod identity_auth;
 mod identity_keys;
 mod identity_proofs;
+mod ledger;
+mod ledger_accounts;
+mod ledger_log;
+mod ledger_reports;
 mod position;
 mod problem;
 mod ready;
@@ -43,6 +47,19 @@ pub use identity_keys::{
 pub use identity_proofs::{
     ExternalIdentities, ExternalIdentity, IdentityChange, ProviderOutcome, ProviderRedirect, SecondFactor,
     SecondFactorKind, SecondFactorRemoval, SecondFactors,
+};
+pub use ledger::{
+    ForTenant, LedgerLine, LedgerOutcome, LedgerPosting, LedgerPostings, NewLedgerEntry, NewLedgerPosting,
+    NewLedgerPostings, PostedLedgerPosting, PostedLedgerPostings,
+};
+pub use ledger_accounts::{
+    LedgerAccount, LedgerAccountClosing, LedgerAccounts, LedgerBalance, LedgerBalances, LedgerCurrencies,
+    LedgerCurrency, LedgerLimits, NewLedgerAccount, NewLedgerCurrency,
+};
+pub use ledger_log::{LedgerCheckpoint, LedgerConsistency, LedgerInclusion, LedgerKey, LedgerKeys};
+pub use ledger_reports::{
+    LedgerBalanceSheet, LedgerBalanceSheets, LedgerClosing, LedgerClosingOrder, LedgerClosings,
+    LedgerReversal, LedgerStatement, LedgerStatementLine, TrialBalance, TrialBalanceAccount,
 };
 pub use position::{Position, Positions};
 pub use problem::{FieldProblem, Problem};

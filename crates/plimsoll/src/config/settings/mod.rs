@@ -6,6 +6,7 @@
 mod data;
 mod gateway;
 mod identity;
+mod ledger;
 mod signers;
 mod telemetry;
 mod upkeep;
@@ -29,6 +30,7 @@ pub(crate) const ROOT: Section = Section {
         signers::RELAYER,
         gateway::API,
         identity::IDENTITY,
+        ledger::LEDGER,
         upkeep::IDEMPOTENCY,
         upkeep::LOGGING,
         telemetry::TELEMETRY,

@@ -184,6 +184,9 @@ const MEANINGS: &[(&str, Result<&str, &str>)] = &[
     ("identity.provider[].second_factor_acr", Err("the provider's own affair")),
     ("identity.provider[].provisioning", Err("a choice")),
     ("identity.provider[].role", Err("the database knows which there are")),
+    ("ledger.log_name", Ok("\"two words\"")),
+    ("ledger.signing_key", Ok("\"hunter2\"")),
+    ("ledger.signing_key_file", Ok("\"secret\"")),
     ("signers[].name", Err("people's own affair")),
     ("signers[].chain", Ok("\"two\"")),
     ("signers[].address", Ok("\"0x70997970C51812dc3A010C7d01b50e0d17dc79c8\"")),
@@ -214,7 +217,7 @@ const MEANINGS: &[(&str, Result<&str, &str>)] = &[
 
 #[test]
 fn a_value_that_means_nothing_is_named_with_what_would() {
-    let tables = ["api.", "identity.", "signers[].", "relayer."];
+    let tables = ["api.", "identity.", "ledger.", "signers[].", "relayer."];
     let keys: Vec<(String, &Key)> =
         all().into_iter().filter(|(path, _)| tables.iter().any(|table| path.starts_with(table))).collect();
     let mut report = String::new();

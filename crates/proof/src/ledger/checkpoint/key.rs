@@ -89,6 +89,12 @@ impl NoteKey {
         &self.name
     }
 
+    /// The key's 32 bytes.
+    #[must_use]
+    pub fn public_key(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
     /// The first four bytes of `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)`.
     #[must_use]
     pub fn key_id(&self) -> [u8; 4] {
@@ -145,6 +151,14 @@ impl NoteSigner {
         let secret = SigningKey::from_bytes(secret_key);
         let key = NoteKey::new(name, secret.verifying_key().as_bytes())?;
         Ok(Self { key, secret })
+    }
+
+    /// The same secret under another name.
+    ///
+    /// # Errors
+    /// Where the name will not do.
+    pub fn named(&self, name: &str) -> Result<Self, KeyFault> {
+        Self::new(name, self.secret.as_bytes())
     }
 
     /// What its notes are checked against.

@@ -1,0 +1,195 @@
+//! `plimsoll ledger`: a tenant's books, as whoever runs the platform sees them. They are read as the app's role, confined to the tenant, as over HTTP.
+
+use plimsoll_ledger::proofs::{self, ProofError};
+use plimsoll_ledger::{AsOf, read, register};
+use plimsoll_store::Db;
+use plimsoll_types::api::{LedgerAccount, LedgerBalance, LedgerPosting};
+use uuid::Uuid;
+
+use super::admin::Admin;
+use super::admin::sheet::{self, Sheet};
+use super::{print, print_json};
+use crate::cli::{Accounts, Ledger, Postings, Whose};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Entries of the log that an export looks at at a time.
+const WINDOW: u64 = 1_000;
+
+pub(crate) async fn ask(config: &Config, db: &Db, asked: &Ledger) -> Result<(), Failure> {
+    let of = Of { config, db };
+    match asked {
+        Ledger::Entries { which, limit, below, json } => of.entries(which, *below, *limit, *json).await,
+        Ledger::Accounts(which) => of.accounts(which).await,
+        Ledger::Balances { which, effective_at, recorded_at, block } => {
+            let as_of = AsOf { effective_at: *effective_at, recorded_at: *recorded_at, block_number: *block };
+            of.balances(which, as_of).await
+        }
+        Ledger::Checkpoint { whose, size } => of.checkpoint(whose, *size).await,
+        Ledger::Keys { whose } => of.keys(whose).await,
+        Ledger::Proof { posting, whose, size } => of.proof(*posting, whose, *size).await,
+        Ledger::Export { which, size } => of.export(which, *size).await,
+    }
+}
+
+struct Of<'a> {
+    config: &'a Config,
+    db: &'a Db,
+}
+
+impl Of<'_> {
+    async fn tenant(&self, whose: &Whose) -> Result<Uuid, Failure> {
+        Ok(Admin { db: self.db, config: self.config }.tenant(whose).await?.tenant_id)
+    }
+
+    async fn entries(
+        &self,
+        which: &Postings,
+        below: Option<Uuid>,
+        limit: i64,
+        json: bool,
+    ) -> Result<(), Failure> {
+        let tenant_id = self.tenant(&which.whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        let found = read::page(&mut tx, tenant_id, &filter(which), below, limit).await?;
+        if json {
+            return print_json(&found);
+        }
+        let sheets: Vec<_> = found.iter().flat_map(lines).collect();
+        let columns =
+            ["posting_id", "operation_type", "effective", "account", "debit", "credit", "currency", "leaf"];
+        sheet::list(&sheets, &columns, "there is no such posting", false)
+    }
+
+    async fn accounts(&self, which: &Accounts) -> Result<(), Failure> {
+        let tenant_id = self.tenant(&which.whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        let found =
+            register::accounts(&mut tx, tenant_id, &accounts(which), which.after, which.limit).await?;
+        if which.json {
+            return print_json(&found);
+        }
+        let sheets: Vec<_> = found.iter().map(account).collect();
+        let columns = ["account_id", "name", "type", "class", "domain", "currency", "min", "max", "closed"];
+        sheet::list(&sheets, &columns, "there is no such account", false)
+    }
+
+    async fn balances(&self, which: &Accounts, as_of: AsOf) -> Result<(), Failure> {
+        let tenant_id = self.tenant(&which.whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        let found =
+            register::balances(&mut tx, tenant_id, &accounts(which), as_of, which.after, which.limit).await?;
+        if which.json {
+            return print_json(&found);
+        }
+        let sheets: Vec<_> = found.iter().map(balance).collect();
+        let columns = ["account_id", "name", "domain", "currency", "balance", "block"];
+        sheet::list(&sheets, &columns, "there is no such account", false)
+    }
+
+    async fn checkpoint(&self, whose: &Whose, size: Option<u64>) -> Result<(), Failure> {
+        let tenant_id = self.tenant(whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        print(&proofs::checkpoint(&mut tx, tenant_id, size).await?.note)
+    }
+
+    async fn keys(&self, whose: &Whose) -> Result<(), Failure> {
+        let tenant_id = self.tenant(whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        let keys = proofs::keys(&mut tx, tenant_id).await?;
+        print(&keys.into_iter().map(|key| format!("{}\n", key.key)).collect::<String>())
+    }
+
+    async fn proof(&self, posting: Uuid, whose: &Whose, size: Option<u64>) -> Result<(), Failure> {
+        let tenant_id = self.tenant(whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        print_json(&proofs::inclusion(&mut tx, tenant_id, posting, size).await?)
+    }
+
+    async fn export(&self, which: &Postings, size: Option<u64>) -> Result<(), Failure> {
+        let tenant_id = self.tenant(&which.whose).await?;
+        let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+        let end = proofs::checkpoint(&mut tx, tenant_id, size).await?.tree_size;
+        drop(tx);
+        let filter = filter(which);
+        let mut from = 0;
+        while from < end {
+            let to = end.min(from + WINDOW);
+            let mut tx = self.db.tenant_tx(&[tenant_id]).await?;
+            let mut out = Vec::new();
+            for posting in read::export(&mut tx, tenant_id, &filter, from..to).await? {
+                posting.write_json(&mut out).map_err(|error| Failure::new(error.to_string()))?;
+            }
+            print(&String::from_utf8_lossy(&out))?;
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+fn filter(which: &Postings) -> read::Filter {
+    read::Filter {
+        request_id: which.request_id,
+        account_id: which.account,
+        domain: which.domain.clone(),
+        operation_type: which.operation_type.clone(),
+        since: which.since,
+        until: which.until,
+        ..read::Filter::default()
+    }
+}
+
+fn accounts(which: &Accounts) -> register::Filter {
+    register::Filter {
+        domain: which.domain.clone(),
+        currency: which.currency.clone(),
+        ..register::Filter::default()
+    }
+}
+
+fn lines(of: &LedgerPosting) -> impl Iterator<Item = Sheet> + '_ {
+    of.lines.iter().map(|line| {
+        Sheet::new()
+            .with("posting_id", of.posting_id.to_string())
+            .with("operation_type", &*of.operation_type)
+            .at("effective", of.effective_at)
+            .with("account", line.account_id.to_string())
+            .with("debit", line.debit.to_string())
+            .with("credit", line.credit.to_string())
+            .with("currency", &*line.currency)
+            .with("leaf", of.leaf_index)
+    })
+}
+
+fn account(of: &LedgerAccount) -> Sheet {
+    Sheet::new()
+        .with("account_id", of.account_id.to_string())
+        .with("name", &*of.name)
+        .with("type", of.account_type.as_str())
+        .with("class", of.class.as_str())
+        .with("domain", &*of.domain)
+        .with("currency", &*of.currency)
+        .with("min", of.min_balance.map(|limit| limit.to_string()))
+        .with("max", of.max_balance.map(|limit| limit.to_string()))
+        .at("closed", of.closed_at)
+}
+
+fn balance(of: &LedgerBalance) -> Sheet {
+    Sheet::new()
+        .with("account_id", of.account_id.to_string())
+        .with("name", &*of.name)
+        .with("domain", &*of.domain)
+        .with("currency", &*of.currency)
+        .with("balance", of.balance.to_string())
+        .with("block", of.last_updated_block.as_ref().map(|block| block.number))
+}
+
+impl From<ProofError> for Failure {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Database(error) => error.into(),
+            other => Self::new(other.to_string())
+                .remedy("`plimsoll ledger checkpoint` prints the latest checkpoint; a process with the role `ledger` and a signing key makes them"),
+        }
+    }
+}
