@@ -75,9 +75,6 @@ pub enum SealError {
     /// A checkpoint that cannot be made.
     #[error("signing: {0}")]
     Checkpoint(#[from] CheckpointFault),
-    /// A log that no key can be named after.
-    #[error("signing: {0}")]
-    Key(#[from] KeyFault),
     /// The database's.
     #[error("sealing: {0}")]
     Database(#[from] sqlx::Error),
@@ -123,7 +120,7 @@ pub struct Sealed {
 }
 
 /// Seals the logs of all tenants.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Sealer {
     db: Db,
     leases: Leases,

@@ -108,8 +108,9 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     if has(Role::Ledger)
         && let Some(sealer) = wiring::log_sealer(config, &db, &leases)
     {
+        let sealer = Arc::new(sealer);
         supervisor.spawn_leased("ledger", None, seal::LEASE.into(), move |cancel| {
-            let sealer = sealer.clone();
+            let sealer = Arc::clone(&sealer);
             async move { sealer.run(&cancel).await.map_err(|error| may_pass(&error)) }
         });
     }
