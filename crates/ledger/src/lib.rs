@@ -18,9 +18,11 @@ mod account;
 mod balance;
 mod batch;
 mod book;
+pub mod chain;
 mod error;
 mod posting;
 mod repo;
+pub mod rules;
 pub mod seal;
 mod writer;
 

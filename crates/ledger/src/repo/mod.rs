@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod balances;
+pub(crate) mod chain;
 pub(crate) mod postings;
 pub(crate) mod seal;
 

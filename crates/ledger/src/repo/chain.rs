@@ -1,0 +1,207 @@
+//! Books from the chain: what stands for what. Over the worker's role, which sees every tenant.
+
+use alloy_primitives::B256;
+use plimsoll_chain::probe::DeclaredProbe;
+use plimsoll_types::Amount;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{hash, to_i64, to_u64};
+use crate::posting::{Direction, Line, OnChain};
+
+/// The block that the books are true at, and the record that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) block_number: u64,
+    pub(crate) block_hash: B256,
+    pub(crate) journal_seq: i64,
+}
+
+/// A posting, and what of the chain it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Booked {
+    pub(crate) posting_id: Uuid,
+    pub(crate) tenant_id: Uuid,
+    pub(crate) occasion_tx: Option<B256>,
+    pub(crate) log_index: Option<u32>,
+    pub(crate) block_number: u64,
+    pub(crate) block_hash: B256,
+    pub(crate) journal_seq: i64,
+    pub(crate) rule: String,
+    pub(crate) rule_version: u16,
+}
+
+/// The currency that a token has in a tenant's books.
+pub(crate) async fn currency(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    chain_id: u64,
+    token: Option<&str>,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT currency FROM currencies WHERE tenant_id = $1 AND chain_id = $2 AND token_address IS NOT DISTINCT FROM $3",
+        tenant_id,
+        to_i64(chain_id),
+        token
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Which of these accounts are open.
+pub(crate) async fn open_accounts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY ($1)", ids).fetch_all(conn).await
+}
+
+/// How the chain is asked about an account.
+pub(crate) async fn put_probe(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+    tenant_id: Uuid,
+    chain_id: u64,
+    probe: &DeclaredProbe,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO chain_accounts (account_id, tenant_id, chain_id, probe) VALUES ($1, $2, $3, $4)",
+        account_id,
+        tenant_id,
+        to_i64(chain_id),
+        Json(probe) as _
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Notes what postings are of; of one that is noted already nothing changes.
+pub(crate) async fn put_bookings(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    booked: &[Booked],
+) -> Result<(), sqlx::Error> {
+    fn column<T>(booked: &[Booked], of: impl Fn(&Booked) -> T) -> Vec<T> {
+        booked.iter().map(of).collect()
+    }
+    sqlx::query!(
+        "INSERT INTO chain_bookings (chain_id, posting_id, tenant_id, block_number, block_hash, tx_hash, log_index, journal_seq, rule, rule_version)
+         SELECT $1, * FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bytea[], $6::bytea[], $7::integer[], $8::bigint[], $9::text[], $10::integer[])
+         ON CONFLICT (posting_id) DO NOTHING",
+        to_i64(chain_id),
+        &column(booked, |it| it.posting_id),
+        &column(booked, |it| it.tenant_id),
+        &column(booked, |it| to_i64(it.block_number)),
+        &column(booked, |it| it.block_hash.to_vec()),
+        &column(booked, |it| it.occasion_tx.map(|hash| hash.to_vec())) as &[Option<Vec<u8>>],
+        &column(booked, |it| it.log_index.map(u32::cast_signed)) as &[Option<i32>],
+        &column(booked, |it| it.journal_seq),
+        &column(booked, |it| it.rule.clone()),
+        &column(booked, |it| i32::from(it.rule_version)),
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// What was booked of a block before this record, and is not reversed: tenant, posting and story, the last first.
+pub(crate) async fn standing_bookings(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    block_number: u64,
+    block_hash: B256,
+    before: i64,
+) -> Result<Vec<(Uuid, Uuid, String)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT b.tenant_id, b.posting_id, p.correlation_id FROM chain_bookings b JOIN ledger_postings p USING (posting_id)
+         WHERE b.chain_id = $1 AND b.block_number = $2 AND b.block_hash = $3 AND b.journal_seq < $4
+           AND NOT EXISTS (SELECT FROM ledger_postings r WHERE r.reverses = b.posting_id)
+         ORDER BY b.journal_seq DESC, b.posting_id DESC",
+        to_i64(chain_id),
+        to_i64(block_number),
+        &block_hash[..],
+        before
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.tenant_id, row.posting_id, row.correlation_id)).collect())
+}
+
+/// Notes how far what is confirmed is booked.
+pub(crate) async fn stand(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    standing: &Standing,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO chain_books (chain_id, block_number, block_hash, journal_seq) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (chain_id) DO UPDATE SET block_number = EXCLUDED.block_number, block_hash = EXCLUDED.block_hash, journal_seq = EXCLUDED.journal_seq,
+                                              updated_at = clock_timestamp()",
+        to_i64(chain_id),
+        to_i64(standing.block_number),
+        &standing.block_hash[..],
+        standing.journal_seq
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The time of the first block from this one on.
+pub(crate) async fn time_from(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    block_number: u64,
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT time FROM chain_blocks WHERE chain_id = $1 AND number >= $2 AND state <> 'orphaned' ORDER BY number LIMIT 1",
+        to_i64(chain_id),
+        to_i64(block_number)
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// A posting as it was booked, as far as its mirror needs it.
+pub(crate) struct Original {
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) domain: String,
+    pub(crate) effective_at: OffsetDateTime,
+    pub(crate) on_chain: Option<OnChain>,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// A posting that is on record.
+pub(crate) async fn original(conn: &mut PgConnection, posting_id: Uuid) -> Result<Original, sqlx::Error> {
+    let head = sqlx::query!(
+        "SELECT user_id, domain, effective_at, chain_id, chain_tx_hash, chain_block_number, chain_block_hash FROM ledger_postings WHERE posting_id = $1",
+        posting_id
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let on_chain = match head.chain_id {
+        None => None,
+        Some(chain_id) => Some(OnChain {
+            chain_id: to_u64(chain_id)?,
+            tx_hash: head.chain_tx_hash.as_deref().map(hash).transpose()?,
+            block: match head.chain_block_number.zip(head.chain_block_hash) {
+                Some((number, block)) => Some((to_u64(number)?, hash(&block)?)),
+                None => None,
+            },
+        }),
+    };
+    let rows = sqlx::query!(
+        r#"SELECT account_id, debit AS "debit: Amount", credit AS "credit: Amount", currency, entry_type FROM ledger_entries WHERE posting_id = $1 ORDER BY sequence"#,
+        posting_id
+    )
+    .fetch_all(conn)
+    .await?;
+    let lines = rows.into_iter().map(|row| {
+        let (direction, amount) =
+            if row.credit == Amount::ZERO { (Direction::Debit, row.debit) } else { (Direction::Credit, row.credit) };
+        let (account_id, currency, entry_type) = (row.account_id, row.currency, row.entry_type);
+        Line { account_id, direction, amount, currency, entry_type }
+    });
+    let (user_id, domain, effective_at) = (head.user_id, head.domain, head.effective_at);
+    Ok(Original { user_id, domain, effective_at, on_chain, lines: lines.collect() })
+}
