@@ -9,8 +9,12 @@
 
 mod accounts;
 mod booking;
+pub mod check;
 mod fold;
 mod reversal;
+mod role;
+mod suspense;
 
 pub use booking::Books;
 pub use fold::{BooksFold, FOLD_NAME};
+pub use role::{BalanceChecker, lease_name};

@@ -8,8 +8,11 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{hash, to_i64, to_u64};
+use super::{hash, to_i64, to_u64, unreadable};
+use crate::account::{AccountClass, AccountType};
+use crate::book::NormalSide;
 use crate::posting::{Direction, Line, OnChain};
+use crate::rules::Account;
 
 /// The block that the books are true at, and the record that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,4 +207,137 @@ pub(crate) async fn original(conn: &mut PgConnection, posting_id: Uuid) -> Resul
     });
     let (user_id, domain, effective_at) = (head.user_id, head.domain, head.effective_at);
     Ok(Original { user_id, domain, effective_at, on_chain, lines: lines.collect() })
+}
+
+/// An account that the chain can be asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct Probed {
+    pub(crate) account_id: Uuid,
+    pub(crate) tenant_id: Uuid,
+    pub(crate) currency: String,
+    pub(crate) normal_side: NormalSide,
+    pub(crate) account: Account,
+    pub(crate) probe: DeclaredProbe,
+}
+
+/// A chain's accounts after this one, by id.
+pub(crate) async fn probed(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Probed>, sqlx::Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT account_id FROM chain_accounts WHERE chain_id = $1 AND account_id > $2 ORDER BY account_id LIMIT $3",
+        to_i64(chain_id),
+        after,
+        limit
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    probed_of(conn, chain_id, &ids).await
+}
+
+/// These of a chain's accounts, by id.
+pub(crate) async fn probed_of(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    ids: &[Uuid],
+) -> Result<Vec<Probed>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT a.account_id, a.tenant_id, a.name, a.account_type AS "account_type: AccountType", a.class AS "class: AccountClass",
+                  normal_side(a.class) AS "normal_side!: NormalSide", a.currency, a.address, c.token_address, p.probe AS "probe: Json<DeclaredProbe>"
+           FROM chain_accounts p JOIN accounts a USING (account_id) JOIN currencies c ON c.tenant_id = a.tenant_id AND c.currency = a.currency
+           WHERE p.chain_id = $1 AND p.account_id = ANY ($2) ORDER BY p.account_id"#,
+        to_i64(chain_id),
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    let address = |text: Option<String>| {
+        text.map(|text| text.parse().map_err(|_| unreadable(format!("{text} where an address must be")))).transpose()
+    };
+    rows.into_iter()
+        .map(|row| {
+            let probe = row.probe.0;
+            let account = Account {
+                name: row.name,
+                account_type: row.account_type,
+                class: row.class,
+                token: address(row.token_address)?,
+                address: address(row.address)?,
+                probe: Some(probe.clone()),
+            };
+            let (account_id, tenant_id, currency, normal_side) =
+                (row.account_id, row.tenant_id, row.currency, row.normal_side);
+            Ok(Probed { account_id, tenant_id, currency, normal_side, account, probe })
+        })
+        .collect()
+}
+
+/// How far the chain's books have come.
+pub(crate) async fn standing(
+    conn: &mut PgConnection,
+    chain_id: u64,
+) -> Result<Option<Standing>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT block_number, block_hash, journal_seq FROM chain_books WHERE chain_id = $1",
+        to_i64(chain_id)
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| of_row(row.block_number, &row.block_hash, row.journal_seq)).transpose()
+}
+
+/// The same, and they do not move on until the transaction ends.
+pub(crate) async fn lock_standing(
+    conn: &mut PgConnection,
+    chain_id: u64,
+) -> Result<Option<Standing>, sqlx::Error> {
+    let row = sqlx::query!(
+        "SELECT block_number, block_hash, journal_seq FROM chain_books WHERE chain_id = $1 FOR NO KEY UPDATE",
+        to_i64(chain_id)
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| of_row(row.block_number, &row.block_hash, row.journal_seq)).transpose()
+}
+
+fn of_row(block_number: i64, block_hash: &[u8], journal_seq: i64) -> Result<Standing, sqlx::Error> {
+    Ok(Standing { block_number: to_u64(block_number)?, block_hash: hash(block_hash)?, journal_seq })
+}
+
+/// The time of a block that is confirmed now; none: it is not, or not any more.
+pub(crate) async fn confirmed_time(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    block_number: u64,
+    block_hash: B256,
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT time FROM chain_blocks WHERE chain_id = $1 AND number = $2 AND hash = $3 AND state IN ('confirmed', 'final')",
+        to_i64(chain_id),
+        to_i64(block_number),
+        &block_hash[..]
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Postings on an account: those of just this amount first, then the last ones.
+pub(crate) async fn explaining(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+    amount: Amount,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT posting_id FROM ledger_entries WHERE account_id = $1
+           ORDER BY debit = $2 OR credit = $2 DESC, account_version DESC LIMIT $3"#,
+        account_id,
+        amount as _,
+        limit
+    )
+    .fetch_all(conn)
+    .await
 }
