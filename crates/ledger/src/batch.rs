@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::book::{Booked, Desk};
+use crate::correction::Targets;
 use crate::error::PostError;
 use crate::posting::Posting;
 use crate::repo::postings as repo;
@@ -80,6 +81,7 @@ async fn book(
     let closed_through = repo::lock_books(conn, &tenants).await?;
     let accounts: Vec<_> = accounts.into_iter().collect();
     let accounts = repo::lock_accounts(conn, &accounts).await?;
+    let mut targets = Targets::look(conn, fresh_ones()).await?;
     let now = repo::clock(conn).await?;
     let mut desk = Desk { accounts, closed_through, now, encoder: Encoder::new() };
 
@@ -94,13 +96,15 @@ async fn book(
             continue;
         }
         let outcome = if desk.closed_through.contains_key(&posting.tenant_id()) {
-            desk.book(Uuid::now_v7(), posting).map_err(PostError::from)
+            let allowed = targets.allow(posting);
+            allowed.and_then(|()| desk.book(Uuid::now_v7(), posting)).map_err(PostError::from)
         } else {
             Err(PostError::NoBooks { tenant_id: posting.tenant_id() })
         };
         outcomes[place] = Some(outcome.map(|it| {
             let posting_id = it.posting_id;
             done.insert(key(posting), booked.len());
+            targets.note(posting, posting_id);
             booked.push(it);
             Posted { posting_id, is_replay: false, batch: fresh.len() }
         }));

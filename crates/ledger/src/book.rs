@@ -91,6 +91,36 @@ pub enum Refusal {
         /// Which account.
         account_id: Uuid,
     },
+    /// Books without the account that opening balances stand against.
+    #[error(
+        "the books of {domain} have no account `opening balances` in {currency}: open the chart of accounts in that currency first"
+    )]
+    NoOpeningBalances {
+        /// Which books.
+        domain: String,
+        /// In what.
+        currency: String,
+    },
+    /// What is to be put right is not there.
+    #[error("posting {posting_id} is none of the tenant's: there is nothing to put right")]
+    UnknownPosting {
+        /// Which.
+        posting_id: Uuid,
+    },
+    /// What is to be put right is a reversal itself.
+    #[error("posting {posting_id} is a reversal: book anew what it took back, under a new request_id")]
+    IsReversal {
+        /// Which.
+        posting_id: Uuid,
+    },
+    /// Somebody has reversed it.
+    #[error("posting {posting_id} was reversed before, by posting {by}: a posting is reversed once")]
+    Reversed {
+        /// Which.
+        posting_id: Uuid,
+        /// Its reversal.
+        by: Uuid,
+    },
     /// A text that the seal cannot hold.
     #[error(transparent)]
     Seal(#[from] Unencodable),
@@ -271,7 +301,7 @@ fn microseconds(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
-fn moved(balance: Balance, direction: Direction, amount: Amount) -> Option<Balance> {
+pub(crate) fn moved(balance: Balance, direction: Direction, amount: Amount) -> Option<Balance> {
     let amount = I256::try_from(amount.0).ok()?;
     let moved = match direction {
         Direction::Debit => balance.0.checked_add(amount),

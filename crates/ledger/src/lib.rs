@@ -19,17 +19,23 @@ mod balance;
 mod batch;
 mod book;
 pub mod chain;
+pub mod chart;
+mod correction;
 mod error;
+pub mod period;
 mod posting;
 mod repo;
+pub mod report;
 pub mod rules;
 pub mod seal;
+pub mod statement;
 mod writer;
 
 pub use account::{AccountClass, AccountType, Currency, NewAccount, open};
 pub use balance::{AsOf, balance};
 pub use batch::Posted;
 pub use book::{NormalSide, Refusal};
+pub use correction::{COMPENSATIONS_MAX, Links, REVERSAL, links, reversal};
 pub use error::PostError;
 pub use posting::{
     Correction, Direction, Draft, Invalid, LINES_MAX, Line, METADATA_MAX_BYTES, OnChain, Origin, Posting,

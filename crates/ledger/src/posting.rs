@@ -24,7 +24,7 @@ const OPERATION_MAX: usize = 64;
 const DOMAIN_MAX: usize = 32;
 const ENTRY_TYPE_MAX: usize = 32;
 const CURRENCY_MAX: usize = 128;
-const REASON_MAX: usize = 1_000;
+pub(crate) const REASON_MAX: usize = 1_000;
 
 /// One line that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +133,14 @@ pub enum Invalid {
         /// The sum of its credits.
         credits: String,
     },
+    /// A reversal that was not made from its original.
+    #[error(
+        "posting {posting_id} is reversed line by line as it was booked, and not as it is written down: ask for its reversal"
+    )]
+    Reversal {
+        /// What it would reverse.
+        posting_id: Uuid,
+    },
     /// Metadata that readers would take for different things.
     #[error(
         "metadata: it is no JSON that everybody reads alike: look for keys that come twice, or for it being too deep"
@@ -156,11 +164,19 @@ pub struct Posting {
 }
 
 impl Posting {
-    /// Checks that a draft can be booked, as far as the draft alone tells.
+    /// Checks that a draft can be booked, as far as the draft alone tells. A reversal is none: [`crate::reversal`] makes it.
     ///
     /// # Errors
     /// [`Invalid`]: the first thing that is wrong.
-    pub fn new(mut draft: Draft) -> Result<Self, Invalid> {
+    pub fn new(draft: Draft) -> Result<Self, Invalid> {
+        if let Some((Correction::Reverses(posting_id), _)) = draft.correction {
+            return Err(Invalid::Reversal { posting_id });
+        }
+        Self::checked(draft)
+    }
+
+    /// As [`Posting::new`], of a reversal too.
+    pub(crate) fn checked(mut draft: Draft) -> Result<Self, Invalid> {
         let tenant_id = draft.context.tenant_id.ok_or(Invalid::NoTenant)?;
         draft.effective_at = draft.effective_at.map(to_microseconds);
         if !(2..=LINES_MAX).contains(&draft.lines.len()) {

@@ -16,4 +16,13 @@ impl Db {
     pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
         Tx::by(self.app(), crate::repo::tenants::begin(tenants)).await
     }
+
+    /// As [`Db::tenant_tx`], to read: all statements see one moment of the database, and nothing is written.
+    ///
+    /// # Errors
+    /// As [`Db::tenant_tx`].
+    pub async fn tenant_snapshot(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
+        const SNAPSHOT: &str = "; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        Tx::by(self.app(), crate::repo::tenants::begin_and(tenants, SNAPSHOT)).await
+    }
 }

@@ -3,8 +3,13 @@
 pub(crate) mod accounts;
 pub(crate) mod balances;
 pub(crate) mod chain;
+pub(crate) mod charts;
+pub(crate) mod corrections;
+pub(crate) mod periods;
 pub(crate) mod postings;
+pub(crate) mod reports;
 pub(crate) mod seal;
+pub(crate) mod statements;
 
 use alloy_primitives::B256;
 

@@ -175,9 +175,7 @@ async fn what_happened_in_a_closed_period_is_booked_after_it_with_its_own_time()
     let books = Books::new().await;
     let now = OffsetDateTime::now_utc();
     let closed = now - Duration::days(1);
-    let mut tx = books.db.tenant_tx(&[books.tenant_id]).await.unwrap();
-    sqlx::query("UPDATE ledger_books SET closed_through = $1").bind(closed).execute(&mut *tx).await.unwrap();
-    tx.commit().await.unwrap();
+    books.close(closed).await;
     let happened = now - Duration::days(3);
     let draft = Draft { effective_at: Some(happened), ..books.transfer(books.cash[0], books.cash[1], 1) };
     let posting = books.book(draft).await;

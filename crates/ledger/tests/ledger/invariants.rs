@@ -70,7 +70,10 @@ async fn nobody_changes_or_removes_what_is_booked() {
 struct Raw {
     posting_id: Uuid,
     line_count: u8,
+    domain: &'static str,
+    effective_at: &'static str,
     booked_at: &'static str,
+    chain: &'static str,
     target: String,
     lines: Vec<RawLine>,
 }
@@ -111,7 +114,10 @@ impl Raw {
         Self {
             posting_id: Uuid::new_v4(),
             line_count: 2,
+            domain: "cash",
+            effective_at: TIME,
             booked_at: TIME,
+            chain: "NULL, NULL, NULL, NULL",
             target: "NULL, NULL, NULL".into(),
             lines,
         }
@@ -119,10 +125,10 @@ impl Raw {
 
     fn header(&self, tenant: Uuid) -> String {
         format!(
-            "INSERT INTO ledger_postings (posting_id, tenant_id, request_id, operation_type, checksum, domain, effective_at, booked_at, recorded_at, reverses, compensates, reason,
-                                          created_by, correlation_id, metadata, line_count, digest)
-             VALUES ('{}', '{tenant}', gen_random_uuid(), 'raw', sha256(''), 'cash', {TIME}, {}, {TIME}, {}, 'me', 'c', '{{}}', {}, sha256(''))",
-            self.posting_id, self.booked_at, self.target, self.line_count,
+            "INSERT INTO ledger_postings (posting_id, tenant_id, request_id, operation_type, checksum, domain, effective_at, booked_at, recorded_at, chain_id, chain_tx_hash, chain_block_number,
+                                          chain_block_hash, reverses, compensates, reason, created_by, correlation_id, metadata, line_count, digest)
+             VALUES ('{}', '{tenant}', gen_random_uuid(), 'raw', sha256(''), '{}', {}, {}, {TIME}, {}, {}, 'me', 'c', '{{}}', {}, sha256(''))",
+            self.posting_id, self.domain, self.effective_at, self.booked_at, self.chain, self.target, self.line_count,
         )
     }
 
@@ -259,38 +265,135 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
     books.agree().await;
 }
 
+/// A posting of 5 that happened at [`TIME`].
+async fn original(books: &Books) -> Uuid {
+    let at = time::OffsetDateTime::from_unix_timestamp(1_893_456_000).unwrap();
+    let draft = books.transfer(books.cash[0], books.cash[1], 5);
+    books.book(plimsoll_ledger::Draft { effective_at: Some(at), ..draft }).await
+}
+
+/// Its mirror, whose lines are the accounts' `version` and leave `balance` on the first.
+fn mirror(books: &Books, target: Uuid, version: u8, balance: i8) -> Raw {
+    let mut raw = Raw::new(books);
+    raw.target = format!("'{target}', NULL, 'wrong'");
+    for (line, balance) in raw.lines.iter_mut().zip([balance, -balance]) {
+        (line.debit, line.credit) = (line.credit, line.debit);
+        (line.version, line.balance) = (version, balance);
+    }
+    raw
+}
+
 #[tokio::test]
 async fn a_posting_is_reversed_once_and_a_reversal_never() {
     let books = Books::new().await;
-    let first = books.book(books.transfer(books.cash[0], books.cash[1], 5)).await;
-    let reversal = |target: Uuid, version: u8, balance: i8| {
-        let mut raw = Raw::new(&books);
-        raw.target = format!("'{target}', NULL, 'wrong'");
-        for (line, balance) in raw.lines.iter_mut().zip([balance, -balance]) {
-            (line.debit, line.credit) = (line.credit, line.debit);
-            (line.version, line.balance) = (version, balance);
-        }
-        raw
-    };
-    let reversing = reversal(first, 2, 0);
+    let first = original(&books).await;
+    let reversing = mirror(&books, first, 2, 0);
     as_app(&books, &reversing.whole(books.tenant_id)).await.unwrap();
-    let again = reversal(first, 3, -5).whole(books.tenant_id);
+    let again = mirror(&books, first, 3, -5).whole(books.tenant_id);
     assert_eq!(why(as_app(&books, &again).await), "ledger_postings_reverses");
-    let back = reversal(reversing.posting_id, 3, -5).whole(books.tenant_id);
-    assert_eq!(why(as_app(&books, &back).await), "ledger_postings_target");
+    let mut back = mirror(&books, reversing.posting_id, 3, 5);
+    back.lines.iter_mut().for_each(|line| (line.debit, line.credit) = (line.credit, line.debit));
+    assert_eq!(why(as_app(&books, &back.whole(books.tenant_id)).await), "ledger_postings_target");
+}
+
+#[tokio::test]
+async fn a_reversal_is_the_mirror_of_its_original_and_nothing_else() {
+    let books = Books::new().await;
+    let first = original(&books).await;
+    type Breaking<'a> = &'a dyn Fn(&mut Raw);
+    let not_mirrored: [(&str, Breaking<'_>); 8] = [
+        ("of less", &|raw| {
+            for (line, balance) in raw.lines.iter_mut().zip([1, -1]) {
+                (line.debit, line.credit) = (line.debit.min(4), line.credit.min(4));
+                line.balance = balance;
+            }
+        }),
+        ("of the same side", &|raw| {
+            for (line, balance) in raw.lines.iter_mut().zip([10, -10]) {
+                (line.debit, line.credit, line.balance) = (line.credit, line.debit, balance);
+            }
+        }),
+        ("on another account", &|raw| {
+            raw.lines[0].account = books.cash[2];
+            (raw.lines[0].version, raw.lines[0].balance) = (1, -5);
+        }),
+        ("in another order", &|raw| (raw.lines[0].sequence, raw.lines[1].sequence) = (2, 1)),
+        ("of more lines", &|raw| {
+            let more = Raw::new(&books).lines;
+            raw.lines.extend(more);
+            for (line, (sequence, account, balance)) in
+                raw.lines[2..].iter_mut().zip([(3, books.cash[2], 5), (4, books.cash[3], -5)])
+            {
+                (line.sequence, line.account, line.balance) = (sequence, account, balance);
+            }
+            raw.line_count = 4;
+        }),
+        ("in other books", &|raw| raw.domain = "reward"),
+        ("of another time", &|raw| {
+            (raw.effective_at, raw.booked_at) = ("'2030-01-02Z'", "'2030-01-02Z'");
+            raw.lines
+                .iter_mut()
+                .for_each(|line| (line.effective_at, line.latest) = ("'2030-01-02Z'", "'2030-01-02Z'"));
+        }),
+        ("of a transaction", &|raw| raw.chain = "1, sha256(''), NULL, NULL"),
+    ];
+    let mut otherwise = Vec::new();
+    for (what, breaking) in not_mirrored {
+        let mut raw = mirror(&books, first, 2, 0);
+        breaking(&mut raw);
+        let found = why(as_app(&books, &raw.whole(books.tenant_id)).await);
+        if found != "ledger_postings_mirror" {
+            otherwise.push((what, found));
+        }
+    }
+    assert!(otherwise.is_empty(), "refused for something else: {otherwise:#?}");
+    as_app(&books, &mirror(&books, first, 2, 0).whole(books.tenant_id)).await.unwrap();
+    books.agree().await;
 }
 
 #[tokio::test]
 async fn nothing_is_booked_into_a_closed_period_and_none_is_opened_again() {
     let books = Books::new().await;
-    as_app(&books, "UPDATE ledger_books SET closed_through = '2030-01-01Z'").await.unwrap();
-    let statement = Raw::new(&books).whole(books.tenant_id);
-    assert_eq!(why(as_app(&books, &statement).await), "ledger_postings_period");
-    let back = "UPDATE ledger_books SET closed_through = '2029-12-31Z'";
-    assert_eq!(why(as_app(&books, back).await), "ledger_books_closed");
-    let mut later = Raw::new(&books);
-    later.booked_at = "'2030-01-01T00:00:00.000001Z'";
-    as_app(&books, &later.whole(books.tenant_id)).await.unwrap();
+    let close = |through: &str| {
+        format!(
+            "INSERT INTO ledger_closings (tenant_id, closed_through, reason, request_id, created_by, correlation_id)
+             VALUES ('{}', {through}, 'year', gen_random_uuid(), 'me', 'c')",
+            books.tenant_id
+        )
+    };
+    const BEFORE: &str = "'2019-06-01Z'";
+    as_app(&books, &close("'2020-01-01Z'")).await.unwrap();
+    let late = |booked_at: &'static str| {
+        let mut raw = Raw::new(&books);
+        (raw.effective_at, raw.booked_at) = (BEFORE, booked_at);
+        raw.lines.iter_mut().for_each(|line| (line.effective_at, line.latest) = (BEFORE, BEFORE));
+        raw.whole(books.tenant_id)
+    };
+    assert_eq!(why(as_app(&books, &late(BEFORE)).await), "ledger_postings_period");
+    for booked_at in ["'2019-07-01Z'", "'2020-01-01Z'", "'2020-01-02Z'"] {
+        assert_eq!(why(as_app(&books, &late(booked_at)).await), "ledger_postings_late", "{booked_at}");
+    }
+    let mut put_off = Raw::new(&books);
+    put_off.booked_at = "'2031-01-01Z'";
+    assert_eq!(why(as_app(&books, &put_off.whole(books.tenant_id)).await), "ledger_postings_late");
+    as_app(&books, &late("'2020-01-01T00:00:00.000001Z'")).await.unwrap();
+
+    assert_eq!(why(as_app(&books, &close("'2019-12-31Z'")).await), "ledger_closings_order");
+    assert_eq!(why(as_app(&books, &close("'2020-01-01Z'")).await), "ledger_closings_order");
+    assert_eq!(why(as_app(&books, &close("now() + interval '1 hour'")).await), "ledger_closings_past");
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    for statement in [
+        "UPDATE ledger_books SET closed_through = '2021-01-01Z'",
+        "UPDATE ledger_books SET closed_through = '2019-01-01Z'",
+        "UPDATE ledger_closings SET reason = 'x'",
+        "DELETE FROM ledger_closings",
+        "UPDATE ledger_closing_balances SET balance = 0",
+        "DELETE FROM ledger_closing_balances",
+        "INSERT INTO ledger_closing_balances SELECT tenant_id, closed_through, gen_random_uuid(), 1, 0 FROM ledger_closings",
+    ] {
+        assert_eq!(why(as_app(&books, statement).await), INSUFFICIENT_PRIVILEGE, "{statement}");
+        assert_eq!(why(as_worker(&books.db, statement).await), INSUFFICIENT_PRIVILEGE, "{statement}");
+    }
 }
 
 #[tokio::test]
@@ -298,9 +401,15 @@ async fn a_tenant_sees_its_own_books_alone() {
     let books = Books::new().await;
     let other = Books::of_another(&books.db).await;
     books.book(books.transfer(books.cash[0], books.cash[1], 5)).await;
-    for table in
-        ["accounts", "asset_balances", "ledger_postings", "ledger_entries", "ledger_staging", "ledger_books"]
-    {
+    for table in [
+        "accounts",
+        "asset_balances",
+        "ledger_postings",
+        "ledger_entries",
+        "ledger_staging",
+        "ledger_books",
+        "ledger_lines",
+    ] {
         let statement = format!("SELECT FROM {table} WHERE tenant_id = '{}'", books.tenant_id);
         assert_eq!(as_app(&other, &statement).await.unwrap(), 0, "{table}");
         assert!(as_app(&books, &statement).await.unwrap() > 0, "{table}");

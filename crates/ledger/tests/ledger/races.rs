@@ -139,16 +139,12 @@ async fn sessions_that_are_ended_all_the_time_lose_and_double_nothing() {
 async fn a_period_is_not_closed_under_a_posting_that_counts_in_it() {
     let books = Books::new().await;
     let now = time::OffsetDateTime::now_utc();
-    let closing = async {
-        let mut tx = books.db.tenant_tx(&[books.tenant_id]).await.unwrap();
-        sqlx::query("UPDATE ledger_books SET closed_through = $1").bind(now).execute(&mut *tx).await.unwrap();
-        tx.commit().await.unwrap();
-    };
+    let closing = books.close(now);
     let posts = (0..50).map(|_| {
         let draft = Draft { effective_at: Some(now), ..books.transfer(books.cash[0], books.cash[1], 1) };
         books.intake.post(Posting::new(draft).unwrap())
     });
-    let (posted, ()) = tokio::join!(join_all(posts), closing);
+    let (posted, _) = tokio::join!(join_all(posts), closing);
     assert!(posted.iter().all(Result::is_ok));
     // Whoever was booked before it was closed counts in it, and whoever came after does not: by their order on the account.
     let out_of_order = books

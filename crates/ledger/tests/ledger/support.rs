@@ -1,11 +1,13 @@
 //! A tenant's books with a few accounts.
 
+use plimsoll_ledger::period::{Closing, close};
 use plimsoll_ledger::{
     AccountClass, AccountType, Currency, Direction, Draft, Intake, Line, NewAccount, Origin, Posting, open,
 };
 use plimsoll_store::Db;
 use plimsoll_types::{Amount, Balance, Context};
 use serde_json::Map;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub(crate) const USDC: &str = "USDC";
@@ -108,6 +110,12 @@ impl Books {
 
     pub(crate) async fn book(&self, draft: Draft) -> Uuid {
         self.intake.post(Posting::new(draft).unwrap()).await.unwrap().posting_id
+    }
+
+    /// Closes the period that ends then.
+    pub(crate) async fn close(&self, through: OffsetDateTime) -> Closing {
+        let context = self.draft(Vec::new()).context;
+        close(&self.db, through, "the period is over", &context).await.unwrap()
     }
 
     /// What an account holds, and how many lines it has.
