@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::accounts::{DOMAIN, Opened, account_id};
-use super::reversal::reversal;
 use crate::batch;
+use crate::correction::reversal;
 use crate::error::PostError;
 use crate::posting::{Draft, Line, OnChain, Origin, Posting};
 use crate::repo::chain::{self, Booked};
@@ -200,7 +200,7 @@ pub(super) async fn reverse(
         let mut context = Context::new(request_id, actor);
         context.tenant_id = Some(tenant_id);
         context.correlation_id = story;
-        let reversal = reversal(conn, posting_id, reason, context).await;
+        let reversal = reversal(conn, posting_id, reason, context, Origin::Chain).await;
         reversals.push(reversal.map_err(|error| refused(retract_seq, &error))?);
     }
     for reversals in reversals.chunks(BATCH) {

@@ -11,7 +11,6 @@ mod accounts;
 mod booking;
 pub mod check;
 mod fold;
-mod reversal;
 mod role;
 mod suspense;
 

@@ -11,7 +11,6 @@ use uuid::Uuid;
 use super::{hash, to_i64, to_u64, unreadable};
 use crate::account::{AccountClass, AccountType};
 use crate::book::NormalSide;
-use crate::posting::{Direction, Line, OnChain};
 use crate::rules::Account;
 
 /// The block that the books are true at, and the record that says so.
@@ -163,50 +162,6 @@ pub(crate) async fn time_from(
     )
     .fetch_optional(conn)
     .await
-}
-
-/// A posting as it was booked, as far as its mirror needs it.
-pub(crate) struct Original {
-    pub(crate) user_id: Option<Uuid>,
-    pub(crate) domain: String,
-    pub(crate) effective_at: OffsetDateTime,
-    pub(crate) on_chain: Option<OnChain>,
-    pub(crate) lines: Vec<Line>,
-}
-
-/// A posting that is on record.
-pub(crate) async fn original(conn: &mut PgConnection, posting_id: Uuid) -> Result<Original, sqlx::Error> {
-    let head = sqlx::query!(
-        "SELECT user_id, domain, effective_at, chain_id, chain_tx_hash, chain_block_number, chain_block_hash FROM ledger_postings WHERE posting_id = $1",
-        posting_id
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    let on_chain = match head.chain_id {
-        None => None,
-        Some(chain_id) => Some(OnChain {
-            chain_id: to_u64(chain_id)?,
-            tx_hash: head.chain_tx_hash.as_deref().map(hash).transpose()?,
-            block: match head.chain_block_number.zip(head.chain_block_hash) {
-                Some((number, block)) => Some((to_u64(number)?, hash(&block)?)),
-                None => None,
-            },
-        }),
-    };
-    let rows = sqlx::query!(
-        r#"SELECT account_id, debit AS "debit: Amount", credit AS "credit: Amount", currency, entry_type FROM ledger_entries WHERE posting_id = $1 ORDER BY sequence"#,
-        posting_id
-    )
-    .fetch_all(conn)
-    .await?;
-    let lines = rows.into_iter().map(|row| {
-        let (direction, amount) =
-            if row.credit == Amount::ZERO { (Direction::Debit, row.debit) } else { (Direction::Credit, row.credit) };
-        let (account_id, currency, entry_type) = (row.account_id, row.currency, row.entry_type);
-        Line { account_id, direction, amount, currency, entry_type }
-    });
-    let (user_id, domain, effective_at) = (head.user_id, head.domain, head.effective_at);
-    Ok(Original { user_id, domain, effective_at, on_chain, lines: lines.collect() })
 }
 
 /// An account that the chain can be asked about.

@@ -11,6 +11,7 @@ use plimsoll_testkit::anvil::Replacement;
 use plimsoll_testkit::node::Call;
 use plimsoll_testkit::traffic::{Scenario, Traffic};
 use plimsoll_types::{RequestId, address_text};
+use sqlx::ConnectOptions as _;
 use uuid::Uuid;
 
 const POSTINGS: &str = "SELECT count(*) FROM ledger_postings";
