@@ -227,9 +227,8 @@ async fn ask(
     accounts: impl Iterator<Item = &Probed>,
 ) -> Result<Vec<Result<Balance, String>>, CheckError> {
     let none = Contracts::default();
-    let declared: Vec<Result<Probe, String>> = accounts
-        .map(|account| account.probe.check(&none).map_err(|invalid| invalid.to_string()))
-        .collect();
+    let declared: Vec<Result<Probe, String>> =
+        accounts.map(|account| account.probe.check(&none).map_err(|invalid| invalid.to_string())).collect();
     let probes: Vec<Probe> = declared.iter().filter_map(|probe| probe.as_ref().ok().cloned()).collect();
     let probed = probes_at(pool, &ProbeOptions::of_chain(chain_id), standing.block_hash, &probes).await?;
     let mut answers = probed.answers.into_iter();
@@ -243,9 +242,8 @@ async fn ask(
 fn signed(reading: Reading) -> Result<Balance, String> {
     match reading {
         Reading::Signed(balance) => Ok(balance),
-        Reading::Unsigned(Amount(amount)) => amount
-            .to_string()
-            .parse()
-            .map_err(|_| format!("{amount} is more than books can hold")),
+        Reading::Unsigned(Amount(amount)) => {
+            amount.to_string().parse().map_err(|_| format!("{amount} is more than books can hold"))
+        }
     }
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::accounts::Opened;
-use super::booking::{Bookkeeper, BookingError, Books, Occasion, book, reverse};
+use super::booking::{BookingError, Bookkeeper, Books, Occasion, book, reverse};
 use crate::repo::chain::{self, Standing};
 use crate::rules::{RULES, Rule, Ruled};
 
@@ -143,8 +143,7 @@ impl Fold for BooksFold {
         for (at, record) in records.iter().enumerate() {
             match (record.kind, &record.body) {
                 (JournalKind::Confirm, Body::Block(block)) => {
-                    let certain =
-                        confirmed(conn, FOLD_NAME, self.chain_id, record, &records[..at]).await?;
+                    let certain = confirmed(conn, FOLD_NAME, self.chain_id, record, &records[..at]).await?;
                     bookings.extend(self.ruled(conn, Some(block), &certain).await?);
                     let (block_number, block_hash) = (block.number, block.hash);
                     through = Some(Standing { block_number, block_hash, journal_seq: record.seq });

@@ -10,6 +10,7 @@
 mod accounts;
 mod booking;
 pub mod check;
+pub mod dry_run;
 mod fold;
 mod role;
 mod suspense;

@@ -54,7 +54,9 @@ pub(crate) async fn currency(
 
 /// Which of these accounts are open.
 pub(crate) async fn open_accounts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY ($1)", ids).fetch_all(conn).await
+    sqlx::query_scalar!("SELECT account_id FROM accounts WHERE account_id = ANY ($1)", ids)
+        .fetch_all(conn)
+        .await
 }
 
 /// How the chain is asked about an account.
@@ -210,7 +212,8 @@ pub(crate) async fn probed_of(
     .fetch_all(conn)
     .await?;
     let address = |text: Option<String>| {
-        text.map(|text| text.parse().map_err(|_| unreadable(format!("{text} where an address must be")))).transpose()
+        text.map(|text| text.parse().map_err(|_| unreadable(format!("{text} where an address must be"))))
+            .transpose()
     };
     rows.into_iter()
         .map(|row| {
@@ -295,4 +298,73 @@ pub(crate) async fn explaining(
     )
     .fetch_all(conn)
     .await
+}
+
+/// A line that is booked of a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct BookedLine {
+    pub(crate) posting_id: Uuid,
+    pub(crate) block_number: u64,
+    pub(crate) tx_hash: B256,
+    pub(crate) log_index: Option<u32>,
+    pub(crate) account_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) is_debit: bool,
+    pub(crate) amount: Amount,
+    pub(crate) entry_type: String,
+}
+
+/// What is booked of a chain's transactions in these blocks and is not reversed, line by line.
+pub(crate) async fn booked_lines(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    from: u64,
+    to: u64,
+) -> Result<Vec<BookedLine>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT b.posting_id, b.block_number, b.tx_hash AS "tx_hash!", b.log_index, e.account_id, a.name, e.debit AS "debit: Amount", e.credit AS "credit: Amount", e.entry_type
+           FROM chain_bookings b JOIN ledger_entries e USING (posting_id) JOIN accounts a ON a.account_id = e.account_id
+           WHERE b.chain_id = $1 AND b.block_number BETWEEN $2 AND $3 AND b.tx_hash IS NOT NULL
+             AND NOT EXISTS (SELECT FROM ledger_postings r WHERE r.reverses = b.posting_id)
+           ORDER BY b.posting_id, e.sequence"#,
+        to_i64(chain_id),
+        to_i64(from),
+        to_i64(to)
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let is_debit = row.credit == Amount::ZERO;
+            Ok(BookedLine {
+                posting_id: row.posting_id,
+                block_number: to_u64(row.block_number)?,
+                tx_hash: hash(&row.tx_hash)?,
+                log_index: row.log_index.map(i32::cast_unsigned),
+                account_id: row.account_id,
+                name: row.name,
+                is_debit,
+                amount: if is_debit { row.debit } else { row.credit },
+                entry_type: row.entry_type,
+            })
+        })
+        .collect()
+}
+
+/// The blocks of these heights that left the chain.
+pub(crate) async fn orphans(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    from: u64,
+    to: u64,
+) -> Result<Vec<B256>, sqlx::Error> {
+    let rows = sqlx::query_scalar!(
+        "SELECT hash FROM chain_blocks WHERE chain_id = $1 AND number BETWEEN $2 AND $3 AND state = 'orphaned'",
+        to_i64(chain_id),
+        to_i64(from),
+        to_i64(to)
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| hash(row)).collect()
 }

@@ -1,7 +1,7 @@
 //! The gas that our senders paid.
 //!
 //! What is booked is what left the sender: `gas_used` times `effective_gas_price`, of reverted transactions too. On Arbitrum that has the part for the chain below in it: Nitro adds it to
-//! the gas that was used, and `gasUsedForL1` only says how much of it that was. So adding it once more would book it twice.
+//! the gas that was used, and `gasUsedForL1` only says how much of it that was. So adding it once more would book it twice. On the OP stack it stands beside the gas (`l1Fee`), and is added.
 
 use plimsoll_chain::probe::DeclaredProbe;
 use plimsoll_journal::Transaction;

@@ -11,8 +11,12 @@ const DEBT: &str = "getDebt(address,address)(uint256)";
 
 const CUSTODY: Selector = Selector::Holding { keeper: COLLATERAL };
 const LIQUIDITY: Selector = Selector::Holding { keeper: DEBT };
-const COLLATERAL_OF_USER: Selector =
-    Selector::Position { name: "collateral", class: AccountClass::Liability, keeper: COLLATERAL, user: "user" };
+const COLLATERAL_OF_USER: Selector = Selector::Position {
+    name: "collateral",
+    class: AccountClass::Liability,
+    keeper: COLLATERAL,
+    user: "user",
+};
 const DEBT_OF_USER: Selector =
     Selector::Position { name: "debt", class: AccountClass::Asset, keeper: DEBT, user: "user" };
 const REWARDS: Selector =
@@ -69,10 +73,34 @@ pub(super) const RULES: &[Rule] = &[
         event: "event Liquidated(address indexed user, address indexed debtAsset, address indexed collateralAsset, address liquidator, uint256 repaid, uint256 seized, bytes32 requestId)",
         operation_type: "liquidate",
         lines: &[
-            RuleLine { direction: Debit, account: LIQUIDITY, amount: "repaid", token: "debtAsset", entry_type: "REPAYMENT" },
-            RuleLine { direction: Credit, account: DEBT_OF_USER, amount: "repaid", token: "debtAsset", entry_type: "REPAYMENT" },
-            RuleLine { direction: Debit, account: COLLATERAL_OF_USER, amount: "seized", token: "collateralAsset", entry_type: "SEIZURE" },
-            RuleLine { direction: Credit, account: CUSTODY, amount: "seized", token: "collateralAsset", entry_type: "SEIZURE" },
+            RuleLine {
+                direction: Debit,
+                account: LIQUIDITY,
+                amount: "repaid",
+                token: "debtAsset",
+                entry_type: "REPAYMENT",
+            },
+            RuleLine {
+                direction: Credit,
+                account: DEBT_OF_USER,
+                amount: "repaid",
+                token: "debtAsset",
+                entry_type: "REPAYMENT",
+            },
+            RuleLine {
+                direction: Debit,
+                account: COLLATERAL_OF_USER,
+                amount: "seized",
+                token: "collateralAsset",
+                entry_type: "SEIZURE",
+            },
+            RuleLine {
+                direction: Credit,
+                account: CUSTODY,
+                amount: "seized",
+                token: "collateralAsset",
+                entry_type: "SEIZURE",
+            },
         ],
     },
 ];

@@ -77,3 +77,6 @@ pub enum Selector {
         class: AccountClass,
     },
 }
+
+#[cfg(test)]
+mod tests;

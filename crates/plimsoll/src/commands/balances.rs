@@ -43,11 +43,14 @@ pub(crate) async fn balances(
         ));
     }
     if unverified > 0 {
-        return Err(Failure::found(format!("{unverified} balances could not be verified; none differs"), UNVERIFIED)
-            .remedy("the report gives each account's reason"));
+        return Err(Failure::found(
+            format!("{unverified} balances could not be verified; none differs"),
+            UNVERIFIED,
+        )
+        .remedy("the report gives each account's reason"));
     }
     if reports.iter().all(|report| report.block_number.is_none()) {
-        return Err(Failure::found("no books are kept from these chains yet".into(), UNVERIFIED)
+        return Err(Failure::found("no books are kept from these chains yet", UNVERIFIED)
             .remedy("name a tenant under `books` of a [[chain]], and let `plimsoll run` follow it to a confirmed block"));
     }
     Ok(())
@@ -64,7 +67,7 @@ fn shown(report: &BalanceReport) -> Result<(), Failure> {
         report.unverified.len()
     ))?;
     if !report.breaks.is_empty() {
-        let rows: Vec<_> = report.breaks.iter().map(|found| {
+        let rows = report.breaks.iter().map(|found| {
             let postings: Vec<_> = found.postings.iter().map(ToString::to_string).collect();
             vec![
                 found.name.clone(),
@@ -76,7 +79,10 @@ fn shown(report: &BalanceReport) -> Result<(), Failure> {
             ]
         });
         let rows: Vec<_> = rows.collect();
-        print(&table(&["account", "currency", "books", "chain", "chain less books", "postings that could explain it"], &rows))?;
+        print(&table(
+            &["account", "currency", "books", "chain", "chain less books", "postings that could explain it"],
+            &rows,
+        ))?;
     }
     for found in &report.unverified {
         print(&format!("not verified: {} ({}): {}\n", found.name, found.account_id, found.reason))?;

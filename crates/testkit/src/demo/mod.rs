@@ -102,7 +102,7 @@ async fn run_plimsoll(
     deployment.write_abis(home.root()).context("cannot write the ABI files")?;
     let config = format!(
         "# Written by the demo at each start.\n\n[database]\ndata_dir = \"plimsoll-data\"\n\n[api]\nlisten = \"{address}\"\n\n{}",
-        deployment.chain_toml(node.url(), CONFIRMATIONS, FINALITY_DEPTH, POLL_INTERVAL_MS)
+        deployment.chain_toml(node.url(), CONFIRMATIONS, FINALITY_DEPTH, POLL_INTERVAL_MS, true)
     );
     std::fs::write(home.config(), config)
         .with_context(|| format!("cannot write {}", home.config().display()))?;

@@ -12,7 +12,9 @@ use plimsoll_chain::{EndpointConfig, Pool, Rpc, transport};
 use plimsoll_ingest::{Finality, Ingest, IngestConfig};
 use plimsoll_journal::{FoldError, Step, StepOptions, Tail, step};
 use plimsoll_ledger::chain::check::{BalanceReport, check};
+use plimsoll_ledger::chain::dry_run::{DryRun, dry_run};
 use plimsoll_ledger::chain::{BalanceChecker, Books, BooksFold, lease_name};
+use plimsoll_ledger::rules::Rule;
 use plimsoll_store::{DEFAULT_TERM, Db, Leases};
 use plimsoll_testkit::anvil::{Anvil, AnvilOptions};
 use plimsoll_testkit::deploy::Deployment;
@@ -66,7 +68,9 @@ impl House {
             head_completeness: Completeness::Receipts,
             backfill_completeness: Completeness::Bloom,
             poll_interval: Duration::from_millis(20),
-            watched_senders: [deployment.admin, deployment.keeper].map(|it| (it, deployment.start_block)).into(),
+            watched_senders: [deployment.admin, deployment.keeper]
+                .map(|it| (it, deployment.start_block))
+                .into(),
             ranges_in_flight: 2,
             range: IntervalPolicy::default(),
         };
@@ -93,7 +97,11 @@ impl House {
             loop {
                 let number = self.anvil.block_number().await.unwrap();
                 let hash = self.anvil.block_hash(number).await.unwrap().unwrap();
-                let head: Option<Vec<u8>> = sqlx::query_scalar("SELECT head_hash FROM chains").fetch_optional(self.db.worker()).await.unwrap().flatten();
+                let head: Option<Vec<u8>> = sqlx::query_scalar("SELECT head_hash FROM chains")
+                    .fetch_optional(self.db.worker())
+                    .await
+                    .unwrap()
+                    .flatten();
                 if head.as_deref() == Some(hash.as_slice()) {
                     return;
                 }
@@ -116,10 +124,12 @@ impl House {
     /// The fold begins at the journal's first record again.
     pub(crate) async fn refold(&mut self) {
         sqlx::query("DELETE FROM fold_undo").execute(self.db.worker()).await.unwrap();
-        sqlx::query("UPDATE fold_cursors SET seq = 0, final_number = -1, block_number = NULL, block_hash = NULL")
-            .execute(self.db.worker())
-            .await
-            .unwrap();
+        sqlx::query(
+            "UPDATE fold_cursors SET seq = 0, final_number = -1, block_number = NULL, block_hash = NULL",
+        )
+        .execute(self.db.worker())
+        .await
+        .unwrap();
         self.restart_fold();
         self.folded().await;
     }
@@ -138,10 +148,19 @@ impl House {
         report
     }
 
+    /// What these rules would have booked of all that there is.
+    pub(crate) async fn dry_run(&self, rules: &'static [Rule]) -> DryRun {
+        let books = books(&self.deployment);
+        dry_run(&self.db, books, &self.contracts, rules, 0..=u64::MAX).await.unwrap()
+    }
+
     /// The block that the books stand at.
     pub(crate) async fn stands_at(&self) -> (u64, B256) {
         let (number, hash): (i64, Vec<u8>) =
-            sqlx::query_as("SELECT block_number, block_hash FROM chain_books").fetch_one(self.db.worker()).await.unwrap();
+            sqlx::query_as("SELECT block_number, block_hash FROM chain_books")
+                .fetch_one(self.db.worker())
+                .await
+                .unwrap();
         (number.cast_unsigned(), B256::from_slice(&hash))
     }
 
@@ -176,7 +195,8 @@ impl House {
                     ("collateral", "CollateralManager", "getCollateral", manager),
                     ("debt", "LendingEngineCore", "getDebt", engine),
                 ] {
-                    let said = self.deployment.read(&self.anvil, contract, getter, &key, at.clone()).await.unwrap();
+                    let said =
+                        self.deployment.read(&self.anvil, contract, getter, &key, at.clone()).await.unwrap();
                     let said = said[0].as_uint().unwrap().0;
                     let name = format!("{name} of {} at {}", text(*user), text(place));
                     let held = self.holds(&name, &currency).await;
@@ -209,7 +229,11 @@ impl House {
     }
 
     async fn is_open(&self, name: &str, currency: &str) -> bool {
-        self.count(&format!("SELECT count(*) FROM accounts WHERE name = '{name}' AND currency = '{currency}'")).await > 0
+        self.count(&format!(
+            "SELECT count(*) FROM accounts WHERE name = '{name}' AND currency = '{currency}'"
+        ))
+        .await
+            > 0
     }
 
     /// What must be so whatever happened: sums of nothing, and balances that are the sums of their lines.
@@ -241,11 +265,14 @@ impl House {
     }
 }
 
-fn fold(deployment: &Deployment, contracts: &Contracts) -> BooksFold {
-    let books = Books {
+fn books(deployment: &Deployment) -> Books {
+    Books {
         chain_id: deployment.chain_id,
         tenant_id: deployment.tenant_id(),
         gas_payers: HashSet::from([deployment.admin, deployment.keeper]),
-    };
-    BooksFold::new(books, contracts)
+    }
+}
+
+fn fold(deployment: &Deployment, contracts: &Contracts) -> BooksFold {
+    BooksFold::new(books(deployment), contracts)
 }

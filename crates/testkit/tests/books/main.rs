@@ -7,6 +7,9 @@ mod house;
 use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{B256, Bytes, U256};
 use house::{CONFIRMATIONS, House};
+use plimsoll_ledger::rules::{RULES, Rule, RuleLine, Selector};
+use plimsoll_ledger::{AccountClass, AccountType, Direction};
+use plimsoll_store::testing::{Polling, drop_after};
 use plimsoll_testkit::anvil::Replacement;
 use plimsoll_testkit::node::Call;
 use plimsoll_testkit::traffic::{Scenario, Traffic};
@@ -15,6 +18,7 @@ use sqlx::ConnectOptions as _;
 use uuid::Uuid;
 
 const POSTINGS: &str = "SELECT count(*) FROM ledger_postings";
+const SUSPENSE: &str = "unexplained on the chain";
 
 /// A deposit of the first user, in the first asset.
 fn deposit(house: &House, amount: u64, request: Uuid) -> Call {
@@ -49,10 +53,11 @@ async fn an_event_is_booked_once_it_is_confirmed_and_reversed_when_a_deeper_reor
     house.followed().await;
     house.folded().await;
     assert_eq!(house.holds(&name, &currency).await, "500");
-    let story: String = sqlx::query_scalar("SELECT correlation_id FROM ledger_postings WHERE operation_type = 'deposit'")
-        .fetch_one(house.db.worker())
-        .await
-        .unwrap();
+    let story: String =
+        sqlx::query_scalar("SELECT correlation_id FROM ledger_postings WHERE operation_type = 'deposit'")
+            .fetch_one(house.db.worker())
+            .await
+            .unwrap();
     assert_eq!(story, request.to_string(), "the request that the chain carried");
 
     // One deeper than the confirmations: the deposit's block goes, and another amount comes in its place.
@@ -98,7 +103,8 @@ async fn what_the_chain_did_silently_is_held_in_suspense_once_and_taken_out_when
     house.folded().await;
 
     let found = house.compared(1).await;
-    let held: Vec<_> = found.breaks.iter().filter(|it| it.name == format!("held by {}", address_text(&manager))).collect();
+    let held: Vec<_> =
+        found.breaks.iter().filter(|it| it.name == format!("held by {}", address_text(&manager))).collect();
     assert_eq!(held.len(), 1, "{found:?}");
     assert_eq!((held[0].ledger.to_string(), held[0].chain.to_string()), ("500".into(), "533".into()));
     assert_eq!(held[0].postings.len(), 1, "the deposit is the one posting that there is");
@@ -115,14 +121,14 @@ async fn what_the_chain_did_silently_is_held_in_suspense_once_and_taken_out_when
     house.agrees_to_the_last_unit().await;
     house.sums_are_zero().await;
     let (_, currency) = collateral(&house);
-    assert_eq!(house.holds("unexplained on the chain", &currency).await, "33");
+    assert_eq!(house.holds(SUSPENSE, &currency).await, "33");
 
     // The block at which it was seen leaves the chain: what was held in suspense is reversed with it, and found anew.
     house.anvil.reorg(CONFIRMATIONS + 1, &[]).await.unwrap();
     house.anvil.mine(1).await.unwrap();
     house.followed().await;
     house.folded().await;
-    assert_eq!(house.holds("unexplained on the chain", &currency).await, "0");
+    assert_eq!(house.holds(SUSPENSE, &currency).await, "0");
     house.compare_and_settle().await;
     house.agrees_to_the_last_unit().await;
     house.sums_are_zero().await;
@@ -173,8 +179,77 @@ fn reward(house: &House, amount: u64, request: B256) -> Call {
     house.deployment.call(house.deployment.admin, "LendingEngineCore", "payReward", &arguments)
 }
 
+/// The rules, with a deposit that is booked as another kind of line.
+const CHANGED: &[Rule] = &[Rule {
+    name: "lending.deposit",
+    version: 2,
+    event: "event Deposited(address indexed user, address indexed asset, uint256 amount, bytes32 requestId)",
+    operation_type: "deposit",
+    lines: &[
+        RuleLine {
+            direction: Direction::Debit,
+            account: Selector::Own {
+                name: "elsewhere",
+                account_type: AccountType::Platform,
+                class: AccountClass::Asset,
+            },
+            amount: "amount",
+            token: "asset",
+            entry_type: "DEPOSIT",
+        },
+        RuleLine {
+            direction: Direction::Credit,
+            account: Selector::Position {
+                name: "collateral",
+                class: AccountClass::Liability,
+                keeper: "getCollateral(address,address)(uint256)",
+                user: "user",
+            },
+            amount: "amount",
+            token: "asset",
+            entry_type: "DEPOSIT",
+        },
+    ],
+}];
+
 #[tokio::test]
-async fn after_a_hundred_mixed_operations_with_reorganisations_every_balance_is_the_chains_to_the_last_unit() {
+async fn a_dry_run_shows_what_other_rules_would_book_by_posting_and_account_and_writes_nothing() {
+    let mut house = House::build().await;
+    house.act(&[deposit(&house, 500, Uuid::new_v4())]).await;
+    house.act(&[deposit(&house, 20, Uuid::new_v4()), reward(&house, 7, B256::ZERO)]).await;
+    // What left the chain is no history: this deposit comes in another block.
+    let again = Replacement::Other(deposit(&house, 20, Uuid::new_v4()));
+    house.anvil.reorg(1, &[(again, 0)]).await.unwrap();
+    house.anvil.mine(CONFIRMATIONS).await.unwrap();
+    house.followed().await;
+    house.folded().await;
+    let before = house.count(POSTINGS).await;
+
+    let same = house.dry_run(RULES).await;
+    assert_eq!((same.changed, same.accounts.len()), (0, 0), "{same:?}");
+    assert_eq!(i64::try_from(same.occasions).unwrap(), before, "each posting is of one occasion");
+
+    let other = house.dry_run(CHANGED).await;
+    assert_eq!(other.changed, 2, "{other:?}");
+    assert_eq!((other.changes[0].booked.len(), other.changes[0].rule_version), (2, Some(2)));
+    let manager = format!("held by {}", address_text(&house.deployment.address("CollateralManager")));
+    let mut accounts: Vec<_> = other
+        .accounts
+        .iter()
+        .map(|it| (it.name.as_str(), it.booked.to_string(), it.would_book.to_string()))
+        .collect();
+    accounts.sort_unstable();
+    assert_eq!(
+        accounts,
+        [("elsewhere", "0".into(), "520".into()), (manager.as_str(), "520".to_owned(), "0".to_owned())]
+    );
+    assert_eq!(house.count(POSTINGS).await, before);
+    assert_eq!(house.count("SELECT count(*) FROM accounts WHERE name = 'elsewhere'").await, 0);
+}
+
+#[tokio::test]
+async fn after_a_hundred_mixed_operations_with_reorganisations_every_balance_is_the_chains_to_the_last_unit()
+{
     const OPERATIONS: usize = 100;
     const SCENARIOS: [Scenario; 8] = [
         Scenario::Deposit,
@@ -204,8 +279,8 @@ async fn after_a_hundred_mixed_operations_with_reorganisations_every_balance_is_
         }
         if n % 7 == 0 {
             house.followed().await;
-            // Some records, and then the process is gone.
-            house.step(40).await.unwrap();
+            // In the midst of a step the process is gone.
+            drop(drop_after(n, Polling::Restless, house.step(40)).await);
             house.restart_fold();
         }
         if n % 20 == 0 {
@@ -241,9 +316,17 @@ async fn after_a_hundred_mixed_operations_with_reorganisations_every_balance_is_
         )
         .await;
     assert_eq!(positions, 0, "{operations:?}");
+    for asset in &house.deployment.assets {
+        let currency = format!("eip155:{}/erc20:{}", house.deployment.chain_id, address_text(&asset.token));
+        let liquidity = U256::from(1_000_000_000_u64) * U256::from(10).pow(U256::from(asset.decimals));
+        assert_eq!(house.holds(SUSPENSE, &currency).await, liquidity.to_string(), "{}", asset.symbol);
+    }
+    let native = format!("eip155:{}/slip44:60", house.deployment.chain_id);
+    let payers = house.count("SELECT count(*) FROM accounts WHERE name LIKE 'native coin of %'").await;
+    let genesis = U256::from(payers) * U256::from(1_000_000) * U256::from(10).pow(U256::from(18));
+    assert_eq!(house.holds(SUSPENSE, &native).await, genesis.to_string(), "all gas is booked as gas");
     let before = house.count(POSTINGS).await;
     house.refold().await;
     assert_eq!(house.count(POSTINGS).await, before, "a fold that begins anew books nothing twice");
     house.agrees_to_the_last_unit().await;
 }
-
