@@ -92,6 +92,12 @@ impl BooksFold {
         Ok(())
     }
 
+    /// Before any account, as who books what is silent does: so neither waits for the other in a circle.
+    async fn lock(&self, conn: &mut PgConnection) -> Result<(), FoldError> {
+        chain::lock_standing(conn, self.chain_id).await?;
+        Ok(())
+    }
+
     fn poisoned(&self, seq: i64, reason: String) -> FoldError {
         FoldError::Poisoned { fold: FOLD_NAME, chain_id: self.chain_id, seq, reason }
     }
@@ -139,6 +145,10 @@ impl Fold for BooksFold {
         _: Option<u64>,
         records: &[Record],
     ) -> Result<Vec<Option<Value>>, FoldError> {
+        let books = |record: &Record| record.kind == JournalKind::Confirm || record.is_late();
+        if records.iter().any(books) {
+            self.lock(conn).await?;
+        }
         let (mut bookings, mut through) = (Vec::new(), None);
         for (at, record) in records.iter().enumerate() {
             match (record.kind, &record.body) {
@@ -172,6 +182,7 @@ impl Fold for BooksFold {
         conn: &mut PgConnection,
         blocks: Vec<Unconfirmed>,
     ) -> Result<(), FoldError> {
+        self.lock(conn).await?;
         let mut through = None;
         for Unconfirmed { retract_seq, block, .. } in blocks {
             let reason = format!("block {} ({}) left the chain", block.number, hash_text(&block.hash));
