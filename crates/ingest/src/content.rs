@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 use plimsoll_chain::abi::{AbiMismatch, Contracts};
 use plimsoll_chain::{Header, Log, LogFilter, Rpc};
 use plimsoll_journal::backfills::Order;
@@ -175,7 +175,7 @@ impl Wanted {
                     succeeded: receipt.status,
                     gas_used,
                     effective_gas_price: price,
-                    gas_paid_wei: Amount(gas_used.0.saturating_mul(price.0).min(U256::MAX)),
+                    gas_paid_wei: Amount(receipt.paid_wei()),
                     request_id: tx.to.and_then(|to| self.contracts.get(&to)?.request_id_of_call(&tx.input)),
                 })
             })

@@ -244,7 +244,7 @@ impl Wanted {
                 succeeded: told.status,
                 gas_used,
                 effective_gas_price: price,
-                gas_paid_wei: Amount(gas_used.0.saturating_mul(price.0)),
+                gas_paid_wei: Amount(told.paid_wei()),
                 request_id: tx.to.and_then(|to| self.contracts.get(&to)?.request_id_of_call(&tx.input)),
             });
         }

@@ -1,11 +1,12 @@
 //! What a fold is.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::record::Record;
+use crate::record::{Block, Record};
 
 /// A record that a reorg takes back.
 #[derive(Clone, Debug)]
@@ -16,6 +17,17 @@ pub struct Undone {
     pub record: Record,
     /// What [`Fold::apply`] returned for it.
     pub undo: Option<Value>,
+}
+
+/// A block that a reorganisation deeper than the confirmations takes back after it was confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// The `retract` record's own place.
+    pub retract_seq: i64,
+    /// The place of the `confirm` that is taken back.
+    pub confirm_seq: i64,
+    /// The block.
+    pub block: Arc<Block>,
 }
 
 /// Why a fold could not go on.
@@ -132,6 +144,17 @@ pub trait Fold: Send {
         conn: &mut PgConnection,
         undone: Vec<Undone>,
     ) -> impl Future<Output = Result<(), FoldError>> + Send;
+
+    /// These blocks are not confirmed any more, newest first: they left the chain, and what they held is taken back in the same step. For a fold that acts on what
+    /// is [confirmed](crate::confirmed); any other has nothing to do.
+    fn unconfirm(
+        &mut self,
+        conn: &mut PgConnection,
+        blocks: Vec<Unconfirmed>,
+    ) -> impl Future<Output = Result<(), FoldError>> + Send {
+        let _ = (conn, blocks);
+        async { Ok(()) }
+    }
 
     /// An operator had this record passed over.
     fn skip(

@@ -16,6 +16,7 @@
 
 pub mod backfills;
 mod beneath;
+mod confirmed;
 mod coverage;
 mod filter;
 mod fold;
@@ -30,9 +31,10 @@ mod watch;
 mod writer;
 
 pub use beneath::{Oldest, oldest_undos, replace_undos};
+pub use confirmed::confirmed;
 pub use coverage::{Certificate, Uncovered, certificates, uncovered};
 pub use filter::Filter;
-pub use fold::{Fold, FoldError, Undone};
+pub use fold::{Fold, FoldError, Unconfirmed, Undone};
 pub use marks::{BlockMarks, Mark, MarkKind, Marks, MarksChannel, MarksClosed, MarksError};
 pub use record::{Block, Body, Event, Record, Transaction};
 pub use runner::{FoldRunner, SkipError, lease_name, listen, retry, skip};

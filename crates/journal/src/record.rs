@@ -55,7 +55,7 @@ pub struct Transaction {
     pub gas_used: Amount,
     /// Price paid for a unit of gas, in wei.
     pub effective_gas_price: Amount,
-    /// `gas_used` times `effective_gas_price`, in wei.
+    /// What the sender paid, in wei: `gas_used` times `effective_gas_price`, and the OP stack's `l1Fee` where there is one.
     pub gas_paid_wei: Amount,
     /// The request id that it carries, where it carries one.
     pub request_id: Option<RequestId>,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tracing::{Instrument, Span};
 
-use crate::fold::{Fold, FoldError, Undone};
+use crate::fold::{Fold, FoldError, Unconfirmed, Undone};
 use crate::record::{Body, Record};
 use crate::repo::cursor::{self, Cursor, Entry};
 use crate::repo::{read, to_i64};
@@ -327,6 +327,10 @@ async fn take_back<F: Fold>(
     records: Vec<Record>,
 ) -> Result<(), FoldError> {
     let name = fold.name();
+    let unconfirmed: Vec<_> = records.iter().filter_map(unconfirmed).collect();
+    if !unconfirmed.is_empty() {
+        fold.unconfirm(conn, unconfirmed).await?;
+    }
     let retracted: Vec<_> = records
         .into_iter()
         .filter_map(|record| match record.body {
@@ -354,4 +358,11 @@ async fn take_back<F: Fold>(
         undone.push(Undone { retract_seq, record, undo });
     }
     if undone.is_empty() { Ok(()) } else { fold.undo(conn, undone).await }
+}
+
+/// The block whose confirmation this record takes back.
+fn unconfirmed(record: &Record) -> Option<Unconfirmed> {
+    let Body::Retract(original) = &record.body else { return None };
+    let block = original.block().filter(|_| original.kind == JournalKind::Confirm)?.clone();
+    Some(Unconfirmed { retract_seq: record.seq, confirm_seq: original.seq, block })
 }

@@ -37,6 +37,7 @@ Examples:
   plimsoll run                              follow the chains, keep the mirrors, serve the API
   plimsoll run --roles api                  serve the API only, beside other processes
   plimsoll verify views                     compare every mirror row with the chain itself
+  plimsoll verify balances                  compare the books with the chain itself
   plimsoll verify completeness              prove that no log is missing from the journal
   plimsoll backfill --chain 1 --from 1 …    look at final blocks again for what is missing
   plimsoll replay views                     rebuild the mirrors from the journal and compare
@@ -67,8 +68,8 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Roles:
   ingest     reads the chains into the journal; one process at a time for each chain, by lease
-  views      folds the journal into the mirrors; one process at a time for each chain, by lease
-  verify     compares mirror rows with the chain all the time, at a low rate
+  views      folds the journal into the mirrors, and into the books that are kept from a chain; one process at a time for each, by lease
+  verify     compares mirror rows and the books' balances with the chain all the time, at a low rate
   relayer    sends what signers were asked for; each signer is worked by one process at a time, by lease
   ledger     seals what was booked and signs checkpoints; one process at a time, by lease; idle without `ledger.signing_key_file`
   sequencer  numbers events and audit entries; one process at a time for each of the two, by lease

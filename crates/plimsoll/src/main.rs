@@ -111,6 +111,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Verify(Verify::Views(asked)) => visit(&load(), async |loaded, config, db| {
             commands::verify::views(loaded, config, db, &asked).await
         }),
+        Command::Verify(Verify::Balances(asked)) => visit(&load(), async |loaded, config, db| {
+            commands::balances::balances(loaded, config, db, &asked).await
+        }),
         Command::Verify(Verify::Completeness(asked)) => visit(&load(), async |loaded, config, db| {
             commands::verify::completeness(loaded, config, db, &asked).await
         }),

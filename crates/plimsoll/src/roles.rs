@@ -11,7 +11,9 @@ use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_identity::session::{self, SessionError};
 use plimsoll_ingest::{Ingest, IngestError};
-use plimsoll_journal::{FoldError, FoldRunner, Marks, Tail};
+use plimsoll_journal::{Fold, FoldError, FoldRunner, Marks, Tail};
+use plimsoll_ledger::chain::check::CheckError;
+use plimsoll_ledger::chain::{BalanceChecker, BooksFold, FOLD_NAME as BOOKS, lease_name as balances_lease};
 use plimsoll_ledger::{KeyedIntake, seal};
 use plimsoll_relayer::Bell;
 use plimsoll_store::idempotency::Keys;
@@ -90,7 +92,22 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
             let on_chain = on_chain.clone();
             let lease = plimsoll_journal::lease_name(plimsoll_views::FOLD_NAME, chain.chain_id);
             supervisor.spawn_leased("views", Some(chain.chain_id), lease, move |cancel| {
-                on_chain.clone().fold(cancel)
+                let fold = ViewFold::new(on_chain.chain_id, &on_chain.contracts);
+                on_chain.clone().fold(fold, cancel)
+            });
+        }
+        let books = wiring::books(config, chain);
+        if let Some(books) = books.clone().filter(|_| has(Role::Views)) {
+            let (on_chain, lease) = (on_chain.clone(), plimsoll_journal::lease_name(BOOKS, chain.chain_id));
+            supervisor.spawn_leased("books", Some(chain.chain_id), lease, move |cancel| {
+                let fold = BooksFold::new(books.clone(), &on_chain.contracts);
+                on_chain.clone().fold(fold, cancel)
+            });
+        }
+        if books.is_some() && has(Role::Verify) {
+            let (on_chain, lease) = (on_chain.clone(), balances_lease(chain.chain_id));
+            supervisor.spawn_leased("balances", Some(chain.chain_id), lease, move |cancel| {
+                on_chain.clone().balances(cancel)
             });
         }
         if has(Role::Verify) {
@@ -170,12 +187,19 @@ struct OnChain {
 }
 
 impl OnChain {
-    async fn fold(self, cancel: CancellationToken) -> Result<(), End> {
-        let fold = ViewFold::new(self.chain_id, &self.contracts);
+    async fn fold(self, fold: impl Fold, cancel: CancellationToken) -> Result<(), End> {
         let mut runner = FoldRunner::new(fold, self.chain_id, self.db, self.leases, self.tail);
         match runner.run(&cancel).await {
             Err(FoldError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
             Err(error @ FoldError::CursorPastEnd { .. }) => Err(End::Fatal(error.into())),
+            other => other.map_err(|error| may_pass(&error)),
+        }
+    }
+
+    async fn balances(self, cancel: CancellationToken) -> Result<(), End> {
+        let checker = BalanceChecker::new(self.db, self.pool, self.leases, self.chain_id);
+        match checker.run(&cancel).await {
+            Err(CheckError::Lease(LeaseError::Cancelled { .. })) => Ok(()),
             other => other.map_err(|error| may_pass(&error)),
         }
     }

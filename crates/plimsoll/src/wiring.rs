@@ -23,6 +23,7 @@ use plimsoll_identity::webauthn::RelyingParty;
 use plimsoll_identity::{Authenticator, UserStatus};
 use plimsoll_ingest::IngestConfig;
 use plimsoll_ledger::Sealer as LogSealer;
+use plimsoll_ledger::chain::Books;
 use plimsoll_relayer::chains::{Chain as Asked, Chains};
 use plimsoll_relayer::desk::Market;
 use plimsoll_relayer::{Bell, Intake};
@@ -76,6 +77,14 @@ pub(crate) fn contracts(chain: &Chain) -> Contracts {
             .iter()
             .map(|c| abi::Contract::new(&c.name, c.address, c.tenant_id, c.start_block, Arc::clone(&c.abi))),
     )
+}
+
+/// Whose books are kept from the chain, if anybody's. They pay the gas of the senders that are ours: those that are watched by configuration, and those whose keys we have.
+pub(crate) fn books(config: &Config, chain: &Chain) -> Option<Books> {
+    let signers = config.signers.iter().filter(|signer| signer.policy.chain_id == chain.chain_id);
+    let gas_payers =
+        chain.watched_senders.iter().copied().chain(signers.map(|signer| signer.policy.address)).collect();
+    chain.books.map(|tenant_id| Books { chain_id: chain.chain_id, tenant_id, gas_payers })
 }
 
 /// How the chain is followed.

@@ -13,6 +13,9 @@ contract CollateralManager is RegistryClient, ICollateralManager {
     mapping(address user => mapping(address asset => uint256)) private _collateral;
     mapping(address asset => uint256) private _totalCollateral;
 
+    event Deposited(address indexed user, address indexed asset, uint256 amount, bytes32 requestId);
+    event Withdrawn(address indexed user, address indexed asset, uint256 amount, bytes32 requestId);
+
     constructor(IRegistry registry_) RegistryClient(registry_) {}
 
     /// @notice Takes `amount` of the caller's tokens (approved to this contract) as collateral.
@@ -30,6 +33,7 @@ contract CollateralManager is RegistryClient, ICollateralManager {
         _collateral[msg.sender][asset] += amount;
         _totalCollateral[asset] += amount;
         if (!IERC20(asset).transferFrom(msg.sender, address(this), amount)) revert TransferFailed(asset);
+        emit Deposited(msg.sender, asset, amount, requestId);
         engine.pushCollateralDelta(msg.sender, asset, int256(amount), requestId, seq);
     }
 
@@ -45,6 +49,7 @@ contract CollateralManager is RegistryClient, ICollateralManager {
         _take(msg.sender, asset, amount);
         engine.requireHealthy(msg.sender);
         if (!IERC20(asset).transfer(msg.sender, amount)) revert TransferFailed(asset);
+        emit Withdrawn(msg.sender, asset, amount, requestId);
         engine.pushCollateralDelta(msg.sender, asset, -int256(amount), requestId, seq);
     }
 

@@ -1,6 +1,6 @@
 //! A transaction's receipt, without its logs: they come through `eth_getLogs`.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use plimsoll_proof::hex::Hex;
 use serde::Deserialize;
 
@@ -26,6 +26,8 @@ pub struct Receipt {
     pub gas_used: u64,
     /// What a unit of gas cost, wei.
     pub effective_gas_price: u128,
+    /// What it paid besides for its place on the chain below, wei: the OP stack's `l1Fee`. Nothing where a receipt does not say: on Arbitrum that part is in `gas_used`.
+    pub l1_fee_wei: U256,
     /// The contract that it created.
     pub contract_address: Option<Address>,
 }
@@ -42,7 +44,17 @@ struct WireReceipt {
     status: Option<Hex<u64>>,
     gas_used: Hex<u64>,
     effective_gas_price: Option<Hex<u128>>,
+    l1_fee: Option<Hex<U256>>,
     contract_address: Option<Hex<Address>>,
+}
+
+impl Receipt {
+    /// What its sender paid for it, wei: the gas at its price, and what it paid besides.
+    #[must_use]
+    pub fn paid_wei(&self) -> U256 {
+        let gas = U256::from(self.gas_used).saturating_mul(U256::from(self.effective_gas_price));
+        gas.saturating_add(self.l1_fee_wei)
+    }
 }
 
 impl TryFrom<WireReceipt> for Receipt {
@@ -67,6 +79,7 @@ impl TryFrom<WireReceipt> for Receipt {
             },
             gas_used: wire.gas_used.0,
             effective_gas_price: wire.effective_gas_price.ok_or("a receipt without effectiveGasPrice")?.0,
+            l1_fee_wei: wire.l1_fee.map_or(U256::ZERO, |fee| fee.0),
             contract_address: wire.contract_address.map(|address| address.0),
         })
     }
@@ -103,10 +116,25 @@ mod tests {
                 status: true,
                 gas_used: 21_000,
                 effective_gas_price: 2_000_000_000,
+                l1_fee_wei: U256::ZERO,
                 contract_address: Some(Address::repeat_byte(0xcc)),
             }
         );
         assert!(!serde_json::from_str::<Receipt>(&golden(r#""0x0""#)).unwrap().status);
+    }
+
+    #[test]
+    fn what_was_paid_is_the_gas_at_its_price_and_the_fee_that_stands_beside_it() {
+        let ethereum = golden(r#""0x1""#);
+        let receipt: Receipt = serde_json::from_str(&ethereum).unwrap();
+        assert_eq!(receipt.paid_wei(), U256::from(21_000_u64 * 2_000_000_000));
+        // The OP stack's fee is not in the gas; what Arbitrum says of the chain below is.
+        let optimism = ethereum.replace(r#""gasUsed""#, r#""l1Fee":"0x64","l1GasUsed":"0x640","gasUsed""#);
+        let receipt: Receipt = serde_json::from_str(&optimism).unwrap();
+        assert_eq!(receipt.paid_wei(), U256::from(21_000_u64 * 2_000_000_000 + 100));
+        let arbitrum = ethereum.replace(r#""gasUsed""#, r#""gasUsedForL1":"0x3e8","gasUsed""#);
+        let receipt: Receipt = serde_json::from_str(&arbitrum).unwrap();
+        assert_eq!(receipt.paid_wei(), U256::from(21_000_u64 * 2_000_000_000));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod balances;
+pub(crate) mod chain;
 pub(crate) mod charts;
 pub(crate) mod corrections;
 pub(crate) mod periods;

@@ -19,6 +19,18 @@ Examples:
   plimsoll verify views --limit 1000
   plimsoll verify views --chain 1 --json")]
     Views(VerifyViews),
+    /// The books that are kept from a chain with the chain's own state, at the block that they stand at
+    #[command(after_help = "\
+For each account of the books that the chain can be asked about: tokens that a contract holds, positions of users, native coins of senders. A difference is \
+listed with the postings that could explain it. Nothing is booked: the role `verify` of `plimsoll run` does that, against suspense.
+
+Exit codes: 0 every balance is equal, within the tolerance; 1 a balance differs; 3 none differs, but some could not be read from the node, or nothing is booked.
+
+Examples:
+  plimsoll verify balances
+  plimsoll verify balances --tolerance 0
+  plimsoll verify balances --chain 1 --json")]
+    Balances(VerifyBalances),
     /// The journal's raw store with what the chain's own headers prove: that nothing is missing, altered or made up
     #[command(after_help = "\
 The final blocks are fetched again, linked to one another, and proven at the level that is asked for; every log and transaction \
@@ -71,6 +83,19 @@ pub(crate) struct VerifyAudit {
     /// The last row [default: the last there is]
     #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) to: Option<i64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyBalances {
+    /// Only this chain [default: every one whose books are kept]
+    #[arg(long, value_name = "CHAIN_ID")]
+    pub(crate) chain: Option<u64>,
+    /// How far the books and the chain may be apart, in the currency's smallest unit
+    #[arg(long, value_name = "UNITS", default_value_t = plimsoll_ledger::chain::check::TOLERANCE)]
+    pub(crate) tolerance: u64,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

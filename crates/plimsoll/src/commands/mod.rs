@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod backfill;
 pub(crate) mod backup;
+pub(crate) mod balances;
 pub(crate) mod chain;
 pub(crate) mod check;
 pub(crate) mod completions;

@@ -115,6 +115,8 @@ pub(crate) struct Chain {
     pub(crate) max_lag: Duration,
     pub(crate) max_head_age: Duration,
     pub(crate) watched_senders: Vec<Address>,
+    /// Whose books are kept from it.
+    pub(crate) books: Option<Uuid>,
     pub(crate) contracts: Vec<Contract>,
     pub(crate) relayer: Relayer,
     /// Where `chain_id` stands, for problems that only the node can show.

@@ -25,6 +25,7 @@ impl Deployment {
         confirmations: u64,
         finality_depth: u64,
         poll_interval_ms: u64,
+        keeps_books: bool,
     ) -> String {
         let mut text = format!(
             "[[tenant]]\nid = \"{TENANT_ID}\"\nname = \"{TENANT_NAME}\"\n\n\
@@ -33,6 +34,9 @@ impl Deployment {
             self.chain_id,
             address_text(&self.keeper),
         );
+        if keeps_books {
+            text.push_str(&format!("books = \"{TENANT_NAME}\"\n"));
+        }
         for (name, address, _) in self.manifest() {
             text.push_str(&format!(
                 "\n[[chain.contract]]\nname = \"{name}\"\naddress = \"{}\"\nabi = \"abi/{name}.json\"\nstart_block = {}\n\

@@ -84,7 +84,7 @@ impl House {
         let (deployment, address) = (world.deployment(), free_port().unwrap());
         deployment.write_abis(dir.path()).unwrap();
         let chain = deployment
-            .chain_toml(world.node().url(), 2, settings.finality_depth, 50)
+            .chain_toml(world.node().url(), 2, settings.finality_depth, 50, false)
             .replace("name = \"anvil\"\n", &format!("name = \"anvil\"\n{}\n", settings.chain));
         // A test is one address, and in more of a hurry than anybody else.
         let limits = [

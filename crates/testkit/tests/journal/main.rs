@@ -8,6 +8,7 @@ mod support;
 mod atomicity;
 mod backfills;
 mod certificates;
+mod confirmations;
 mod laws;
 mod marks;
 mod memory;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 
-use plimsoll_journal::{Fold, FoldError, Record, Undone};
+use plimsoll_journal::{Fold, FoldError, Record, Unconfirmed, Undone};
 use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::sync::watch;
@@ -38,6 +38,14 @@ impl<F: Fold> Fold for Told<F> {
 
     async fn undo(&mut self, conn: &mut PgConnection, undone: Vec<Undone>) -> Result<(), FoldError> {
         self.fold.undo(conn, undone).await
+    }
+
+    async fn unconfirm(
+        &mut self,
+        conn: &mut PgConnection,
+        blocks: Vec<Unconfirmed>,
+    ) -> Result<(), FoldError> {
+        self.fold.unconfirm(conn, blocks).await
     }
 
     async fn skip(&mut self, conn: &mut PgConnection, record: &Record, why: &str) -> Result<(), FoldError> {

@@ -15,6 +15,17 @@ contract LiquidationDebtManager is ViewPusher {
     /// @dev For the engine's own demand when it is called for the health push.
     uint256 private constant ENGINE_CALL_GAS = 40_000;
 
+    /// @notice `repaid` of the user's debt was paid by the liquidator, who got `seized` of the user's collateral for it.
+    event Liquidated(
+        address indexed user,
+        address indexed debtAsset,
+        address indexed collateralAsset,
+        address liquidator,
+        uint256 repaid,
+        uint256 seized,
+        bytes32 requestId
+    );
+
     constructor(IRegistry registry_) RegistryClient(registry_) {}
 
     /// @notice Pays `repayAmount` of the user's debt (approved to the lending engine) and takes its value plus the bonus,
@@ -31,7 +42,10 @@ contract LiquidationDebtManager is ViewPusher {
         if (repayAmount == 0) revert ZeroAmount();
         ILendingEngine engine = ILendingEngine(_requireModule(ModuleKeys.LENDING_ENGINE));
         executed = engine.claimRequest(msg.sender, requestId);
-        if (executed) _liquidate(engine, user, debtAsset, collateralAsset, repayAmount);
+        if (executed) {
+            uint256 seized = _liquidate(engine, user, debtAsset, collateralAsset, repayAmount);
+            emit Liquidated(user, debtAsset, collateralAsset, msg.sender, repayAmount, seized, requestId);
+        }
         GasReserve.demand(2 * POSITION_GAS + HEALTH_GAS + ENGINE_CALL_GAS);
         _push(user, debtAsset, requestId, seq);
         if (collateralAsset != debtAsset) _push(user, collateralAsset, requestId, seq);
@@ -44,10 +58,10 @@ contract LiquidationDebtManager is ViewPusher {
         address debtAsset,
         address collateralAsset,
         uint256 repayAmount
-    ) private {
+    ) private returns (uint256 seized) {
         _requireUnhealthy(engine, user);
         uint256 value = engine.valueOf(debtAsset, repayAmount);
-        uint256 seized = engine.amountOf(collateralAsset, value * (HealthMath.BPS + BONUS_BPS) / HealthMath.BPS);
+        seized = engine.amountOf(collateralAsset, value * (HealthMath.BPS + BONUS_BPS) / HealthMath.BPS);
         ICollateralManager collateral = ICollateralManager(_requireModule(ModuleKeys.COLLATERAL_MANAGER));
         uint256 held = collateral.getCollateral(user, collateralAsset);
         if (seized > held) seized = held;

@@ -49,6 +49,9 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
     mapping(address asset => uint256) private _totalDebt;
     mapping(address actor => mapping(bytes32 requestId => bool)) private _claimed;
 
+    event Borrowed(address indexed user, address indexed asset, uint256 amount, bytes32 requestId);
+    event Repaid(address indexed user, address indexed asset, uint256 amount, bytes32 requestId);
+    event RewardPaid(address indexed user, address indexed asset, uint256 amount, bytes32 requestId);
     event HealthPushFailed(
         address indexed user, address indexed healthView, uint256 totalCollateral, uint256 totalDebt, bytes reason
     );
@@ -84,6 +87,7 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
             _totalDebt[asset] += amount;
             requireHealthy(msg.sender);
             if (!IERC20(asset).transfer(msg.sender, amount)) revert TransferFailed(asset);
+            emit Borrowed(msg.sender, asset, amount, requestId);
         }
         _pushAbsolute(msg.sender, asset, requestId, seq, 0);
     }
@@ -96,8 +100,26 @@ contract LendingEngineCore is ViewPusher, ILendingEngine {
     {
         if (amount == 0) revert ZeroAmount();
         executed = _claim(msg.sender, requestId);
-        if (executed) _writeDown(msg.sender, asset, amount, msg.sender);
+        if (executed) {
+            _writeDown(msg.sender, asset, amount, msg.sender);
+            emit Repaid(msg.sender, asset, amount, requestId);
+        }
         _pushAbsolute(msg.sender, asset, requestId, seq, 0);
+    }
+
+    /// @notice Pays a user a reward out of this contract's balance.
+    /// @return executed false when the admin's request was carried out before.
+    function payReward(address user, address asset, uint256 amount, bytes32 requestId)
+        external
+        onlyAdmin
+        listed(asset)
+        returns (bool executed)
+    {
+        if (amount == 0) revert ZeroAmount();
+        executed = _claim(msg.sender, requestId);
+        if (!executed) return executed;
+        if (!IERC20(asset).transfer(user, amount)) revert TransferFailed(asset);
+        emit RewardPaid(user, asset, amount, requestId);
     }
 
     /// @notice A liquidator pays a user's debt. The liquidation pushes the position.

@@ -64,6 +64,7 @@ impl Check<'_> {
         for (text, origin) in group.texts("watched_senders") {
             watched_senders.extend(self.address(text, origin, &format!("{}.watched_senders", group.path)));
         }
+        let books = group.text("books").map(|text| self.tenant(text, "books", group, tenants));
         let contracts = self.contracts(group, tenants);
         Some(Chain {
             chain_id: group.integer("chain_id")?,
@@ -83,6 +84,10 @@ impl Check<'_> {
             max_lag: duration(group, "max_lag_ms")?,
             max_head_age: duration(group, "max_head_age_ms")?,
             watched_senders,
+            books: match books {
+                Some(tenant) => Some(tenant?),
+                None => None,
+            },
             contracts,
             relayer: super::relayer::of_chain(group, relayer)?,
             origin: group.origin_of("chain_id"),
@@ -174,7 +179,7 @@ impl Check<'_> {
             let abi = group.text("abi").and_then(|path| {
                 abi::read(&self.path(path), path, &group.origin_of("abi"), &group.path, self.problems)
             });
-            let tenant = group.text("tenant").and_then(|text| self.tenant(text, group, tenants));
+            let tenant = group.text("tenant").and_then(|text| self.tenant(text, "tenant", group, tenants));
             contracts.extend((|| {
                 let (abi, abi_digest) = abi?;
                 Some(Contract {
@@ -223,7 +228,14 @@ impl Check<'_> {
         Some(address)
     }
 
-    pub(super) fn tenant(&mut self, text: &str, group: &Group, tenants: &[Tenant]) -> Option<Uuid> {
+    /// The tenant that the text under `key` names.
+    pub(super) fn tenant(
+        &mut self,
+        text: &str,
+        key: &str,
+        group: &Group,
+        tenants: &[Tenant],
+    ) -> Option<Uuid> {
         if let Some(tenant) = tenants.iter().find(|tenant| tenant.name == text) {
             return Some(tenant.id);
         }
@@ -241,8 +253,8 @@ impl Check<'_> {
             ),
         };
         self.problems.add(
-            group.origin_of("tenant"),
-            format!("`{}.tenant` is \"{}\", and no [[tenant]] has that name", group.path, shorten(text)),
+            group.origin_of(key),
+            format!("`{}.{key}` is \"{}\", and no [[tenant]] has that name", group.path, shorten(text)),
             remedy,
         );
         None

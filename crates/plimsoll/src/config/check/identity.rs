@@ -100,7 +100,7 @@ impl Check<'_> {
 
     fn provider(&mut self, group: &Group, tenants: &[Tenant]) -> Option<Provider> {
         let name = group.text("name").and_then(|name| self.provider_name(name, group));
-        let tenant_id = group.text("tenant").and_then(|text| self.tenant(text, group, tenants));
+        let tenant_id = group.text("tenant").and_then(|text| self.tenant(text, "tenant", group, tenants));
         let secret = self.secret(group, "client_secret", "client_secret_file");
         if secret.is_none() && !group.given("client_secret") && !group.given("client_secret_file") {
             self.problems.add(

@@ -219,7 +219,7 @@ impl Check<'_> {
             .map(|group| {
                 let grantee = group.text("tenant").and_then(|text| match text {
                     ANY => Some(Grantee::Everybody),
-                    text => self.tenant(text, group, tenants).map(Grantee::Tenant),
+                    text => self.tenant(text, "tenant", group, tenants).map(Grantee::Tenant),
                 });
                 if let Some(grantee) = grantee {
                     self.once(grantee, group, &mut seen);

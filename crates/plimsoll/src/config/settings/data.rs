@@ -187,6 +187,12 @@ pub(super) const CHAIN: Section = Section {
             Absent::Optional,
             "Addresses whose every transaction is recorded, also one that emits no log.",
         ),
+        key(
+            "books",
+            Kind::Text,
+            Absent::Optional,
+            "The tenant, by name or UUID, whose books are kept from this chain: what its contracts say is booked, and the gas of the watched senders and of the chain's signers. Without it nothing is booked.",
+        ),
     ],
     sections: &[ENDPOINT, CONTRACT, super::signers::OF_CHAIN],
 };
