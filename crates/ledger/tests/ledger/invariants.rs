@@ -127,6 +127,25 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
             "ledger_entries_posting",
         ),
         (
+            "happened at another time than its lines",
+            broken(&|raw| {
+                raw.lines
+                    .iter_mut()
+                    .for_each(|line| (line.effective_at, line.latest) = ("'2029-01-01Z'", "'2029-01-01Z'"));
+            }),
+            "ledger_entries_posting",
+        ),
+        (
+            "was written at another time than its lines",
+            broken(&|raw| raw.lines.iter_mut().for_each(|line| line.recorded_at = "'2030-01-02Z'")),
+            "ledger_entries_posting",
+        ),
+        (
+            "is of another block than its lines",
+            broken(&|raw| raw.lines.iter_mut().for_each(|line| (line.block, line.latest_block) = ("4", "4"))),
+            "ledger_entries_posting",
+        ),
+        (
             "is of a block and is not",
             broken(&|raw| (raw.lines[0].block, raw.lines[0].latest_block) = ("4", "4")),
             "ledger_entries_posting",
@@ -161,10 +180,14 @@ async fn only_whole_postings_that_balance_and_follow_are_taken() {
         }
     }
     // Whom no row security binds, the checks bind all the same.
-    let two_tenants = broken(&|raw| raw.lines[0].tenant = other.tenant_id);
-    let found = why(as_worker(&books.db, &two_tenants).await);
+    let of_another = broken(&|raw| {
+        for (line, account) in raw.lines.iter_mut().zip(&other.cash) {
+            (line.tenant, line.account) = (other.tenant_id, *account);
+        }
+    });
+    let found = why(as_worker(&books.db, &of_another).await);
     if found != "ledger_entries_posting" {
-        otherwise.push(("has another tenant's line, by the worker", "ledger_entries_posting", found));
+        otherwise.push(("has another tenant's lines, by the worker", "ledger_entries_posting", found));
     }
     assert!(otherwise.is_empty(), "refused for something else: {otherwise:#?}");
     // What is not broken is taken; and a line that is put to it afterwards is not.
