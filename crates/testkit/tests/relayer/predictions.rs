@@ -34,7 +34,7 @@ async fn bytes_that_were_signed_for_a_nonce_that_is_not_given_to_them_are_never_
     // The next one is signed for nonce 1. While it is to be committed, 1 is given away, and somebody is to look.
     let mut owner = house.urls.owner.connect().await.unwrap();
     let mut holding = owner.begin().await.unwrap();
-    sqlx::query("SELECT FROM plimsoll.signers FOR UPDATE").execute(&mut *holding).await.unwrap();
+    sqlx::query("SELECT FROM plimsoll.signers FOR NO KEY UPDATE").execute(&mut *holding).await.unwrap();
     let request = house.request();
     let second = house.acceptor.accept(request.clone()).await.unwrap().id;
     let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT next_nonce FROM signers%' AND $1::uuid IS NOT NULL";
