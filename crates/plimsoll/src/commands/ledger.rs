@@ -1,7 +1,6 @@
 //! `plimsoll ledger`: a tenant's books, as whoever runs the platform sees them. They are read as the app's role, confined to the tenant, as over HTTP.
 
-use plimsoll_ledger::proofs::{self, ProofError};
-use plimsoll_ledger::{AsOf, read, register};
+use plimsoll_ledger::{AsOf, proofs, read, register};
 use plimsoll_store::Db;
 use plimsoll_types::api::{LedgerAccount, LedgerBalance, LedgerPosting};
 use uuid::Uuid;
@@ -182,14 +181,4 @@ fn balance(of: &LedgerBalance) -> Sheet {
         .with("currency", &*of.currency)
         .with("balance", of.balance.to_string())
         .with("block", of.last_updated_block.as_ref().map(|block| block.number))
-}
-
-impl From<ProofError> for Failure {
-    fn from(error: ProofError) -> Self {
-        match error {
-            ProofError::Database(error) => error.into(),
-            other => Self::new(other.to_string())
-                .remedy("`plimsoll ledger checkpoint` prints the latest checkpoint; a process with the role `ledger` and a signing key makes them"),
-        }
-    }
 }
