@@ -75,9 +75,13 @@ fn every_setting_can_be_given_by_its_variable() {
             ("chain[0].rpc" | "chain[0].endpoint[0].rpc", _) => "ws://localhost".into(),
             ("chain[0].contract[0].abi", _) => "artifact.json".into(),
             ("chain[0].contract[0].address", _) => "0x5fbdb2315678afecb367f032d93f642f64180aa4".into(),
-            ("chain[0].books" | "chain[0].contract[0].tenant" | "identity.provider[0].tenant" | "tenant[0].id", _) => {
-                "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into()
-            }
+            (
+                "chain[0].books"
+                | "chain[0].contract[0].tenant"
+                | "identity.provider[0].tenant"
+                | "tenant[0].id",
+                _,
+            ) => "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into(),
             ("api.listen" | "api.internal_listen", _) => "127.0.0.1:1".into(),
             ("api.trusted_proxies", _) => "10.0.0.0/8".into(),
             ("api.cors_origins", _) => "https://console.example".into(),
