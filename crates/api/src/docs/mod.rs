@@ -21,7 +21,8 @@ pub(crate) const STYLE: &str = include_str!("style.css");
 const EXAMPLE_SERVER: &str = "http://127.0.0.1:8080";
 
 /// The order in which tags are told.
-const TAGS: &[&str] = &["positions", "events", "chains", "bus", "audit", "identity", "relayer", "operations"];
+const TAGS: &[&str] =
+    &["positions", "events", "chains", "bus", "audit", "identity", "relayer", "ledger", "operations"];
 
 /// Renders the page.
 pub(crate) fn render(document: &Value) -> String {

@@ -47,7 +47,11 @@ fn what_is_wrong_is_said_with_its_place() {
         ("domain: it must not have 'C'", with(&|it| it.domain = "Cash".into())),
         (
             "reason: it has 0",
-            with(&|it| it.correction = Some((Correction::Reverses(Uuid::nil()), String::new()))),
+            with(&|it| it.correction = Some((Correction::Compensates(Uuid::nil()), String::new()))),
+        ),
+        (
+            "ask for its reversal",
+            with(&|it| it.correction = Some((Correction::Reverses(Uuid::nil()), "x".into()))),
         ),
         (
             "metadata: 20010 bytes",
@@ -63,7 +67,7 @@ fn the_checksum_is_of_all_that_is_asked_for_and_of_nothing_else() {
     let checksum = |change: &dyn Fn(&mut Draft)| {
         let mut asked = pair();
         change(&mut asked);
-        Posting::new(asked).unwrap().checksum()
+        Posting::checked(asked).unwrap().checksum()
     };
     let same = checksum(&|_| ());
     for change in [

@@ -25,7 +25,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     fn hash(&self) -> Option<&[u8]> {
-        self.chain_tx_hash.as_ref().map(|hash| hash.as_slice())
+        self.chain_tx_hash.as_ref().map(alloy_primitives::FixedBytes::as_slice)
     }
 }
 

@@ -179,6 +179,6 @@ mod tests {
         let names = || ROOT.sections.iter().map(|s| s.name);
         assert_eq!(did_you_mean("databse", names()), Some("database".into()));
         assert_eq!(did_you_mean("Logging", names()), Some("logging".into()));
-        assert_eq!(did_you_mean("ledger", names()), None);
+        assert_eq!(did_you_mean("weather", names()), None);
     }
 }

@@ -178,9 +178,10 @@ async fn what_was_seen_once_is_no_finding_yet_and_nobody_is_asked_again_before_h
             .unwrap();
         let again = async {
             let again = "SELECT seen_at > $1 FROM signer_sightings";
+            let mut looks = tokio::time::interval(Duration::from_millis(25));
             while !sqlx::query_scalar::<_, bool>(again).bind(seen).fetch_one(house.db.worker()).await.unwrap()
             {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                looks.tick().await;
             }
         };
         tokio::time::timeout(HANGS_AFTER, again).await.unwrap();

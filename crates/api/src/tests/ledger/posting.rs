@@ -167,7 +167,7 @@ async fn a_hundred_at_once_share_transactions_and_one_posting_is_one() {
     let house = house().await;
     let body = house.deposit(7);
     let send = |n: usize| {
-        let (house, body) = (&house, if n % 2 == 0 { body.clone() } else { house.deposit(1) });
+        let (house, body) = (&house, if n.is_multiple_of(2) { body.clone() } else { house.deposit(1) });
         async move { house.send(POST, &format!("key-{n}"), &body).await }
     };
     let all = futures::future::join_all((0..100).map(send)).await;

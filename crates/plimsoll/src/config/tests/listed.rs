@@ -70,6 +70,7 @@ fn every_setting_can_be_given_by_its_variable() {
         let value = match (path.as_str(), key.kind) {
             ("database.url", _) => "postgres://localhost/x".into(),
             ("telemetry.headers", _) => "api-key: hunter2".into(),
+            ("ledger.signing_key", _) => "07".repeat(32),
             (_, Kind::Secret) => "hunter2".into(),
             (_, Kind::SecretPath) => "secret".into(),
             ("chain[0].rpc" | "chain[0].endpoint[0].rpc", _) => "ws://localhost".into(),
@@ -121,6 +122,9 @@ fn every_setting_can_be_given_by_its_variable() {
             ];
             environment.extend(together.into_iter().filter(|(other, _)| *other != name));
         }
+        if path.starts_with("ledger.signing_key") {
+            environment.push(("PLIMSOLL_LEDGER__LOG_NAME", "books.example.com"));
+        }
         if path.starts_with("identity.provider[0]") {
             let others = PROVIDER.iter().filter(|(variable, _)| !name.starts_with(variable));
             environment.extend(others);
@@ -137,7 +141,7 @@ fn every_setting_can_be_given_by_its_variable() {
             Checked::Texts(texts) => texts.iter().map(|(t, _)| t.as_str()).collect::<Vec<_>>().join(","),
         };
         assert_eq!(read, value, "{name}");
-        // `hunter2` in a file is no URL, no sealing key and no header: that one problem is the proof that the file was read.
+        // `hunter2` in a file is no URL, no key and no header: that one problem is the proof that the file was read.
         let problems = loaded.problems.to_string();
         assert_eq!(
             problems.is_empty(),
@@ -149,6 +153,7 @@ fn every_setting_can_be_given_by_its_variable() {
                     | "identity.seal_key_file"
                     | "identity.former_seal_key_file"
                     | "telemetry.headers_file"
+                    | "ledger.signing_key_file"
             ),
             "{name}: {problems}"
         );
