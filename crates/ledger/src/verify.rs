@@ -25,15 +25,16 @@ use crate::repo::verify as repo;
 
 /// So many findings of a tenant are named; further ones are counted.
 pub const MAX_FINDINGS: usize = MAX_BREAKS;
-/// How many connections read at once; each hashes what it read.
-const CONNECTIONS: usize = 4;
+/// How many connections read at once, beside the one that holds the moment; each hashes what it read. The smallest pool that can be configured has as many.
+const CONNECTIONS: usize = 3;
 
 /// What is verified.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Whose ledgers; `None`: everybody's.
     pub tenants: Option<Vec<Uuid>>,
-    /// The public keys that checkpoints may be signed with, by the names of their logs. A checkpoint of a log that none of them is of is counted as unchecked.
+    /// The public keys that checkpoints may be signed with, named after a tenant's log, or after the logs of all tenants (what stands before `/<tenant_id>`). A checkpoint of a log that none of them
+    /// is of is counted as unchecked.
     pub keys: Vec<NoteKey>,
 }
 

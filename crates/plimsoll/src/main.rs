@@ -120,6 +120,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Verify(Verify::Audit(asked)) => {
             visit(&load(), async |_, _, db| commands::verify::audit(db, &asked).await)
         }
+        Command::Verify(Verify::Ledger(asked)) => visit(&load(), async |_, config, db| {
+            commands::verify_ledger::verify_ledger(config, db, &asked).await
+        }),
         Command::Verify(Verify::Export(asked)) => commands::verify_export::verify(&asked),
         Command::Ledger(asked) => {
             visit(&load(), async |_, config, db| commands::ledger::ask(config, db, &asked).await)

@@ -77,6 +77,13 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Counter, "ledger_postings_total", Unit::Count, "Postings that were handed in, by outcome: booked, replayed, refused, conflict, failed"),
     (Counter, "ledger_sealed_postings_total", Unit::Count, "Postings that were taken into their tenant's log"),
     (Histogram, "ledger_seal_lag_seconds", Unit::Seconds, "How long the oldest posting of a batch had waited to be taken into its log"),
+    (Gauge, "ledger_logs_halted", Unit::Count, "Tenants' logs that are broken, and in which this process's sealer seals nothing more"),
+    (Counter, "books_postings_total", Unit::Count, "Postings that were booked from the chain, by chain and rule"),
+    (Counter, "books_reversals_total", Unit::Count, "Postings that a reorganisation deeper than the confirmations took back, by chain"),
+    (Counter, "balance_verify_checked_total", Unit::Count, "Balances of the books that were compared with the chain, by chain"),
+    (Counter, "balance_verify_mismatch_total", Unit::Count, "Balances of the books that differ from the chain at the same block, by chain"),
+    (Counter, "balance_verify_unverified_total", Unit::Count, "Balances of the books that the node could not answer for, by chain"),
+    (Counter, "balance_verify_suspense_total", Unit::Count, "Differences that were held in suspense, by chain"),
     // The relayer.
     (Histogram, "relayer_accept_batch_requests", Unit::Count, "Requests that were accepted in one transaction"),
     (Histogram, "relayer_window_batch_requests", Unit::Count, "Requests that got their nonces in one transaction"),

@@ -129,13 +129,17 @@ impl Page {
     fn signature(&mut self, tenant_id: Uuid, kept: &StoredCheckpoint, keys: &[NoteKey]) {
         // The sealer signs what is committed: a row without a note waits for that.
         let Some(note) = &kept.note else { return };
-        let is_of = |key: &&NoteKey| origin(key.name(), tenant_id).as_ref() == Ok(&kept.origin);
-        let Some(key) = keys.iter().find(is_of) else {
+        let is_of = |key: &&NoteKey| {
+            key.name() == kept.origin || origin(key.name(), tenant_id).as_ref() == Ok(&kept.origin)
+        };
+        // A log's key is named after it.
+        let named = |key: &NoteKey| NoteKey::new(&kept.origin, key.public_key()).ok();
+        let Some(key) = keys.iter().find(is_of).and_then(named) else {
             self.unchecked_signatures += 1;
             return;
         };
         let size = kept.tree_size;
-        match Checkpoint::verify(note, key, &kept.origin) {
+        match Checkpoint::verify(note, &key, &kept.origin) {
             Ok(signed) if (signed.size, signed.root) == (size, kept.root_hash) => self.signatures += 1,
             Ok(signed) => self.findings.push(Finding::of_ledger(format!(
                 "the checkpoint of size {size} has a note that is signed for size {} and root {}",

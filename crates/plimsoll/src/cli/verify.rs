@@ -64,6 +64,19 @@ Examples:
   plimsoll verify audit
   plimsoll verify audit --from 100000 --to 200000 --json")]
     Audit(VerifyAudit),
+    /// The whole ledger with itself: each posting's hashes, each account's history, each log, its tree, and each signed checkpoint
+    #[command(after_help = "\
+All of one moment is read. What does not hold is named by posting, line and account. Signatures are checked with the keys that are given, else with the \
+configured one and those that the database says were used; a checkpoint of a log that none of these is of counts as unchecked, and is no break.
+
+Whoever can rewrite the whole database leaves no trace in it: keep checkpoints elsewhere, and compare (`plimsoll verify export`).
+
+Exit codes: 0 everything holds; 1 something does not: each break is named, the first thousand of a tenant.
+
+Examples:
+  plimsoll verify ledger
+  plimsoll verify ledger --tenant acme --key acme.key --json")]
+    Ledger(VerifyLedger),
     /// An export of the ledger with a signed checkpoint: no database is asked, and no configuration read
     #[command(after_help = "\
 Exit codes: 0 the export is the log that was signed, whole, and its books are right; 1 it is not: each break is named.
@@ -96,6 +109,19 @@ pub(crate) struct VerifyBalances {
     /// How far the books and the chain may be apart, in the currency's smallest unit
     #[arg(long, value_name = "UNITS", default_value_t = plimsoll_ledger::chain::check::TOLERANCE)]
     pub(crate) tolerance: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyLedger {
+    /// Only this tenant's, by name or id [default: everybody's]
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+    /// A public key that checkpoints may be signed with, or a file that holds one; may be given several times
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -22,6 +22,7 @@ pub(crate) mod signers;
 pub(crate) mod tx;
 pub(crate) mod verify;
 pub(crate) mod verify_export;
+pub(crate) mod verify_ledger;
 mod waiting;
 
 use std::io::Write as _;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use plimsoll_proof::ledger::checkpoint::{Checkpoint, MAX_NOTE_BYTES, NoteKey, origin_tenant};
+use plimsoll_proof::ledger::checkpoint::{Checkpoint, KeyFault, MAX_NOTE_BYTES, NoteKey, origin_tenant};
 use plimsoll_proof::ledger::encoding::Encoder;
 use plimsoll_proof::ledger::export::MAX_ROW_BYTES;
 use plimsoll_proof::ledger::verify::{Examined, Verifier};
@@ -14,9 +14,7 @@ use crate::cli::VerifyExport;
 use crate::failure::{FAILED, Failure};
 
 pub(crate) fn verify(asked: &VerifyExport) -> Result<(), Failure> {
-    let wrong = |what: &dyn std::fmt::Display| Failure::usage(what.to_string());
-    let key = if asked.key.contains('+') { asked.key.clone() } else { short(Path::new(&asked.key))? };
-    let key: NoteKey = key.trim().parse().map_err(|fault| wrong(&fault))?;
+    let key = key(&asked.key)?;
     let note = short(&asked.checkpoint)?;
     // The log's key is named after it.
     let checkpoint = Checkpoint::verify(&note, &key, key.name()).map_err(|fault| {
@@ -51,6 +49,12 @@ pub(crate) fn verify(asked: &VerifyExport) -> Result<(), Failure> {
     Err(Failure::found(format!("the export does not hold: {} breaks", report.break_count), FAILED).remedy(
         "keep the export and the checkpoint as they are; `docs/ledger.md` says what each break means",
     ))
+}
+
+/// A public key, as it is written or in a file.
+pub(super) fn key(text: &str) -> Result<NoteKey, Failure> {
+    let key = if text.contains('+') { text.to_owned() } else { short(Path::new(text))? };
+    key.trim().parse().map_err(|fault: KeyFault| Failure::usage(fault.to_string()))
 }
 
 fn short(path: &Path) -> Result<String, Failure> {

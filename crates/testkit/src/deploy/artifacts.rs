@@ -106,8 +106,14 @@ mod tests {
 
     /// Events that the contracts have beyond the table: administration, the tokens', and a retry of a health push that fails again.
     const BEYOND_THE_TABLE: &[&str] = &[
+        "CollateralManager.Deposited",
+        "CollateralManager.Withdrawn",
         "Forwarder.Forwarded",
         "HealthView.HealthPushFailed",
+        "LendingEngineCore.Borrowed",
+        "LendingEngineCore.Repaid",
+        "LendingEngineCore.RewardPaid",
+        "LiquidationDebtManager.Liquidated",
         "MockERC20.Approval",
         "MockERC20.Transfer",
         "Registry.AdminSet",
