@@ -193,8 +193,9 @@ fn posting_of(context: &Context, body: &api::NewLedgerPosting) -> Result<Posting
     let effective_at = taken(&mut wrong, "effective_at", body.effective_at.as_deref(), instant);
     let tx_hash = taken(&mut wrong, "chain_tx_hash", body.chain_tx_hash.as_deref(), parse_hash);
     let block_hash = taken(&mut wrong, "chain_block_hash", body.chain_block_hash.as_deref(), parse_hash);
+    let mut unfit = Vec::new();
     let mut say =
-        |name: &str, reason: &str| wrong.push(FieldProblem { name: name.into(), reason: reason.into() });
+        |name: &str, reason: &str| unfit.push(FieldProblem { name: name.into(), reason: reason.into() });
     if body.chain_block_number.is_some() != body.chain_block_hash.is_some() {
         say("chain_block_hash", "a block has its number and its hash: give both, or neither");
     }
@@ -225,6 +226,9 @@ fn posting_of(context: &Context, body: &api::NewLedgerPosting) -> Result<Posting
     if !wrong.is_empty() {
         return Err(invalid(wrong));
     }
+    if !unfit.is_empty() {
+        return Err(does_not_fit(unfit));
+    }
     let block = body.chain_block_number.zip(block_hash);
     let draft = Draft {
         context: Context { user_id: body.user_id, ..context.clone() },
@@ -240,6 +244,12 @@ fn posting_of(context: &Context, body: &api::NewLedgerPosting) -> Result<Posting
         lines,
     };
     Posting::new(draft).map_err(|error| PostError::from(error).into())
+}
+
+/// Each field is as the document has it, and together they are no posting.
+fn does_not_fit(fields: Vec<FieldProblem>) -> Problem {
+    let problem = Problem { kind: ProblemKind::PostingRefused, ..invalid(fields) };
+    problem.with_remedy("correct what `parameters` names, and send it again under the same `request_id`")
 }
 
 /// The field of the body that is wrong.
@@ -259,6 +269,9 @@ impl From<PostError> for Problem {
     fn from(error: PostError) -> Self {
         let said = error.to_string();
         match error {
+            PostError::Invalid(
+                error @ (Invalid::Nothing { .. } | Invalid::Unbalanced { .. } | Invalid::Reversal { .. }),
+            ) => does_not_fit(vec![field_of(&error)]),
             PostError::Invalid(error) => invalid(vec![field_of(&error)]),
             PostError::Refused(Refusal::UnknownPosting { .. }) => Self::new(ProblemKind::NotFound, said)
                 .with_remedy("`/api/v1/ledger/entries` lists the postings that there are"),
