@@ -53,7 +53,10 @@ pub(crate) fn verify(asked: &VerifyExport) -> Result<(), Failure> {
 
 /// A public key, as it is written or in a file.
 pub(super) fn key(text: &str) -> Result<NoteKey, Failure> {
-    let key = if text.contains('+') { text.to_owned() } else { short(Path::new(text))? };
+    let read = || {
+        short(Path::new(text)).map_err(|failure| failure.remedy("a key is written as `<name>+<id>+<Base64>`; anything else is taken for a file that holds one"))
+    };
+    let key = if text.contains('+') { text.to_owned() } else { read()? };
     key.trim().parse().map_err(|fault: KeyFault| Failure::usage(fault.to_string()))
 }
 
