@@ -226,7 +226,7 @@ impl PgBook {
 
     /// A transaction under the right to work a signer.
     async fn begin(&self, post: &Post) -> Result<Tx, BookError> {
-        let mut tx = self.db.begin_worker().await?;
+        let mut tx = self.db.begin_worker_by_keys().await?;
         post.guard(&mut tx).await?;
         Ok(tx)
     }

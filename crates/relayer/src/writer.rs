@@ -113,7 +113,7 @@ impl Writer {
     async fn commit(&self, batch: &[Waiting]) -> Result<Vec<End>, Failure> {
         let tenants: HashSet<_> = batch.iter().filter_map(|waiting| waiting.request.tenant_id()).collect();
         let tenants: Vec<_> = tenants.into_iter().collect();
-        let mut tx = self.db.tenant_tx(&tenants).await?;
+        let mut tx = self.db.tenant_tx_by_keys(&tenants).await?;
         let mut outcomes: Outcomes = batch.iter().map(|_| None).collect();
         hold_claims(&mut tx, batch, &mut outcomes).await?;
         self.judge_granted(&mut tx, batch, &mut outcomes).await?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgPool, SqlSafeStr};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::assertions::{Findings, judge};
@@ -12,6 +12,7 @@ use crate::idempotency::Flights;
 use crate::migrate::latest_version;
 use crate::presence::Presence;
 use crate::repo::catalog;
+use crate::repo::tenants::BY_KEYS;
 use crate::roles::{APP, OWNER, WORKER};
 use crate::tx::Tx;
 use crate::urls::DatabaseUrls;
@@ -149,6 +150,14 @@ impl Db {
     /// The database's, when no connection is to be had.
     pub async fn begin_worker(&self) -> Result<Tx, sqlx::Error> {
         Tx::begin(self.worker()).await
+    }
+
+    /// As [`Db::begin_worker`], for statements that look by keys: no plan that is made in it reads a whole table, however small that is.
+    ///
+    /// # Errors
+    /// As [`Db::begin_worker`].
+    pub async fn begin_worker_by_keys(&self) -> Result<Tx, sqlx::Error> {
+        Tx::by(self.worker(), AssertSqlSafe(format!("BEGIN{BY_KEYS}")).into_sql_str()).await
     }
 
     /// Where it is.

@@ -1,13 +1,16 @@
 //! Live subscriptions: the newest items of a numbered stream from memory, older ones from the database, and nobody waits for a slow reader
 //! (spec 3 task 3.5, BufferChannel).
 //!
-//! One [`Feed`] of a stream and process follows it into a bounded ring. It never waits for anyone: a full ring drops its oldest. A [`BufferChannel`] is a cursor, and
+//! One [`Feed`] of a stream and process follows it into a bounded ring, while anybody listens. It never waits for anyone: a full ring drops its oldest. A [`BufferChannel`] is a cursor, and
 //! takes what follows it from the ring; if the ring no longer has that, from the database, page by page, until it has caught up. So a slow reader costs the others
 //! nothing, costs memory nothing, and misses nothing: it is only late. How late the latest is, is a figure (`subscriber_lag_records`).
 //!
 //! *Why nothing is missed or told twice.* Numbers rise, and once one can be read so can all below it. The ring is the whole of one range of numbers, and either has what follows the cursor
 //! or does not. Where it does not, the page is read up to the ring's end, all of which was committed before the page was read. The cursor moves only over what was handed
 //! out, or over what the reader may not see.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -189,11 +192,19 @@ impl<S: Source> Feed<S> {
         self.end.send_replace(End::At(at));
         while !cancel.is_cancelled() {
             moved.mark_unchanged();
-            let page = self.source.page(at, i64::MAX, None).await?;
+            let is_heard = self.is_heard();
+            let page = match is_heard {
+                true => self.source.page(at, i64::MAX, None).await?,
+                // How far it goes is all that anyone will ask: whoever subscribes meanwhile finds the rest in the database.
+                false => Page { items: Vec::new(), through: self.source.end().await?, has_more: false },
+            };
             let has_more = page.has_more;
             if page.through > at {
                 at = page.through;
-                locked(&self.ring).push::<S>(page);
+                match is_heard {
+                    true => locked(&self.ring).push::<S>(page),
+                    false => locked(&self.ring).begin(at),
+                }
                 self.end.send_replace(End::At(at));
             }
             self.measure(at);
@@ -240,6 +251,13 @@ impl<S: Source> Feed<S> {
         let behind =
             cursors.iter().filter_map(Weak::upgrade).map(|cursor| at - cursor.load(Ordering::Relaxed));
         behind.max().unwrap_or(0).max(0)
+    }
+
+    /// Whether there is a subscription.
+    fn is_heard(&self) -> bool {
+        let mut cursors = locked(&self.cursors);
+        cursors.retain(|cursor| cursor.strong_count() > 0);
+        !cursors.is_empty()
     }
 
     fn measure(&self, at: i64) {

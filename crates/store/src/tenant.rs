@@ -6,6 +6,7 @@
 use uuid::Uuid;
 
 use crate::db::Db;
+use crate::repo::tenants::{BY_KEYS, begin, begin_and};
 use crate::tx::Tx;
 
 impl Db {
@@ -14,7 +15,15 @@ impl Db {
     /// # Errors
     /// The database's, when no connection is to be had.
     pub async fn tenant_tx(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
-        Tx::by(self.app(), crate::repo::tenants::begin(tenants)).await
+        Tx::by(self.app(), begin(tenants)).await
+    }
+
+    /// As [`Db::tenant_tx`], for statements that look by keys: no plan that is made in it reads a whole table, however small that is.
+    ///
+    /// # Errors
+    /// As [`Db::tenant_tx`].
+    pub async fn tenant_tx_by_keys(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
+        Tx::by(self.app(), begin_and(tenants, BY_KEYS)).await
     }
 
     /// As [`Db::tenant_tx`], to read: all statements see one moment of the database, and nothing is written.
@@ -23,6 +32,6 @@ impl Db {
     /// As [`Db::tenant_tx`].
     pub async fn tenant_snapshot(&self, tenants: &[Uuid]) -> Result<Tx, sqlx::Error> {
         const SNAPSHOT: &str = "; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        Tx::by(self.app(), crate::repo::tenants::begin_and(tenants, SNAPSHOT)).await
+        Tx::by(self.app(), begin_and(tenants, SNAPSHOT)).await
     }
 }

@@ -1,8 +1,4 @@
-//! Requests, as the app's role puts them.
-//!
-//! # How keys are looked up
-//! A plan is kept for as long as its session, and may have been made while a table was all but empty, when every way to a row cost the same. So there is one way only: LIMIT, so that each key is
-//! looked up by itself; and a tenant that is compared by IS NOT DISTINCT FROM, which no index serves, so that the index that begins with the request is the only one.
+//! Requests, as the app's role puts them. Keys are compared with the tenant by IS NOT DISTINCT FROM, which no index serves, so that the index that begins with the request is the only one.
 
 use plimsoll_types::{Amount, TransactionState, address_text};
 use sqlx::PgConnection;

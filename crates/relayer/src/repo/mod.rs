@@ -7,6 +7,12 @@
 //! *Order of locks.* Lease, signer, transactions by id; the fold locks no signer, only `signer_progress`, which nobody else writes. Requests are inserted in the order of their
 //! natural keys, so that two batches with the same requests wait for each other one way only. That a natural key has one transaction in both tables is [`keys`].
 
+//!
+//! *How what has a key is looked up.* A plan is kept for as long as its session, and may have been made while a table was all but empty, or nothing waited in it, when every way to a row cost the same. So a
+//! statement over given ids leaves one way only. Its transaction reads no whole tables ([`plimsoll_store::Db::begin_worker_by_keys`]). The state that it expects is a scalar subquery, `(SELECT 'pending'::…)`: no
+//! partial index of that state serves it, which would be read from one end to the other for each batch. And what row-level security or a filter adds is behind LATERAL and LIMIT, so that each
+//! key is looked up by itself.
+
 /// A statement that changes requests `t` ([`Changed`]).
 macro_rules! changed {
     ($statement:literal $(, $argument:expr)* $(,)?) => {

@@ -27,7 +27,7 @@ pub(crate) async fn mined(
            FROM unnest($2::bytea[], $3::bigint[], $4::bytea[], $5::boolean[], $6::numeric[], $7::numeric[])
                     AS seen(tx_hash, block_number, block_hash, succeeded, gas_used, gas_paid)
            JOIN transaction_attempts a ON a.chain_id = $1 AND a.tx_hash = seen.tx_hash
-           WHERE t.id = a.transaction_id AND t.state = 'tracking' AND t.nonce = a.nonce AND t.signer = a.signer"#,
+           WHERE t.id = a.transaction_id AND t.state = (SELECT 'tracking'::transaction_state) AND t.nonce = a.nonce AND t.signer = a.signer"#,
         to_i64(chain_id),
         &columns.tx_hashes,
         &columns.blocks,

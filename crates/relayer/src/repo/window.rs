@@ -101,7 +101,7 @@ pub(crate) async fn enter(
     changed!(
         r#"UPDATE managed_transactions t SET state = 'tracking', nonce = given.nonce, version = version + 1, worked_by = $3, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::bigint[]) AS given(id, nonce)
-           WHERE t.id = given.id AND t.state = 'pending' AND t.end_wanted IS NULL
+           WHERE t.id = given.id AND t.state = (SELECT 'pending'::transaction_state) AND t.end_wanted IS NULL
              AND NOT EXISTS (SELECT FROM signers s WHERE s.chain_id = t.chain_id AND s.address = t.signer AND s.rotated_to IS NOT NULL)
              AND NOT EXISTS (SELECT FROM kill_switches k WHERE (k.tenant_id IS NULL OR k.tenant_id = t.tenant_id)
                                                            AND (k.signer IS NULL OR (k.chain_id = t.chain_id AND k.signer = t.signer)))"#,
@@ -126,7 +126,7 @@ where
     changed!(
         r#"UPDATE managed_transactions t SET state = $3, end_why = given.why, version = version + 1, updated_at = clock_timestamp()
            FROM unnest($1::uuid[], $2::text[]) AS given(id, why)
-           WHERE t.id = given.id AND t.state = 'pending'"#,
+           WHERE t.id = given.id AND t.state = (SELECT 'pending'::transaction_state)"#,
         &ids,
         &whys,
         To::STATE as TransactionState,

@@ -36,7 +36,7 @@
 //!
 //! # Being woken
 //! [`Stream::announce_staged`] wakes a sequencer in the writer's own process; it looks at once and then ever less often, since the writer may
-//! not have committed yet. Any other looks every [`MAX_IDLE`]: one indexed read. Writers do not NOTIFY: Postgres orders all
+//! not have committed yet. What is staged within [`GATHER`] after a batch waits for the end of that time, so that under load a batch is many rows. Any other looks every [`MAX_IDLE`]: one indexed read. Writers do not NOTIFY: Postgres orders all
 //! transactions that do by one lock, which they hold through their commit, and group commit would be gone.
 
 mod floor;
@@ -63,13 +63,17 @@ use crate::repo::sequencer as repo;
 pub const MAX_BATCH_ROWS: i64 = 4_096;
 /// How long a sequencer that nobody wakes waits between two looks.
 pub const MAX_IDLE: Duration = Duration::from_millis(100);
+/// What is staged within this time after a batch shares the next one: a batch costs what many rows do.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long it waits for the first look after something was staged or numbered; each next wait is twice as long.
 const MIN_IDLE: Duration = Duration::from_millis(2);
 /// Partitions are made for so many numbers ahead.
 const AHEAD_ROWS: i64 = 16 * MAX_BATCH_ROWS;
-/// How often the lag is measured and the floor is moved.
+/// How often the lag is measured.
 const REPORT_PERIOD: Duration = Duration::from_secs(5);
+/// The floor is moved so often, and whenever so many rows died since: each look walks over those above it.
 const FLOOR_PERIOD: Duration = Duration::from_secs(1);
+const FLOOR_ROWS: u64 = 512;
 /// `sequencer_lag_rows` counts no further.
 const MAX_COUNTED_ROWS: i64 = 1_000_000;
 
@@ -203,11 +207,20 @@ impl Sequencer {
         let mut floor_tick = tokio::time::interval(FLOOR_PERIOD);
         floor_tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.floor.forget();
+        let mut died = 0;
         while !cancel.is_cancelled() && !lease.lost().is_cancelled() {
             staged.mark_unchanged();
             let drained = self.drain(lease).await?;
             if drained.rows > 0 {
                 idle = MIN_IDLE;
+            }
+            died += drained.rows;
+            if died >= FLOOR_ROWS {
+                died = 0;
+                floor_tick.reset_immediately();
+            }
+            if drained.rows > 0 && !drained.has_more {
+                let _ = tokio::time::timeout(GATHER, lease.lost().cancelled()).await;
             }
             tokio::select! {
                 biased;

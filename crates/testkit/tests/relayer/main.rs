@@ -5,6 +5,7 @@
 mod house;
 
 mod accepts;
+mod couriers;
 mod effects;
 mod faults;
 mod freezes;

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use plimsoll_chain::transport::Fault;
 use plimsoll_chain::{ErrorClass, Pool};
 use plimsoll_relayer::desk::DeskOptions;
-use plimsoll_relayer::overview;
-use plimsoll_relayer::reconcile::{Finding, Kind, Reconciler, Summary, look};
-use plimsoll_store::{DEFAULT_TERM, Leases};
+use plimsoll_relayer::grant::SignerPolicy;
+use plimsoll_relayer::reconcile::{Finding, Kind, Reconciler, Summary, WatchError, look};
+use plimsoll_relayer::request::SignerId;
+use plimsoll_relayer::{overview, signers};
+use plimsoll_store::{DEFAULT_TERM, LeaseError, Leases};
 use plimsoll_testkit::anvil::Mining;
 use plimsoll_testkit::node::Call;
-use plimsoll_types::TransactionState;
+use plimsoll_types::{TransactionState, address_text};
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::house::{HANGS_AFTER, House, calldata};
+use crate::house::{HANGS_AFTER, House, calldata, policy_of};
 
 /// A task that compares all the time.
 struct Watching {
@@ -268,5 +270,66 @@ async fn what_not_everybody_has_spoken_of_is_neither_lost_nor_counted_and_the_ne
         assert!(seen().await.balance_wei.unwrap() > U256::from(5));
         faults.clear();
     }
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lost_the_lease_and_has_not_heard_of_it_neither_keeps_what_it_sees_nor_moves_requests() {
+    let house = House::new(Mining::OnDemand).await;
+    let taken = "UPDATE leases SET fencing_token = fencing_token + 1, holder = 'node-8' WHERE name LIKE 'relayer/reconcile/%'";
+    let fenced = async |period: Duration, then: &str, seen: &str| {
+        // It would hear of it in some minutes.
+        let leases = Leases::connect(&house.db, "node-9", Duration::from_mins(20)).await.unwrap();
+        let chain_id = house.signer.chain_id;
+        let reconciler =
+            Reconciler::new(chain_id, house.db.clone(), leases, house.pool(), house.bell.clone());
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move { reconciler.every(period).run(&until).await });
+        house
+            .until(
+                "it looked",
+                false,
+                "SELECT count(*) > 0 FROM signer_sightings, leases WHERE name LIKE 'relayer/reconcile/%' AND holder = 'node-9' AND $1::uuid IS NOT NULL",
+                Uuid::nil(),
+            )
+            .await;
+        let mut tx = house.db.begin_worker().await.unwrap();
+        for statement in [taken, then] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let ended = tokio::time::timeout(HANGS_AFTER, task)
+            .await
+            .expect("it goes on under a token that is none")
+            .unwrap();
+        assert!(matches!(ended, Err(WatchError::Lease(LeaseError::Fenced { .. }))), "{ended:?}");
+        let is_so: bool = sqlx::query_scalar(AssertSqlSafe(seen)).fetch_one(house.db.worker()).await.unwrap();
+        assert!(is_so, "{seen}");
+        for forgotten in
+            ["DELETE FROM leases WHERE name LIKE 'relayer/reconcile/%'", "DELETE FROM signer_sightings"]
+        {
+            sqlx::query(forgotten).execute(house.db.worker()).await.unwrap();
+        }
+    };
+    let forget = "UPDATE signer_sightings SET endpoints = 99";
+    fenced(Duration::from_millis(50), forget, "SELECT endpoints = 99 FROM signer_sightings").await;
+
+    // It looks no more in this test, and moves what waits when it has been told so.
+    let (request, new) = (house.request(), Address::repeat_byte(9));
+    let (old, next) = (house.signer, SignerId { address: new, ..house.signer });
+    let policy = SignerPolicy { name: "next".into(), ..policy_of(next, Vec::new()) };
+    signers::register(&house.db, &[policy]).await.unwrap();
+    let id = house.acceptor.accept(request).await.unwrap().id;
+    let rotated = format!(
+        "UPDATE signers SET rotated_to = '{}', rotated_at = now() WHERE address = '{}'",
+        address_text(&new),
+        address_text(&old.address)
+    );
+    let stays = format!(
+        "SELECT signer = '{}' FROM managed_transactions WHERE id = '{id}'",
+        address_text(&old.address)
+    );
+    fenced(Duration::from_hours(1), &rotated, &stays).await;
     house.end().await;
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, Bytes, U256, hex, keccak256};
+use plimsoll_chain::Pool;
 use plimsoll_chain::abi::{Contract, Contracts};
-use plimsoll_chain::transport::{Fault, Faulty, open};
-use plimsoll_chain::{EndpointConfig, ErrorClass, Pool, Rpc};
 use plimsoll_relayer::chains::Chain;
 use plimsoll_relayer::desk::{DeskOptions, Market};
 use plimsoll_relayer::fees::Pricing;
@@ -32,11 +31,11 @@ use crate::house::{House, calldata};
 /// Anvil's third account, whose key everybody knows: no signer of the house.
 const USER: [u8; 32] = hex!("5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a");
 
-fn user() -> Secret {
+pub(crate) fn user() -> Secret {
     Secret::new(&USER).unwrap()
 }
 
-fn chain(house: &House, pool: Pool, more: Option<(&str, Address)>) -> Chain {
+pub(crate) fn chain(house: &House, pool: Pool, more: Option<(&str, Address)>) -> Chain {
     let named = [("RequestCounter", house.counter)].into_iter().chain(more);
     let contracts = named.map(|(name, address)| {
         Contract::new(name, address, house.tenant, 0, Arc::clone(&artifact(name).abi))
@@ -49,7 +48,7 @@ fn chain(house: &House, pool: Pool, more: Option<(&str, Address)>) -> Chain {
     }
 }
 
-fn draft(house: &House, request_id: Uuid) -> Draft {
+pub(crate) fn draft(house: &House, request_id: Uuid) -> Draft {
     Draft {
         from: user().address(),
         to: house.counter,
@@ -59,12 +58,12 @@ fn draft(house: &House, request_id: Uuid) -> Draft {
     }
 }
 
-fn signed(prepared: &Prepared) -> SignedTransaction {
+pub(crate) fn signed(prepared: &Prepared) -> SignedTransaction {
     let raw = prepared.unsigned.signed(&user().sign(&keccak256(prepared.unsigned.payload()))).raw;
     SignedTransaction::read(&raw).unwrap()
 }
 
-fn request(house: &House, request_id: Uuid, transaction: SignedTransaction) -> SignedRequest {
+pub(crate) fn request(house: &House, request_id: Uuid, transaction: SignedTransaction) -> SignedRequest {
     let mut context = Context::new(request_id, "test");
     context.tenant_id = Some(house.tenant);
     SignedRequest { context, operation_type: "count".into(), transaction }
@@ -117,7 +116,7 @@ impl Working {
         self.1.await.unwrap();
     }
 
-    async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.1.abort();
         let _ = self.1.await;
     }
@@ -142,83 +141,18 @@ pub(crate) async fn until_taken(house: &House, id: Uuid) {
     house.until("a node has it", false, statement, id).await;
 }
 
-async fn told(house: &House, id: Uuid) -> Transaction {
+pub(crate) async fn told(house: &House, id: Uuid) -> Transaction {
     let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
     read::by_id(&mut tx, house.tenant, id).await.unwrap().unwrap()
 }
 
-async fn waits_for(house: &House, id: Uuid) -> WaitsFor {
+pub(crate) async fn waits_for(house: &House, id: Uuid) -> WaitsFor {
     let transaction = told(house, id).await;
     let front = chain(house, house.pool(), None).front(transaction.signer.parse().unwrap()).await;
     let known = explain::Known { front, ..explain::Known::default() };
     let mut tx = house.db.tenant_tx(&[house.tenant]).await.unwrap();
     let explained = explain::of_transaction(&mut tx, house.db.worker(), house.tenant, &transaction, known);
     explained.await.unwrap().waits_for
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_never_answers_holds_up_nobodys_transaction() {
-    let house = House::new(Mining::OnDemand).await;
-    let patient = EndpointConfig {
-        name: Some("silent".into()),
-        max_retries: 0,
-        request_timeout: Duration::from_hours(1),
-        ..EndpointConfig::new(house.anvil.url())
-    };
-    let (transport, faults) = Faulty::new(open(&patient).unwrap());
-    faults.next("eth_sendRawTransaction", 1_000, Fault::Stall);
-    let silent = Rpc::over(transport.boxed(), &patient);
-    let (alive, _) = house.faulty();
-    let courier = Working::of(&house, "node-1", Pool::new(vec![silent, alive]).unwrap()).await;
-    for _ in 0..2 {
-        let (request, id) = handed_in(&house).await;
-        // What one of them has rests, as far as a resending goes, whoever is silent.
-        let rests = "SELECT count(*) = 1 AND bool_and(a.endpoint = 'faulty' AND t.sends < 6 AND t.not_before > a.sent_at + interval '20 seconds')
-                     FROM user_transaction_answers a JOIN user_transactions t ON t.id = a.transaction_id WHERE t.id = $1";
-        house.until("it is known who has it", false, rests, id).await;
-        until(&house, id, TransactionState::Confirmed, true).await;
-        assert_eq!(house.effects(request.context.request_id).await, 1);
-    }
-    // However many it is given, one after the other, and answers none of.
-    for _ in 0..20 {
-        let (_, id) = handed_in(&house).await;
-        house.bell.ring();
-        until_taken(&house, id).await;
-    }
-    faults.release();
-    courier.stop().await;
-    house.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_courier_that_lost_its_lease_and_has_not_heard_of_it_sends_nothing() {
-    let house = House::new(Mining::OnDemand).await;
-    let courier = Working::of(&house, "node-1", house.pool()).await;
-    let (_, first) = handed_in(&house).await;
-    until_taken(&house, first).await;
-    let (chain, request) = signed_for(&house, Uuid::new_v4()).await;
-    // Another takes it, and is gone again soon.
-    sqlx::query(
-        "UPDATE leases SET fencing_token = fencing_token + 1, holder = 'node-2', acquired_at = clock_timestamp(), expires_at = clock_timestamp() + interval '2 seconds'
-         WHERE name LIKE 'courier/%'",
-    )
-    .execute(house.db.worker())
-    .await
-    .unwrap();
-    let (second, _) = put(&house, &chain, &request).await.unwrap();
-    house.bell.ring();
-    until(&house, second, TransactionState::Confirmed, true).await;
-    assert_eq!(house.effects(request.context.request_id).await, 1);
-    let is_under_its_next_lease: bool = sqlx::query_scalar(
-        "SELECT bool_and(l.holder = 'node-1' AND a.sent_at >= l.acquired_at) FROM user_transaction_answers a, leases l WHERE l.name LIKE 'courier/%' AND a.transaction_id = $1",
-    )
-    .bind(second)
-    .fetch_one(house.db.worker())
-    .await
-    .unwrap();
-    assert!(is_under_its_next_lease, "sent under a token that was none any more");
-    courier.stop().await;
-    house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,70 +189,6 @@ async fn what_a_user_signed_is_kept_first_then_sent_followed_and_taken_back_with
     let in_meta = "SELECT count(*) > 0 FROM chain_tx_meta m JOIN user_transactions t ON t.signed_hash = m.tx_hash AND m.sender = t.sender WHERE t.id = $1";
     house.until("the raw store has it", false, in_meta, id).await;
     courier.stop().await;
-    house.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_ahead_of_its_senders_nonce_waits_for_the_lower_one() {
-    let house = House::new(Mining::OnDemand).await;
-    let (chain, request_id) = (chain(&house, house.pool(), None), Uuid::new_v4());
-    let mut prepared = chain.prepare(&draft(&house, request_id)).await.unwrap();
-    prepared.unsigned.nonce = 1;
-    let (id, _) = put(&house, &chain, &request(&house, request_id, signed(&prepared))).await.unwrap();
-    let courier = Working::of(&house, "node-1", house.pool()).await;
-    until_taken(&house, id).await;
-    assert_eq!(waits_for(&house, id).await, WaitsFor::LowerNonce);
-    let from = user().address();
-    house.anvil.send(&Call { from, to: Some(from), data: Bytes::new() }).await.unwrap();
-    until(&house, id, TransactionState::Confirmed, true).await;
-    assert_eq!(house.effects(request_id).await, 1);
-    courier.stop().await;
-    house.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_endpoint_calls_consumed_is_not_pressed_on_it() {
-    let house = House::new(Mining::OnDemand).await;
-    let (pool, faults) = house.faulty();
-    let refusal = |words: &str| Fault::Answer { code: -32_000, message: words.into() };
-    let sends = async |id: Uuid| -> i32 {
-        sqlx::query_scalar("SELECT sends FROM user_transactions WHERE id = $1")
-            .bind(id)
-            .fetch_one(house.db.worker())
-            .await
-            .unwrap()
-    };
-    let (_, consumed) = handed_in(&house).await;
-    faults.next("eth_sendRawTransaction", 1, refusal("nonce too low"));
-    let courier = Working::of(&house, "node-1", pool.into()).await;
-    let answered = "SELECT count(*) = 1 FROM user_transaction_answers WHERE transaction_id = $1 AND answer = 'nonce_too_low'";
-    house.until("it is answered", false, answered, consumed).await;
-    // What nobody takes is offered again and again meanwhile.
-    faults.next("eth_sendRawTransaction", 1_000, refusal("txpool is full"));
-    let (_, refused) = handed_in(&house).await;
-    let again = "SELECT sends >= 4 FROM user_transactions WHERE id = $1";
-    house.until("it is offered again", false, again, refused).await;
-    assert_eq!(sends(consumed).await, 1);
-    courier.stop().await;
-    house.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_dies_between_keeping_and_sending_another_sends_it_and_it_takes_effect_once() {
-    let house = House::new(Mining::OnDemand).await;
-    let (request, id) = handed_in(&house).await;
-    // It is marked as under way, and its bytes reach nobody.
-    let (deaf, faults) = house.faulty();
-    faults.next("eth_sendRawTransaction", 1_000, Fault::Fail(ErrorClass::Transient));
-    let first = Working::of(&house, "node-1", deaf.into()).await;
-    until(&house, id, TransactionState::Tracking, false).await;
-    first.kill().await;
-    assert_eq!(house.anvil.pool_size().await.unwrap(), 0);
-    let second = Working::of(&house, "node-2", house.pool()).await;
-    until_taken(&house, id).await;
-    until(&house, id, TransactionState::Confirmed, true).await;
-    assert_eq!(house.effects(request.context.request_id).await, 1);
-    second.stop().await;
     house.end().await;
 }
 

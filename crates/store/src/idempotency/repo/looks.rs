@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::idempotency::decision::State;
 use crate::idempotency::keys::Request;
 use crate::presence::Presence;
-use crate::repo::tenants::begin_and;
+use crate::repo::tenants::{BY_KEYS, begin_and};
 use crate::tx::Tx;
 
 /// Begins claiming: names the tenants, and lets COMMIT return before the log is on disk: a claim that a crash of the server forgets is one under
@@ -20,8 +20,10 @@ pub(in crate::idempotency) async fn begin_claiming(
     pool: &PgPool,
     tenants: &[Uuid],
 ) -> Result<Tx, sqlx::Error> {
-    let more = "; SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off";
-    Tx::by(pool, begin_and(tenants, more)).await
+    let more = format!(
+        "; SET LOCAL synchronous_commit = off; SET LOCAL plan_cache_mode = force_generic_plan{BY_KEYS}"
+    );
+    Tx::by(pool, begin_and(tenants, &more)).await
 }
 
 /// Keys with their scopes, one for each index of the vectors.
