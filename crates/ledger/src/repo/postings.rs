@@ -9,7 +9,7 @@
 //! closed as soon as what was under way is committed. The gate comes before the row, for those who post and for whoever closes.
 //!
 //! # Why separate statements
-//! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it; and postings, lines and what
+//! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it, or be found to be what that statement reads; and postings, lines and what
 //! is to be sealed are one statement, at whose end the database checks postings and lines together. The clock may be read before an account is waited for: no line has an earlier time than the one
 //! before it (`book`).
 //!

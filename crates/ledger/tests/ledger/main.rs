@@ -9,6 +9,7 @@ mod corrections;
 mod fold;
 mod forecast;
 mod invariants;
+mod order;
 mod periods;
 mod property;
 mod races;
