@@ -219,7 +219,7 @@ async fn book(
     let ours = batch.iter().zip(&held).filter(|(_, is_held)| **is_held);
     let postings: Vec<_> = ours.flat_map(|(group, _)| &group.postings).collect();
     let mut outcomes =
-        if postings.is_empty() { Outcomes::new() } else { batch::post(conn, &postings).await? };
+        if postings.is_empty() { Outcomes::new() } else { batch::post(conn, &postings, None).await? };
 
     let (mut answers, mut entries) = (Vec::with_capacity(batch.len()), Vec::new());
     for (place, (group, is_held)) in batch.iter().zip(held).enumerate() {

@@ -24,6 +24,7 @@ pub mod chart;
 mod correction;
 mod error;
 mod events;
+mod forecast;
 mod keyed;
 pub mod period;
 mod posting;

@@ -1,25 +1,29 @@
 //! The way in for requests: many share a transaction, and nobody holds a connection while waiting.
 //!
 //! What waits while transactions are being committed shares the next one; when nobody else is there a batch is one posting, and nobody waits for it. Two transactions are under way at a time: while
-//! one is being written and made durable, the other takes its batch, looks its keys up, and waits for the accounts that both have. What only the database finds wrong with a posting is isolated by
+//! one is being written and made durable, the other takes its batch, looks its keys up, works out what comes of it, and waits for its turn ([`crate::forecast`]). What only the database finds wrong with a posting is isolated by
 //! halving the batch, so none fails its neighbours.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plimsoll_store::Db;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::batch::{self, Outcomes, Posted};
 use crate::error::PostError;
+use crate::forecast::Forecast;
 use crate::posting::Posting;
 
 /// The most postings of one transaction.
-pub const BATCH_MAX: usize = 1_024;
+pub const BATCH_MAX: usize = 2_048;
 /// The most that wait. Whoever comes then is told to come again.
 pub const QUEUE_MAX: usize = 8_192;
 /// Transactions under way at a time. A third would only wait for accounts behind the second.
 const WRITERS: usize = 2;
+/// How long a batch that is not full waits for more while another is under way.
+const GATHER: Duration = Duration::from_millis(10);
 /// How often a batch is tried again that somebody else was in the way of.
 pub(crate) const TRIES_MAX: u32 = 10;
 
@@ -40,7 +44,12 @@ impl Intake {
     #[must_use]
     pub fn start(db: Db) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-        let writer = Writer { db, waiting: Arc::new(Mutex::new(waiting)) };
+        let writer = Writer {
+            db,
+            waiting: Arc::new(Mutex::new(waiting)),
+            forecast: Arc::default(),
+            under_way: Arc::default(),
+        };
         for _ in 0..WRITERS {
             tokio::spawn(writer.clone().run());
         }
@@ -65,19 +74,43 @@ impl Intake {
 struct Writer {
     db: Db,
     waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+    forecast: Arc<Forecast>,
+    /// How many transactions are.
+    under_way: Arc<watch::Sender<usize>>,
 }
 
 impl Writer {
     /// Commits what waits, batch after batch. Ends when the last [`Intake`] is gone and nothing waits.
     async fn run(self) {
         loop {
-            let mut batch = Vec::new();
-            if self.waiting.lock().await.recv_many(&mut batch, BATCH_MAX).await == 0 {
+            let batch = self.gather().await;
+            if batch.is_empty() {
                 return;
             }
             metrics::histogram!("ledger_batch_postings").record(batch.len() as f64);
+            self.under_way.send_modify(|under_way| *under_way += 1);
             self.write(batch).await;
+            self.under_way.send_modify(|under_way| *under_way -= 1);
         }
+    }
+
+    /// The next batch; empty at the end. Behind a transaction that is under way it would only wait for accounts, so it takes what comes meanwhile too: whoever is told of that transaction's end
+    /// sends the next posting.
+    async fn gather(&self) -> Vec<Waiting> {
+        let mut batch = Vec::new();
+        let mut queue = self.waiting.lock().await;
+        queue.recv_many(&mut batch, BATCH_MAX).await;
+        let mut under_way = self.under_way.subscribe();
+        let until = tokio::time::Instant::now() + GATHER;
+        while !batch.is_empty() && batch.len() < BATCH_MAX && *under_way.borrow_and_update() > 0 {
+            let room = BATCH_MAX - batch.len();
+            tokio::select! {
+                taken = queue.recv_many(&mut batch, room) => if taken == 0 { break },
+                _ = under_way.changed() => {}
+                () = tokio::time::sleep_until(until) => break,
+            }
+        }
+        batch
     }
 
     /// Commits all of them together; or, where that cannot be, in halves, until the one that cannot is alone. It ends: parts become smaller, and one alone is told.
@@ -112,8 +145,9 @@ impl Writer {
         let tenants: Vec<_> = tenants.into_iter().collect();
         let mut tries = 0;
         loop {
+            let mut turn = self.forecast.turn();
             let mut tx = self.db.tenant_tx(&tenants).await?;
-            let outcome = batch::post(&mut tx, &postings).await;
+            let outcome = batch::post(&mut tx, &postings, Some(&mut turn)).await;
             match outcome {
                 Ok(outcomes) => {
                     tx.commit().await?;

@@ -124,7 +124,7 @@ pub(super) async fn book(
         for (tenant_id, accounts) in &accounts {
             opened.open(conn, *tenant_id, chain_id, accounts).await?;
         }
-        let outcomes = batch::post(conn, &postings.iter().collect::<Vec<_>>()).await?;
+        let outcomes = batch::post(conn, &postings.iter().collect::<Vec<_>>(), None).await?;
         let mut booked = Vec::with_capacity(bookings.len());
         for (outcome, (tenant_id, ruled, occasion, _)) in outcomes.into_iter().zip(bookings) {
             let posted = outcome.map_err(|error| refused(occasion.journal_seq, &error))?;
@@ -204,7 +204,7 @@ pub(super) async fn reverse(
         reversals.push(reversal.map_err(|error| refused(retract_seq, &error))?);
     }
     for reversals in reversals.chunks(BATCH) {
-        for outcome in batch::post(conn, &reversals.iter().collect::<Vec<_>>()).await? {
+        for outcome in batch::post(conn, &reversals.iter().collect::<Vec<_>>(), None).await? {
             outcome.map_err(|error| refused(retract_seq, &error))?;
         }
     }

@@ -9,7 +9,7 @@
 //! closed as soon as what was under way is committed. The gate comes before the row, for those who post and for whoever closes.
 //!
 //! # Why separate statements
-//! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it; and postings, lines and what
+//! Under READ COMMITTED each statement sees what was committed before it began. What is computed from must be read after it is locked, by the statement that locks it, or be found to be what that statement reads; and postings, lines and what
 //! is to be sealed are one statement, at whose end the database checks postings and lines together. The clock may be read before an account is waited for: no line has an earlier time than the one
 //! before it (`book`).
 //!
@@ -21,7 +21,9 @@ use std::collections::HashMap;
 
 use alloy_primitives::B256;
 use plimsoll_types::{Amount, Balance};
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -116,8 +118,9 @@ pub(crate) async fn lock_accounts(
     Ok(standings.map(|standing| (standing.account_id, standing)).collect())
 }
 
-/// Writes postings with their lines, in the order of their keys; and puts them into the queue of what is sealed, in the order of booking.
-pub(crate) async fn insert(conn: &mut PgConnection, booked: &[Booked<'_>]) -> Result<(), sqlx::Error> {
+/// What writes postings with their lines, in the order of their keys, and puts them into the queue of what is sealed, in the order of booking. All of it is put into words here, so that nothing but
+/// to send it is left for when the accounts are locked.
+pub(crate) fn insertion(booked: &[Booked<'_>]) -> Query<'static, Postgres, PgArguments> {
     let mut in_order: Vec<_> = booked.iter().collect();
     in_order.sort_by_key(|booked| {
         let draft = booked.posting.draft();
@@ -144,85 +147,87 @@ pub(crate) async fn insert(conn: &mut PgConnection, booked: &[Booked<'_>]) -> Re
                                 $35::numeric[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[], $39::bigint[], $40::bigint[], $41::bytea[])"#,
         &header.posting_id,
         &header.tenant_id,
-        &header.user_id as &[Option<Uuid>],
+        given(&header.user_id) as &[Option<Uuid>],
         &header.request_id,
-        &header.operation_type,
-        &header.checksum,
-        &header.domain,
-        &header.internal_tx_id as &[Option<Uuid>],
-        &header.trace_id as &[Option<Uuid>],
+        &header.operation_type as &[&str],
+        &header.checksum as &[[u8; 32]],
+        &header.domain as &[&str],
+        given(&header.internal_tx_id) as &[Option<Uuid>],
+        given(&header.trace_id) as &[Option<Uuid>],
         &header.effective_at,
         &header.booked_at,
         &header.recorded_at,
-        &header.chain_id as &[Option<i64>],
-        &header.chain_tx_hash as &[Option<Vec<u8>>],
-        &header.chain_block_number as &[Option<i64>],
-        &header.chain_block_hash as &[Option<Vec<u8>>],
-        &header.reverses as &[Option<Uuid>],
-        &header.compensates as &[Option<Uuid>],
-        &header.reason as &[Option<String>],
-        &header.created_by,
-        &header.correlation_id,
-        &header.causation_id as &[Option<String>],
-        &header.metadata,
+        given(&header.chain_id) as &[Option<i64>],
+        given(&header.chain_tx_hash) as &[Option<[u8; 32]>],
+        given(&header.chain_block_number) as &[Option<i64>],
+        given(&header.chain_block_hash) as &[Option<[u8; 32]>],
+        given(&header.reverses) as &[Option<Uuid>],
+        given(&header.compensates) as &[Option<Uuid>],
+        given(&header.reason) as &[Option<&str>],
+        &header.created_by as &[&str],
+        &header.correlation_id as &[&str],
+        given(&header.causation_id) as &[Option<&str>],
+        &header.metadata as &[&str],
         &header.line_count,
-        &header.digest,
+        &header.digest as &[[u8; 32]],
         &line.posting_id,
         &line.sequence,
         &line.tenant_id,
         &line.account_id,
         &line.debit as &[Amount],
         &line.credit as &[Amount],
-        &line.currency,
-        &line.entry_type,
+        &line.currency as &[&str],
+        &line.entry_type as &[&str],
         &line.account_version,
         &line.balance_after as &[Balance],
         &line.effective_at,
         &line.latest_effective_at,
         &line.recorded_at,
-        &line.chain_block_number as &[Option<i64>],
-        &line.latest_block as &[Option<i64>],
-        &line.checksum,
+        given(&line.chain_block_number) as &[Option<i64>],
+        given(&line.latest_block) as &[Option<i64>],
+        &line.checksum as &[[u8; 32]],
         &staged.tenant_id,
         &staged.posting_id,
-        &staged.digest,
+        &staged.digest as &[[u8; 32]],
     )
-    .execute(conn)
-    .await
-    .map(drop)
+}
+
+/// A column that no row has anything in is not sent: `unnest` fills up what is shorter with NULL.
+fn given<T>(column: &[Option<T>]) -> &[Option<T>] {
+    if column.iter().all(Option::is_none) { &[] } else { column }
 }
 
 #[derive(Default)]
-struct Headers {
+struct Headers<'a> {
     posting_id: Vec<Uuid>,
     tenant_id: Vec<Uuid>,
     user_id: Vec<Option<Uuid>>,
     request_id: Vec<Uuid>,
-    operation_type: Vec<String>,
-    checksum: Vec<Vec<u8>>,
-    domain: Vec<String>,
+    operation_type: Vec<&'a str>,
+    checksum: Vec<[u8; 32]>,
+    domain: Vec<&'a str>,
     internal_tx_id: Vec<Option<Uuid>>,
     trace_id: Vec<Option<Uuid>>,
     effective_at: Vec<OffsetDateTime>,
     booked_at: Vec<OffsetDateTime>,
     recorded_at: Vec<OffsetDateTime>,
     chain_id: Vec<Option<i64>>,
-    chain_tx_hash: Vec<Option<Vec<u8>>>,
+    chain_tx_hash: Vec<Option<[u8; 32]>>,
     chain_block_number: Vec<Option<i64>>,
-    chain_block_hash: Vec<Option<Vec<u8>>>,
+    chain_block_hash: Vec<Option<[u8; 32]>>,
     reverses: Vec<Option<Uuid>>,
     compensates: Vec<Option<Uuid>>,
-    reason: Vec<Option<String>>,
-    created_by: Vec<String>,
-    correlation_id: Vec<String>,
-    causation_id: Vec<Option<String>>,
-    metadata: Vec<String>,
+    reason: Vec<Option<&'a str>>,
+    created_by: Vec<&'a str>,
+    correlation_id: Vec<&'a str>,
+    causation_id: Vec<Option<&'a str>>,
+    metadata: Vec<&'a str>,
     line_count: Vec<i16>,
-    digest: Vec<Vec<u8>>,
+    digest: Vec<[u8; 32]>,
 }
 
-impl Headers {
-    fn of(booked: &[&Booked<'_>]) -> Self {
+impl<'a> Headers<'a> {
+    fn of(booked: &[&'a Booked<'_>]) -> Self {
         let mut rows = Self::default();
         for it in booked {
             let draft = it.posting.draft();
@@ -236,42 +241,42 @@ impl Headers {
             rows.tenant_id.push(it.posting.tenant_id());
             rows.user_id.push(draft.context.user_id);
             rows.request_id.push(draft.context.request_id);
-            rows.operation_type.push(draft.operation_type.clone());
-            rows.checksum.push(it.posting.checksum().to_vec());
-            rows.domain.push(draft.domain.clone());
+            rows.operation_type.push(&draft.operation_type);
+            rows.checksum.push(it.posting.checksum().0);
+            rows.domain.push(&draft.domain);
             rows.internal_tx_id.push(draft.internal_tx_id);
             rows.trace_id.push(draft.trace_id);
             rows.effective_at.push(it.effective_at);
             rows.booked_at.push(it.booked_at);
             rows.recorded_at.push(it.recorded_at);
             rows.chain_id.push(draft.on_chain.map(|on| to_i64(on.chain_id)));
-            rows.chain_tx_hash.push(draft.on_chain.and_then(|on| on.tx_hash).map(|hash| hash.to_vec()));
+            rows.chain_tx_hash.push(draft.on_chain.and_then(|on| on.tx_hash).map(|hash| hash.0));
             rows.chain_block_number.push(block.map(|(number, _)| to_i64(number)));
-            rows.chain_block_hash.push(block.map(|(_, hash)| hash.to_vec()));
+            rows.chain_block_hash.push(block.map(|(_, hash)| hash.0));
             rows.reverses.push(reverses);
             rows.compensates.push(compensates);
-            rows.reason.push(draft.correction.as_ref().map(|(_, reason)| reason.clone()));
-            rows.created_by.push(draft.context.actor.clone());
-            rows.correlation_id.push(draft.context.correlation_id.clone());
-            rows.causation_id.push(draft.context.causation_id.clone());
-            rows.metadata.push(it.posting.metadata().to_owned());
+            rows.reason.push(draft.correction.as_ref().map(|(_, reason)| reason.as_str()));
+            rows.created_by.push(&draft.context.actor);
+            rows.correlation_id.push(&draft.context.correlation_id);
+            rows.causation_id.push(draft.context.causation_id.as_deref());
+            rows.metadata.push(it.posting.metadata());
             rows.line_count.push(i16::try_from(it.lines.len()).unwrap_or(i16::MAX));
-            rows.digest.push(it.digest.to_vec());
+            rows.digest.push(it.digest.0);
         }
         rows
     }
 }
 
 #[derive(Default)]
-struct Lines {
+struct Lines<'a> {
     posting_id: Vec<Uuid>,
     sequence: Vec<i16>,
     tenant_id: Vec<Uuid>,
     account_id: Vec<Uuid>,
     debit: Vec<Amount>,
     credit: Vec<Amount>,
-    currency: Vec<String>,
-    entry_type: Vec<String>,
+    currency: Vec<&'a str>,
+    entry_type: Vec<&'a str>,
     account_version: Vec<i64>,
     balance_after: Vec<Balance>,
     effective_at: Vec<OffsetDateTime>,
@@ -279,11 +284,11 @@ struct Lines {
     recorded_at: Vec<OffsetDateTime>,
     chain_block_number: Vec<Option<i64>>,
     latest_block: Vec<Option<i64>>,
-    checksum: Vec<Vec<u8>>,
+    checksum: Vec<[u8; 32]>,
 }
 
-impl Lines {
-    fn of(booked: &[Booked<'_>]) -> Self {
+impl<'a> Lines<'a> {
+    fn of(booked: &'a [Booked<'_>]) -> Self {
         let mut rows = Self::default();
         for it in booked {
             let draft = it.posting.draft();
@@ -299,8 +304,8 @@ impl Lines {
                 rows.account_id.push(line.account_id);
                 rows.debit.push(debit);
                 rows.credit.push(credit);
-                rows.currency.push(line.currency.clone());
-                rows.entry_type.push(line.entry_type.clone());
+                rows.currency.push(&line.currency);
+                rows.entry_type.push(&line.entry_type);
                 rows.account_version.push(written.account_version);
                 rows.balance_after.push(written.balance_after);
                 rows.effective_at.push(it.effective_at);
@@ -308,7 +313,7 @@ impl Lines {
                 rows.recorded_at.push(it.recorded_at);
                 rows.chain_block_number.push(block);
                 rows.latest_block.push(written.latest_block);
-                rows.checksum.push(written.checksum.to_vec());
+                rows.checksum.push(written.checksum.0);
             }
         }
         rows
@@ -320,7 +325,7 @@ impl Lines {
 struct Staged {
     tenant_id: Vec<Uuid>,
     posting_id: Vec<Uuid>,
-    digest: Vec<Vec<u8>>,
+    digest: Vec<[u8; 32]>,
 }
 
 impl Staged {
@@ -329,7 +334,7 @@ impl Staged {
         for it in booked {
             rows.tenant_id.push(it.posting.tenant_id());
             rows.posting_id.push(it.posting_id);
-            rows.digest.push(it.digest.to_vec());
+            rows.digest.push(it.digest.0);
         }
         rows
     }

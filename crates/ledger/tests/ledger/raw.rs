@@ -40,6 +40,7 @@ pub(crate) struct Raw {
     pub(crate) domain: &'static str,
     pub(crate) effective_at: &'static str,
     pub(crate) booked_at: &'static str,
+    pub(crate) recorded_at: &'static str,
     pub(crate) chain: &'static str,
     pub(crate) target: String,
     pub(crate) lines: Vec<RawLine>,
@@ -90,6 +91,7 @@ impl Raw {
             domain: "cash",
             effective_at: TIME,
             booked_at: TIME,
+            recorded_at: TIME,
             chain: "NULL, NULL, NULL, NULL",
             target: "NULL, NULL, NULL".into(),
             lines,
@@ -100,8 +102,8 @@ impl Raw {
         format!(
             "INSERT INTO ledger_postings (posting_id, tenant_id, request_id, operation_type, checksum, domain, effective_at, booked_at, recorded_at, chain_id, chain_tx_hash, chain_block_number,
                                           chain_block_hash, reverses, compensates, reason, created_by, correlation_id, metadata, line_count, digest)
-             VALUES ('{}', '{tenant}', gen_random_uuid(), 'raw', sha256(''), '{}', {}, {}, {TIME}, {}, {}, 'me', 'c', '{{}}', {}, sha256(''))",
-            self.posting_id, self.domain, self.effective_at, self.booked_at, self.chain, self.target, self.line_count,
+             VALUES ('{}', '{tenant}', gen_random_uuid(), 'raw', sha256(''), '{}', {}, {}, {}, {}, {}, 'me', 'c', '{{}}', {}, sha256(''))",
+            self.posting_id, self.domain, self.effective_at, self.booked_at, self.recorded_at, self.chain, self.target, self.line_count,
         )
     }
 
