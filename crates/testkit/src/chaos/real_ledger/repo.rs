@@ -104,8 +104,8 @@ pub(super) async fn recorded(
     Ok(recorded)
 }
 
-fn hash(bytes: Vec<u8>) -> Result<B256> {
-    B256::try_from(&*bytes).map_err(|_| anyhow!("{} bytes where a hash must be", bytes.len()))
+fn hash(bytes: &[u8]) -> Result<B256> {
+    B256::try_from(bytes).map_err(|_| anyhow!("{} bytes where a hash must be", bytes.len()))
 }
 
 /// What is booked from the chain: of what, and whether it was taken back.

@@ -134,7 +134,7 @@ impl Stage {
         let rpc = self.house.proxies.first().map(Proxy::url).unwrap_or_default();
         let keeper = address_text(&deployment.keeper);
         let payers = format!("{keeper}\", \"{}", address_text(&deployment.admin));
-        let chain = deployment.chain_toml(&rpc, confirmations, finality_depth, poll_ms, true).replace(
+        let chain = deployment.chain_toml(&rpc, confirmations, finality_depth, poll_ms).replace(
             &format!("watched_senders = [\"{keeper}\"]"),
             &format!("watched_senders = [\"{payers}\"]"),
         );
