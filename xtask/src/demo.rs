@@ -55,11 +55,11 @@ pub(crate) fn bench(workspace: &Workspace, name: OsString, args: Vec<OsString>) 
     become_it(Command::new(bin.join("plimsoll-bench")).arg(name).args(args), &anvil)
 }
 
-/// Builds the simulators for release and becomes one: they need no server. With `--real` among the arguments it is real processes, which need
-/// Postgres, Anvil and `plimsoll`. Returns only on failure.
+/// Builds the simulators for release and becomes one: they need no server. With `--real` among the arguments, and for the ledger always, it is real processes,
+/// which need Postgres, Anvil and `plimsoll`. Returns only on failure.
 pub(crate) fn chaos(workspace: &Workspace, subject: OsString, args: Vec<OsString>) -> Result<()> {
     const PROGRAM: &str = "plimsoll-chaos";
-    if args.iter().any(|arg| arg == "--real") {
+    if subject == "ledger" || args.iter().any(|arg| arg == "--real") {
         let anvil = setup::for_tests(workspace)?;
         let bin = build(workspace, false)?;
         let mut command = Command::new(bin.join(PROGRAM));

@@ -74,9 +74,9 @@ enum Command {
     },
     /// Let Plimsoll live through what can happen to it, from seeds; ends with 1 if a promise was broken
     Chaos {
-        /// What: `ingest`, `relayer`
+        /// What: `ingest`, `relayer`, `ledger`
         subject: OsString,
-        /// Handed over as they are: `--seeds 5000 --json target/chaos.json`, `--seed 7 --trace`, `--real --seeds 30`
+        /// Handed over as they are: `--seeds 5000 --json target/chaos.json`, `--seed 7 --trace`, `--real --seeds 30`, `--kills 100`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<OsString>,
     },

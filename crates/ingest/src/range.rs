@@ -1,7 +1,7 @@
 //! Ranges of blocks at or below a final one: several in flight, each proven as far as is asked for, decoded off the I/O path, given out in order, upwards
 //! or downwards.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use alloy_primitives::B256;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use plimsoll_chain::interval::Interval;
 use plimsoll_chain::{ErrorClass, Header, Pool, Reservation, Rpc};
-use plimsoll_journal::{NewBlock, Range, Transaction};
+use plimsoll_journal::{NewBlock, NewEvent, Range, Transaction};
 use plimsoll_types::Completeness;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -291,7 +291,8 @@ async fn fetch_from(
     let evidence = wanted.evidence(rpc, wanted.backfill_completeness);
     let parent_hash = headers.first().map(|header| header.parent_hash);
     let hashes = headers.iter().map(|header| header.hash).collect();
-    let range = Range { from, end: new_block(&end), hashes, events, transactions, evidence };
+    let blocks = blocks_with_content(rpc, wanted, &headers, &end, &events, &transactions).await?;
+    let range = Range { from, end: new_block(&end), hashes, blocks, events, transactions, evidence };
     Ok(Fetched { place, range, parent_hash, passed_over: Vec::new(), logs: count, elapsed })
 }
 
@@ -309,6 +310,32 @@ async fn linked_headers(
         return Err(wanted.inconsistent(rpc, what));
     }
     Ok(headers)
+}
+
+/// The blocks below the last one that have something, as their headers say: where no header was looked at, they are asked for.
+async fn blocks_with_content(
+    rpc: &Rpc,
+    wanted: &Wanted,
+    headers: &[Header],
+    end: &Header,
+    events: &[NewEvent],
+    transactions: &[Transaction],
+) -> Result<Vec<NewBlock>, IngestError> {
+    let of_events = events.iter().map(|new| (new.event.block_number, new.event.block_hash));
+    let of_transactions = transactions.iter().map(|tx| (tx.block_number, tx.block_hash));
+    let mut found: BTreeMap<u64, B256> = of_events.chain(of_transactions).collect();
+    found.remove(&end.number);
+    if !headers.is_empty() {
+        let with_content = headers.iter().filter(|header| found.contains_key(&header.number));
+        return Ok(with_content.map(new_block).collect());
+    }
+    let asked = found.into_iter().map(|(number, hash)| async move {
+        let header = rpc.header_by_hash(hash).await?.filter(|header| header.number == number);
+        header.as_ref().map(new_block).ok_or_else(|| {
+            wanted.inconsistent(rpc, format!("a log is of block {number} ({hash}), which is not there"))
+        })
+    });
+    stream::iter(asked).buffered(BLOCKS_IN_FLIGHT).try_collect().boxed().await
 }
 
 /// The watched senders' transactions of these blocks, block by block: no endpoint serves them by sender.

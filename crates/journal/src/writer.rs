@@ -31,7 +31,7 @@ pub(crate) use self::certify::{Certified, OpenRange, certify};
 pub use self::error::WriteError;
 pub use self::input::{ChainIdentity, Content, Decoding, Evidence, NewBlock, NewEvent, Range};
 use self::open::{LiveBlock, State};
-use self::plan::{Known, Plan, confirm_up_to, fill, mark_final, put_block, retract_above};
+use self::plan::{Known, Plan, confirm_up_to, fill, mark_final, put_block, put_final_blocks, retract_above};
 use crate::record::{Block, Body};
 use crate::repo::certificate::{self, Source};
 use crate::repo::write::{self, Marks};
@@ -140,7 +140,7 @@ impl Writer {
         fields(chain_id = self.chain_id, block_number = range.end.number, events = range.events.len())
     )]
     pub async fn append_range(&mut self, range: Range) -> Result<(), WriteError> {
-        let Range { from, end, hashes, events, transactions, evidence } = range;
+        let Range { from, end, hashes, blocks, events, transactions, evidence } = range;
         let next_number = self.state.head.map_or(0, |(number, _)| number + 1);
         let is_final = self
             .state
@@ -164,6 +164,7 @@ impl Writer {
         let mut tx = self.begin_range(first_row, end.number, events.len() + transactions.len() + 2).await?;
         let known = Known::load(&mut tx, self.chain_id, first_row, end.number).await?;
         fill(&mut plan, self.chain_id, &known, events, transactions);
+        put_final_blocks(&mut tx, self.chain_id, &mut plan, &blocks).await?;
         let block = put_block(&mut tx, self.chain_id, &mut plan, &end, BlockState::Final).await?;
         plan.push(JournalKind::Block, block.number, block.id, Body::Block(block.clone()));
         plan.push(JournalKind::Confirm, block.number, block.id, Body::Block(block.clone()));

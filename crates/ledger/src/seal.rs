@@ -20,6 +20,8 @@
 //! book it finds by looking now and then. A look begins at a floor below which no row can appear any more, so that rows which died under a long snapshot are not walked over.
 
 mod growing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};

@@ -7,7 +7,8 @@
 //!
 //! # How
 //! Pages of the log are read and hashed on several connections, round and round, and put together in the log's order by one
-//! (`plimsoll_proof::ledger::verify::Verifier`), which does what needs the order: the chain, the tree, the accounts. So what stays in memory is a few pages and an entry an account.
+//! (`plimsoll_proof::ledger::verify::Verifier`), which does what needs the order: the chain, the tree, the accounts. What accounts are said to hold is read once for all tenants. So what stays in memory is a few pages and
+//! an entry an account.
 //!
 //! Somebody who can rewrite the database as a whole leaves no trace in it: compare with a checkpoint that you kept.
 
@@ -125,11 +126,11 @@ pub async fn verify(
         Some(tenants) => tenants.clone(),
         None => repo::tenants(&mut leader).await?,
     };
-    let line_counts = repo::line_counts(&mut leader).await?;
+    let mut said = repo::said(&mut leader, &tenants).await?;
     let mut report = Report::default();
     for tenant_id in tenants {
-        let lines = line_counts.get(&tenant_id).copied().unwrap_or_default();
-        let walked = walk::tenant(&mut leader, readers, tenant_id, &scope.keys, lines, progress).await?;
+        let said = said.remove(&tenant_id).unwrap_or_default();
+        let walked = walk::tenant(&mut leader, readers, tenant_id, &scope.keys, said, progress).await?;
         report.tenants.push(walked.0);
         readers = walked.1;
     }

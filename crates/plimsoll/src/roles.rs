@@ -100,7 +100,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
         if let Some(books) = books.clone().filter(|_| has(Role::Views)) {
             let (on_chain, lease) = (on_chain.clone(), plimsoll_journal::lease_name(BOOKS, chain.chain_id));
             supervisor.spawn_leased("books", Some(chain.chain_id), lease, move |cancel| {
-                let fold = BooksFold::new(books.clone(), &on_chain.contracts);
+                let fold = BooksFold::new(books.clone(), &on_chain.contracts).asking(on_chain.pool.clone());
                 on_chain.clone().fold(fold, cancel)
             });
         }

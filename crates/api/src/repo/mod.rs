@@ -47,7 +47,7 @@ fn cause(is_bad: bool, why: Option<Value>) -> Option<Value> {
     is_bad.then(|| why.unwrap_or(Value::Null))
 }
 
-/// How sure a block is, by the chain's marks. Blocks of a backfill have no row of their own in `chain_blocks`: the marks know them all.
+/// How sure a block is, by the chain's marks. Not every block of a backfill has a row in `chain_blocks`: the marks know them all.
 pub(crate) fn block_state(chain: &ChainMarks, block_number: u64, is_orphaned: bool) -> BlockState {
     let reached = |mark: Option<u64>| mark.is_some_and(|mark| block_number <= mark);
     if is_orphaned {

@@ -218,6 +218,37 @@ pub(crate) async fn put_block(
     .await
 }
 
+/// Puts final blocks on record, with ids from `first_id` on. One that is there already is final, and stays otherwise as it is.
+pub(crate) async fn put_final_blocks(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    first_id: i64,
+    blocks: &[NewBlock],
+) -> Result<(), sqlx::Error> {
+    if blocks.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<_> = blocks.iter().map(|block| to_i64(block.number)).collect();
+    let hashes: Vec<_> = blocks.iter().map(|block| block.hash.to_vec()).collect();
+    let parents: Vec<_> = blocks.iter().map(|block| block.parent_hash.to_vec()).collect();
+    let times: Vec<_> = blocks.iter().map(|block| seconds(block.timestamp)).collect();
+    sqlx::query!(
+        "INSERT INTO chain_blocks (chain_id, number, hash, id, parent_hash, time, state)
+         SELECT $1, it.number, it.hash, $2 + it.place - 1, it.parent_hash, to_timestamp(it.time), 'final'
+         FROM unnest($3::bigint[], $4::bytea[], $5::bytea[], $6::float8[]) WITH ORDINALITY AS it (number, hash, parent_hash, time, place)
+         ON CONFLICT (chain_id, number, hash) DO UPDATE SET state = 'final' WHERE chain_blocks.state <> 'final'",
+        to_i64(chain_id),
+        first_id,
+        &numbers,
+        &hashes,
+        &parents,
+        &times
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// Block times are whole seconds below 2^53: exact as a double, which is what `to_timestamp` takes.
 #[allow(clippy::cast_precision_loss)]
 fn seconds(timestamp: u64) -> f64 {

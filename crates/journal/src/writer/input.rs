@@ -93,6 +93,8 @@ pub struct Range {
     pub end: NewBlock,
     /// The hashes of all of them, in order; none where only the last was looked at.
     pub hashes: Vec<B256>,
+    /// Those below the last that have events or transactions, in order: each is put on record for its time.
+    pub blocks: Vec<NewBlock>,
     /// Their events, in the order of the chain.
     pub events: Vec<NewEvent>,
     /// Their transactions by watched senders, in the order of the chain. Their ids are given by the writer.

@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 
 use super::certify::{Certified, certify};
 use super::input::{NewBlock, NewEvent, Range};
-use super::plan::{Known, Plan, append, include};
+use super::plan::{Known, Plan, append, include, put_final_blocks};
 use super::{WriteError, Writer};
 use crate::backfills::{Advanced, Progress};
 use crate::coverage::{Uncovered, certificates, uncovered};
@@ -77,7 +77,7 @@ impl Writer {
         range: Range,
         asked: Option<Progress>,
     ) -> Result<Option<Advanced>, WriteError> {
-        let Range { from, end, hashes, events, transactions, evidence } = range;
+        let Range { from, end, hashes, blocks: found, events, transactions, evidence } = range;
         let settled =
             self.state.final_block.as_ref().map(|block| block.number).min(self.state.head.map(|head| head.0));
         if settled.is_none_or(|settled| end.number > settled) || end.number < from {
@@ -85,7 +85,7 @@ impl Writer {
         }
         let mut plan = Plan::new(&self.state);
         let mut tx = self.begin_range(from, end.number, events.len() + transactions.len()).await?;
-        self.are_its_own(&mut tx, (from, &end), &hashes).await?;
+        self.are_its_own(&mut tx, (from, &end), &hashes, &found).await?;
         let known = Known::load(&mut tx, self.chain_id, from, end.number).await?;
         let live = if events.is_empty() {
             HashSet::new()
@@ -113,6 +113,8 @@ impl Writer {
             }
         }
         let taken = plan.len() as u64;
+        let found: Vec<_> = found.into_iter().filter(|block| block.number >= down_to).collect();
+        put_final_blocks(&mut tx, self.chain_id, &mut plan, &found).await?;
         let state = match asked {
             None => BackfillState::Done,
             Some(progress) => match backfill::advance(&mut tx, &progress, down_to, taken).await? {
@@ -137,14 +139,17 @@ impl Writer {
         conn: &mut PgConnection,
         (from, end): (u64, &NewBlock),
         hashes: &[B256],
+        found: &[NewBlock],
     ) -> Result<(), WriteError> {
         for block in write::final_blocks(conn, self.chain_id, from, end.number + 1).await? {
             let number = to_u64(block.number);
             let (number, given, known) = if number > end.number {
                 (end.number, end.hash, block.parent_hash)
             } else {
-                match usize::try_from(number - from).ok().and_then(|at| hashes.get(at)) {
-                    Some(given) => (number, *given, block.hash),
+                let seen = usize::try_from(number - from).ok().and_then(|at| hashes.get(at).copied());
+                let given = || found.iter().find(|it| it.number == number).map(|it| it.hash);
+                match seen.or_else(given) {
+                    Some(given) => (number, given, block.hash),
                     None if number == end.number => (number, end.hash, block.hash),
                     None => continue,
                 }

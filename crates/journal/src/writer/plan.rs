@@ -248,6 +248,18 @@ pub(super) async fn put_block(
     Ok(Arc::new(Block { id, number: new.number, hash: new.hash, parent_hash: new.parent_hash, time }))
 }
 
+/// Puts final blocks on record that no record of the journal is about by itself.
+pub(super) async fn put_final_blocks(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    plan: &mut Plan,
+    blocks: &[NewBlock],
+) -> Result<(), sqlx::Error> {
+    let first = plan.next_id;
+    blocks.iter().for_each(|_| _ = plan.id());
+    write::put_final_blocks(conn, chain_id, first, blocks).await
+}
+
 /// Takes back everything above `ancestor`: newest block first, its confirmation before its records, its records newest first.
 pub(super) async fn retract_above(
     conn: &mut PgConnection,

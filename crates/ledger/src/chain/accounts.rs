@@ -1,12 +1,15 @@
 //! The accounts that the chain's postings are on: each opened when it is first needed, with an id that follows from what it is.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use alloy_primitives::Address;
+use plimsoll_chain::Pool;
 use plimsoll_types::address_text;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::tokens::{self, Token};
 use crate::account::{Currency, NewAccount};
 use crate::repo::{accounts as repo, chain};
 use crate::rules::Account;
@@ -15,12 +18,14 @@ use crate::rules::Account;
 pub(super) const DOMAIN: &str = "cash";
 /// What ids of accounts are derived under.
 const ACCOUNTS: Uuid = Uuid::from_u128(0x6f1d_6b0e_8a57_4c0c_9a3e_0f6a_1f0b_2601);
-/// Of the chain's native coin; of a token nobody has said.
+/// Of the chain's native coin.
 const NATIVE_DECIMALS: u8 = 18;
 
 /// What is known to be open. Forgotten when a transaction is rolled back.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Opened {
+    /// Who is asked what a new token is; none: nobody.
+    pool: Option<Pool>,
     currencies: HashMap<(Uuid, Option<Address>), String>,
     accounts: HashSet<Uuid>,
 }
@@ -33,9 +38,21 @@ pub(super) fn account_id(tenant_id: Uuid, chain_id: u64, account: &Account) -> U
     Uuid::new_v5(&ACCOUNTS, what.as_bytes())
 }
 
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("accounts", &self.accounts.len()).finish_non_exhaustive()
+    }
+}
+
 impl Opened {
+    /// New tokens are asked about by these nodes.
+    pub(super) fn asking(pool: Pool) -> Self {
+        Self { pool: Some(pool), ..Self::default() }
+    }
+
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        self.currencies.clear();
+        self.accounts.clear();
     }
 
     /// The currency of a token in a tenant's books, which are opened where there are none; of a token that they do not have, a new one.
@@ -53,7 +70,11 @@ impl Opened {
         let currency = match chain::currency(conn, tenant_id, chain_id, address.as_deref()).await? {
             Some(currency) => currency,
             None => {
-                let new = new_currency(chain_id, address);
+                let said = match (&self.pool, token) {
+                    (Some(pool), Some(token)) => tokens::ask(pool, token).await,
+                    _ => Token::default(),
+                };
+                let new = new_currency(chain_id, address, said);
                 repo::open_books(conn, tenant_id).await?;
                 repo::put_currency(conn, tenant_id, &new).await?;
                 new.currency
@@ -99,13 +120,13 @@ impl Opened {
     }
 }
 
-fn new_currency(chain_id: u64, address: Option<String>) -> Currency {
+fn new_currency(chain_id: u64, address: Option<String>, said: Token) -> Currency {
     match address {
         Some(address) => Currency {
             currency: format!("eip155:{chain_id}/erc20:{address}"),
             chain_id: Some(chain_id),
-            decimals: 0,
-            name: format!("token {address}"),
+            decimals: said.decimals.unwrap_or(0),
+            name: said.symbol.unwrap_or_else(|| format!("token {address}")),
             token_address: Some(address),
         },
         None => Currency {

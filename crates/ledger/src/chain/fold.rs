@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plimsoll_chain::Pool;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_journal::{Block, Body, Fold, FoldError, Record, Unconfirmed, Undone, confirmed};
 use plimsoll_types::{JournalKind, hash_text};
@@ -46,6 +47,13 @@ impl BooksFold {
         let chain_id = books.chain_id;
         let bookkeeper = Bookkeeper::new(books, contracts, rules);
         Self { chain_id, bookkeeper, opened: Opened::default(), booked: BTreeMap::new(), reversed: 0 }
+    }
+
+    /// A token that the books do not have is asked by these nodes how many decimals it has, and for its symbol.
+    #[must_use]
+    pub fn asking(mut self, pool: Pool) -> Self {
+        self.opened = Opened::asking(pool);
+        self
     }
 
     /// What rules make of these records. `confirmed` is the block that made them certain.
@@ -93,9 +101,8 @@ impl BooksFold {
     }
 
     /// Before any account, as who books what is silent does: so neither waits for the other in a circle.
-    async fn lock(&self, conn: &mut PgConnection) -> Result<(), FoldError> {
-        chain::lock_standing(conn, self.chain_id).await?;
-        Ok(())
+    async fn lock(&self, conn: &mut PgConnection) -> Result<Option<Standing>, FoldError> {
+        Ok(chain::lock_standing(conn, self.chain_id).await?)
     }
 
     fn poisoned(&self, seq: i64, reason: String) -> FoldError {
@@ -110,14 +117,14 @@ impl BooksFold {
     }
 }
 
-/// The times of blocks that have no record of their own: within a backfilled range, and of what comes late.
+/// The times of blocks that the journal has no `block` record of: within a backfilled range, and of what comes late.
 struct Times {
     chain_id: u64,
     last: Option<(u64, OffsetDateTime)>,
 }
 
 impl Times {
-    /// The time of the first block from this one on that the journal has: not before the block's own.
+    /// The block's time, as it is on record with the range that it came in. A journal that was written before ranges brought it has that of the next block that is on record.
     async fn of(&mut self, conn: &mut PgConnection, block_number: u64) -> Result<OffsetDateTime, FoldError> {
         if let Some((number, at)) = self.last
             && number == block_number
@@ -146,10 +153,8 @@ impl Fold for BooksFold {
         records: &[Record],
     ) -> Result<Vec<Option<Value>>, FoldError> {
         let books = |record: &Record| record.kind == JournalKind::Confirm || record.is_late();
-        if records.iter().any(books) {
-            self.lock(conn).await?;
-        }
-        let (mut bookings, mut through) = (Vec::new(), None);
+        let stood = if records.iter().any(books) { self.lock(conn).await? } else { None };
+        let (mut bookings, mut through) = (Vec::new(), stood);
         for (at, record) in records.iter().enumerate() {
             match (record.kind, &record.body) {
                 (JournalKind::Confirm, Body::Block(block)) => {
@@ -161,12 +166,14 @@ impl Fold for BooksFold {
                 // Late history is final.
                 (JournalKind::LateAppend | JournalKind::LateIncluded, _) => {
                     bookings.extend(self.ruled(conn, None, std::slice::from_ref(record)).await?);
+                    // The books are at the same block, and are others than before.
+                    through = through.map(|stood| Standing { journal_seq: record.seq, ..stood });
                 }
                 _ => {}
             }
         }
         self.book(conn, &bookings).await?;
-        if let Some(through) = through {
+        if let Some(through) = through.filter(|_| through != stood) {
             chain::stand(conn, self.chain_id, &through).await?;
         }
         Ok(vec![None; records.len()])

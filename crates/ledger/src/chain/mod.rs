@@ -14,6 +14,7 @@ pub mod dry_run;
 mod fold;
 mod role;
 mod suspense;
+mod tokens;
 
 pub use booking::Books;
 pub use fold::{BooksFold, FOLD_NAME};

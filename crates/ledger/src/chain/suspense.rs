@@ -4,6 +4,7 @@
 
 use plimsoll_store::{Db, Lease};
 use plimsoll_types::{Amount, Balance};
+use uuid::Uuid;
 
 use super::accounts::Opened;
 use super::booking::{BookingError, Occasion, book};
@@ -44,7 +45,9 @@ pub(super) async fn settle(
     let ids: Vec<_> = report.breaks.iter().map(|found| found.account_id).collect();
     let mut bookings = Vec::new();
     let accounts = chain::probed_of(&mut tx, chain_id, &ids).await?;
-    let texts: Vec<_> = accounts.iter().map(|account| account.account_id.to_string()).collect();
+    // Under the lock each difference is another one, also at the same block: somebody may have posted on the account.
+    let texts: Vec<_> =
+        accounts.iter().map(|account| format!("{} {}", account.account_id, Uuid::now_v7())).collect();
     for (account, text) in accounts.iter().zip(&texts) {
         let Some(found) = report.breaks.iter().find(|found| found.account_id == account.account_id) else {
             continue;

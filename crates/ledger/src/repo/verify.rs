@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::seal::Log;
 use super::{hash, to_i64, to_u64, unreadable};
 
+/// Rows of `asset_balances` that are read at a time.
+const HELD_ROWS: i64 = 10_000;
+
 /// Lets others see the moment that this transaction sees ([`join`]), for as long as it lasts. It may take longer than a request's.
 pub(crate) async fn export(conn: &mut PgConnection) -> Result<String, sqlx::Error> {
     be_patient(conn).await?;
@@ -76,8 +79,8 @@ pub(crate) async fn counts(conn: &mut PgConnection, tenant_id: Uuid) -> Result<C
     })
 }
 
-/// How many lines each tenant has: all of them are looked at for that, once.
-pub(crate) async fn line_counts(conn: &mut PgConnection) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
+/// How many lines each tenant has.
+async fn line_counts(conn: &mut PgConnection) -> Result<HashMap<Uuid, u64>, sqlx::Error> {
     let rows =
         sqlx::query!(r#"SELECT tenant_id, count(*) AS "lines!" FROM ledger_entries GROUP BY tenant_id"#)
             .fetch_all(conn)
@@ -153,39 +156,67 @@ pub(crate) struct Held {
     pub(crate) balance: Balance,
 }
 
-/// What the accounts after `after` are said to hold, so many of them.
-pub(crate) async fn held(
+/// What is said of a tenant beside its postings.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// How many lines it has.
+    pub(crate) lines: u64,
+    /// By account.
+    pub(crate) held: Vec<Held>,
+    /// The currencies whose balances do not sum to nothing, with their sums.
+    pub(crate) unbalanced: Vec<(String, String)>,
+}
+
+/// What is said of these tenants. The lines and the balances of all are looked at for that, once.
+pub(crate) async fn said(
     conn: &mut PgConnection,
-    tenant_id: Uuid,
+    tenants: &[Uuid],
+) -> Result<HashMap<Uuid, Said>, sqlx::Error> {
+    let mut said: HashMap<Uuid, Said> = HashMap::new();
+    for (tenant_id, lines) in line_counts(conn).await? {
+        said.entry(tenant_id).or_default().lines = lines;
+    }
+    let mut after = Uuid::nil();
+    // Ends: each page begins behind the last one.
+    loop {
+        let page = held(conn, tenants, after).await?;
+        let Some((_, last)) = page.last() else { break };
+        after = last.account_id;
+        for (tenant_id, held) in page {
+            said.entry(tenant_id).or_default().held.push(held);
+        }
+    }
+    let unbalanced = sqlx::query!(
+        r#"SELECT tenant_id, token_address, sum(raw_balance)::text AS "sum!" FROM asset_balances WHERE tenant_id = ANY ($1)
+           GROUP BY tenant_id, token_address HAVING sum(raw_balance) <> 0 ORDER BY tenant_id, token_address"#,
+        tenants
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in unbalanced {
+        said.entry(row.tenant_id).or_default().unbalanced.push((row.token_address, row.sum));
+    }
+    Ok(said)
+}
+
+/// What the accounts of these tenants after `after` are said to hold, a page of them.
+async fn held(
+    conn: &mut PgConnection,
+    tenants: &[Uuid],
     after: Uuid,
-    limit: i64,
-) -> Result<Vec<Held>, sqlx::Error> {
+) -> Result<Vec<(Uuid, Held)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT account_id, version, raw_balance AS "raw_balance: Balance" FROM asset_balances WHERE tenant_id = $1 AND account_id > $2 ORDER BY account_id LIMIT $3"#,
-        tenant_id,
+        r#"SELECT tenant_id, account_id, version, raw_balance AS "raw_balance: Balance" FROM asset_balances WHERE tenant_id = ANY ($1) AND account_id > $2 ORDER BY account_id LIMIT $3"#,
+        tenants,
         after,
-        limit
+        HELD_ROWS
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Held { account_id: row.account_id, version: to_u64(row.version)?, balance: row.raw_balance })
+            let (account_id, version) = (row.account_id, to_u64(row.version)?);
+            Ok((row.tenant_id, Held { account_id, version, balance: row.raw_balance }))
         })
         .collect()
-}
-
-/// The currencies whose balances do not sum to nothing, with their sums.
-pub(crate) async fn unbalanced(
-    conn: &mut PgConnection,
-    tenant_id: Uuid,
-) -> Result<Vec<(String, String)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT token_address, sum(raw_balance)::text AS "sum!" FROM asset_balances WHERE tenant_id = $1
-           GROUP BY token_address HAVING sum(raw_balance) <> 0 ORDER BY token_address"#,
-        tenant_id
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.token_address, row.sum)).collect())
 }

@@ -19,13 +19,12 @@ use super::{Finding, MAX_FINDINGS, Progress, TenantReport};
 use crate::repo::seal::Log;
 use crate::repo::sealed as sealed_repo;
 use crate::repo::sealed::Leaf;
-use crate::repo::verify as repo;
+use crate::repo::verify::{self as repo, Said};
 
 /// Pages that a reader is ahead.
 const AHEAD_PAGES: usize = 2;
-/// Rows of `ledger_staging`, and of `asset_balances`, that are read at a time.
+/// Rows of `ledger_staging` that are read at a time.
 const STAGED_ROWS: i64 = 16;
-const HELD_ROWS: i64 = 10_000;
 
 /// What is known of a tenant so far.
 struct Walk {
@@ -38,13 +37,13 @@ struct Walk {
     report: TenantReport,
 }
 
-/// Verifies a tenant's ledger, which is said to have so many lines; and gives the readers back.
+/// Verifies a tenant's ledger, of which this is said; and gives the readers back.
 pub(super) async fn tenant(
     leader: &mut PgConnection,
     readers: Vec<Tx>,
     tenant_id: Uuid,
     keys: &[NoteKey],
-    lines: u64,
+    said: Said,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(TenantReport, Vec<Tx>), sqlx::Error> {
     let counts = repo::counts(leader, tenant_id).await?;
@@ -54,8 +53,8 @@ pub(super) async fn tenant(
     let readers = walk.pages(readers, entries, keys, progress).await?;
     walk.end_of_log(leader, counts).await?;
     walk.unsealed(leader).await?;
-    walk.nothing_else(leader, counts, lines).await?;
-    walk.balances(leader).await?;
+    walk.nothing_else(leader, counts, said.lines).await?;
+    walk.balances(said);
     Ok((walk.finish(), readers))
 }
 
@@ -270,26 +269,20 @@ impl Walk {
     }
 
     /// What accounts are said to hold is what their lines left.
-    async fn balances(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    fn balances(&mut self, said: Said) {
         let mut left: HashMap<Uuid, (u64, I256)> =
             self.verifier.accounts().map(|(id, version, balance)| (id, (version, balance))).collect();
         self.report.accounts = left.len() as u64;
-        let mut after = Uuid::nil();
-        loop {
-            let held = repo::held(conn, self.tenant_id, after, HELD_ROWS).await?;
-            let Some(last) = held.last() else { break };
-            after = last.account_id;
-            for it in held {
-                let (version, balance) = left.remove(&it.account_id).unwrap_or((0, I256::ZERO));
-                if (it.version, it.balance.0) != (version, balance) {
-                    self.report.found(Finding::of_account(
-                        it.account_id,
-                        format!(
-                            "it is said to hold {} at version {}, and its lines come to {balance} at version {version}",
-                            it.balance, it.version
-                        ),
-                    ));
-                }
+        for it in said.held {
+            let (version, balance) = left.remove(&it.account_id).unwrap_or((0, I256::ZERO));
+            if (it.version, it.balance.0) != (version, balance) {
+                self.report.found(Finding::of_account(
+                    it.account_id,
+                    format!(
+                        "it is said to hold {} at version {}, and its lines come to {balance} at version {version}",
+                        it.balance, it.version
+                    ),
+                ));
             }
         }
         let mut strangers: Vec<_> = left.into_keys().collect();
@@ -298,11 +291,10 @@ impl Walk {
             let what = "it has lines, and is none of the tenant's accounts";
             self.report.found(Finding::of_account(account_id, what));
         }
-        for (currency, sum) in repo::unbalanced(conn, self.tenant_id).await? {
+        for (currency, sum) in said.unbalanced {
             let what = format!("the balances in {currency} sum to {sum}, and not to nothing");
             self.report.found(Finding::of_ledger(what));
         }
-        Ok(())
     }
 
     fn finish(mut self) -> TenantReport {

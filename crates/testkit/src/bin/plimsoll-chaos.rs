@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use plimsoll_testkit::chaos::{
-    self, Options, RealOptions, RealRun, Report, Tally, real, real_relayer, relayer, seeds, sim,
+    self, Options, RealOptions, RealRun, Report, Tally, real, real_ledger, real_relayer, relayer, seeds, sim,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -27,6 +27,27 @@ enum Subject {
     Ingest(Asked),
     /// The relayer's decisions, of several processes with strangers beside them, in simulated time; or real processes: one effect of each request, whatever dies
     Relayer(Asked),
+    /// The ledger in real processes, which are killed again and again under load: nothing is lost, nothing doubled, and the books agree with the chain
+    Ledger(Kills),
+}
+
+#[derive(Args)]
+struct Kills {
+    /// How often a process is killed
+    #[arg(long, default_value_t = 100)]
+    kills: u64,
+    /// The seed; without it, one by chance
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Also write what came of it to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Show all that happens
+    #[arg(long)]
+    trace: bool,
+    /// The plimsoll program [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    plimsoll: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -61,6 +82,7 @@ fn main() -> Result<ExitCode> {
         Subject::Ingest(asked) => simulate(&asked, &INGEST),
         Subject::Relayer(asked) if asked.real => run_real_relayer(&asked),
         Subject::Relayer(asked) => simulate(&asked, &RELAYER),
+        Subject::Ledger(kills) => run_real_ledger(kills),
     }
 }
 
@@ -213,6 +235,20 @@ fn run_real_relayer(asked: &Asked) -> Result<ExitCode> {
     };
     run_real(asked, seeds::RELAYER_REAL, async |options| {
         real_relayer::run_all(options, |run| tell(run, asked.trace, held, real_relayer::schedule)).await
+    })
+}
+
+fn run_real_ledger(Kills { kills, seed, json, trace, plimsoll }: Kills) -> Result<ExitCode> {
+    let held = |counts: &real_ledger::Counts| {
+        let real_ledger::Counts { offered, retries, booked, taken_back, sealed, rest_ms_max, .. } = counts;
+        format!(
+            "{offered} postings offered, {retries} calls made again, {booked} booked from the chain, {taken_back} taken back, {sealed} sealed, at rest after {rest_ms_max} ms"
+        )
+    };
+    let asked = Asked { seeds: Some(1), seed, json, trace, real: true, plimsoll };
+    run_real(&asked, seeds::LEDGER_REAL, async |options| {
+        let schedule = |seed| real_ledger::schedule(seed, kills);
+        real_ledger::run_all(options, kills, |run| tell(run, trace, held, schedule)).await
     })
 }
 

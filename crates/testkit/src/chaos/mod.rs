@@ -1,14 +1,18 @@
-//! Chaos: an ingest, or a relayer, lives through what a chain, its endpoints, a database and a process can do to it, and what came of it is held
+//! Chaos: an ingest, a relayer, or a ledger, lives through what a chain, its endpoints, a database and a process can do to it, and what came of it is held
 //! against the truth.
 //!
 //! `cargo xtask chaos ingest --seeds N` runs N seeds of the ingest's [simulator](sim), and with `--real` N seeds of [real processes](real);
-//! `cargo xtask chaos relayer --seeds N` runs N of the [relayer's](relayer), or N of its [real processes](real_relayer). `docs/ingest.md` and `docs/relayer.md` say how a seed is replayed.
+//! `cargo xtask chaos relayer --seeds N` runs N of the [relayer's](relayer), or N of its [real processes](real_relayer); `cargo xtask chaos ledger --kills N` kills the
+//! [ledger's](real_ledger) N times. `docs/ingest.md`, `docs/relayer.md` and `docs/ledger.md` say how a seed is replayed.
 
+mod client;
 mod conduct;
 mod counts;
 pub mod dice;
 pub(crate) mod house;
+mod people;
 pub mod real;
+pub mod real_ledger;
 pub mod real_relayer;
 pub mod relayer;
 mod runs;

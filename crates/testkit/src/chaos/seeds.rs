@@ -16,6 +16,9 @@ pub const INGEST_REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/
 /// Where those of the relayer's real processes are.
 pub const RELAYER_REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/relayer-real.txt");
 
+/// Where those of the ledger's are.
+pub const LEDGER_REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/ledger-real.txt");
+
 /// Where those of the relayer's simulator are.
 pub const RELAYER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/chaos/seeds/relayer.txt");
 

@@ -116,7 +116,7 @@ async fn run_plimsoll(
     deployment.write_abis(home.root()).context("cannot write the ABI files")?;
     let config = format!(
         "# Written by the demo at each start.\n\n[database]\ndata_dir = \"plimsoll-data\"\n\n[api]\nlisten = \"{address}\"\n\n[ledger]\nlog_name = \"demo.plimsoll\"\nsigning_key_file = \"{LEDGER_KEY}\"\n\n{}",
-        deployment.chain_toml(node.url(), CONFIRMATIONS, FINALITY_DEPTH, POLL_INTERVAL_MS, true)
+        deployment.chain_toml(node.url(), CONFIRMATIONS, FINALITY_DEPTH, POLL_INTERVAL_MS)
     );
     make_ledger_key(&home.root().join(LEDGER_KEY)).context("cannot make the key that signs the ledger")?;
     std::fs::write(home.config(), config)

@@ -17,7 +17,7 @@ impl Deployment {
         TENANT_ID
     }
 
-    /// The tables `[[tenant]]` and `[[chain]]` of a configuration that follows this deployment; the ABI files are `abi/<name>.json`.
+    /// The tables `[[tenant]]` and `[[chain]]` of a configuration that follows this deployment and keeps the tenant's books from it; the ABI files are `abi/<name>.json`.
     #[must_use]
     pub fn chain_toml(
         &self,
@@ -25,18 +25,14 @@ impl Deployment {
         confirmations: u64,
         finality_depth: u64,
         poll_interval_ms: u64,
-        keeps_books: bool,
     ) -> String {
         let mut text = format!(
             "[[tenant]]\nid = \"{TENANT_ID}\"\nname = \"{TENANT_NAME}\"\n\n\
              [[chain]]\nchain_id = {}\nname = \"anvil\"\nrpc = \"{rpc}\"\nconfirmations = {confirmations}\n\
-             finality_depth = {finality_depth}\npoll_interval_ms = {poll_interval_ms}\nwatched_senders = [\"{}\"]\n",
+             finality_depth = {finality_depth}\npoll_interval_ms = {poll_interval_ms}\nwatched_senders = [\"{}\"]\nbooks = \"{TENANT_NAME}\"\n",
             self.chain_id,
             address_text(&self.keeper),
         );
-        if keeps_books {
-            text.push_str(&format!("books = \"{TENANT_NAME}\"\n"));
-        }
         for (name, address, _) in self.manifest() {
             text.push_str(&format!(
                 "\n[[chain.contract]]\nname = \"{name}\"\naddress = \"{}\"\nabi = \"abi/{name}.json\"\nstart_block = {}\n\

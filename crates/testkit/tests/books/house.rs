@@ -8,6 +8,7 @@ use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use plimsoll_chain::abi::{Contract, Contracts};
 use plimsoll_chain::interval::IntervalPolicy;
+use plimsoll_chain::transport::{Fault, Faulty};
 use plimsoll_chain::{EndpointConfig, Pool, Rpc, transport};
 use plimsoll_ingest::{Finality, Ingest, IngestConfig};
 use plimsoll_journal::{FoldError, Step, StepOptions, Tail, step};
@@ -28,7 +29,7 @@ const HANGS_AFTER: Duration = Duration::from_secs(120);
 /// How deep a block lies when it is booked.
 pub(crate) const CONFIRMATIONS: u64 = 2;
 /// How deep a reorganisation may go.
-const FINALITY_DEPTH: u64 = 40;
+pub(crate) const FINALITY_DEPTH: u64 = 40;
 
 pub(crate) struct House {
     pub(crate) anvil: Anvil,
@@ -38,14 +39,23 @@ pub(crate) struct House {
     contracts: Contracts,
     pub(crate) pool: Pool,
     tail: Tail,
-    _ingest: AbortOnDropHandle<()>,
+    ingest: Option<AbortOnDropHandle<()>>,
     pub(crate) fold: BooksFold,
 }
 
 impl House {
     pub(crate) async fn build() -> Self {
-        let anvil = Anvil::start(&AnvilOptions { accounts: 6, ..AnvilOptions::default() }).await.unwrap();
-        let deployment = Arc::new(Deployment::deploy(&anvil, true).await.unwrap());
+        let (anvil, deployment) = ground().await;
+        Self::on(anvil, deployment, Completeness::Bloom, None).await
+    }
+
+    /// On a chain that is there; where the node's receipts are to say something else, they are rewritten.
+    pub(crate) async fn on(
+        anvil: Anvil,
+        deployment: Arc<Deployment>,
+        backfill_completeness: Completeness,
+        receipts: Option<Fault>,
+    ) -> Self {
         let db = plimsoll_store::testing::db().await;
         sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES ($1, 'demo')")
             .bind(deployment.tenant_id())
@@ -56,7 +66,13 @@ impl House {
             Contract::new(name, address, deployment.tenant_id(), deployment.start_block, abi)
         }));
         let endpoint = EndpointConfig::new(anvil.url());
-        let rpc = Rpc::over(transport::open(&endpoint).unwrap(), &endpoint);
+        let (transport, faults) = Faulty::new(transport::open(&endpoint).unwrap());
+        if let Some(receipts) = receipts {
+            for method in ["eth_getBlockReceipts", "eth_getTransactionReceipt"] {
+                faults.next(method, u64::MAX, receipts.clone());
+            }
+        }
+        let rpc = Rpc::over(transport.boxed(), &endpoint);
         let pool = Pool::new(vec![rpc]).unwrap();
         let leases = Leases::connect(&db, "test", DEFAULT_TERM).await.unwrap();
         let tail = Tail::default();
@@ -66,7 +82,7 @@ impl House {
             confirmations: CONFIRMATIONS,
             finality: Finality::Depth(FINALITY_DEPTH),
             head_completeness: Completeness::Receipts,
-            backfill_completeness: Completeness::Bloom,
+            backfill_completeness,
             poll_interval: Duration::from_millis(20),
             watched_senders: [deployment.admin, deployment.keeper]
                 .map(|it| (it, deployment.start_block))
@@ -74,20 +90,25 @@ impl House {
             ranges_in_flight: 2,
             range: IntervalPolicy::default(),
         };
-        let mut ingest =
+        let mut follower =
             Ingest::new(config, pool.clone(), contracts.clone(), db.clone(), leases.clone(), tail.clone());
-        let _ingest = AbortOnDropHandle::new(tokio::spawn(async move {
-            while let Err(error) = ingest.run(&CancellationToken::new()).await {
+        let ingest = AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Err(error) = follower.run(&CancellationToken::new()).await {
                 assert!(!error.is_fatal(), "{error}");
             }
         }));
-        let fold = fold(&deployment, &contracts);
-        Self { anvil, deployment, db, leases, contracts, pool, tail, _ingest, fold }
+        let fold = fold(&deployment, &contracts, &pool);
+        Self { anvil, deployment, db, leases, contracts, pool, tail, ingest: Some(ingest), fold }
+    }
+
+    /// The journal gets nothing more.
+    pub(crate) fn stop_following(&mut self) {
+        self.ingest = None;
     }
 
     /// The fold's memory is gone, as after a crash.
     pub(crate) fn restart_fold(&mut self) {
-        self.fold = fold(&self.deployment, &self.contracts);
+        self.fold = fold(&self.deployment, &self.contracts, &self.pool);
     }
 
     /// The journal ends with the node's last block.
@@ -265,6 +286,13 @@ impl House {
     }
 }
 
+/// A chain with the contracts.
+pub(crate) async fn ground() -> (Anvil, Arc<Deployment>) {
+    let anvil = Anvil::start(&AnvilOptions { accounts: 6, ..AnvilOptions::default() }).await.unwrap();
+    let deployment = Arc::new(Deployment::deploy(&anvil, true).await.unwrap());
+    (anvil, deployment)
+}
+
 fn books(deployment: &Deployment) -> Books {
     Books {
         chain_id: deployment.chain_id,
@@ -273,6 +301,6 @@ fn books(deployment: &Deployment) -> Books {
     }
 }
 
-fn fold(deployment: &Deployment, contracts: &Contracts) -> BooksFold {
-    BooksFold::new(books(deployment), contracts)
+fn fold(deployment: &Deployment, contracts: &Contracts, pool: &Pool) -> BooksFold {
+    BooksFold::new(books(deployment), contracts).asking(pool.clone())
 }

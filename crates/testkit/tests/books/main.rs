@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod house;
+mod told;
 
 use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{B256, Bytes, U256};
@@ -11,6 +12,7 @@ use plimsoll_ledger::rules::{RULES, Rule, RuleLine, Selector};
 use plimsoll_ledger::{AccountClass, AccountType, Direction};
 use plimsoll_store::testing::{Polling, drop_after};
 use plimsoll_testkit::anvil::Replacement;
+use plimsoll_testkit::deploy::Deployment;
 use plimsoll_testkit::node::Call;
 use plimsoll_testkit::traffic::{Scenario, Traffic};
 use plimsoll_types::{RequestId, address_text};
@@ -22,13 +24,17 @@ const SUSPENSE: &str = "unexplained on the chain";
 
 /// A deposit of the first user, in the first asset.
 fn deposit(house: &House, amount: u64, request: Uuid) -> Call {
+    deposit_to(&house.deployment, amount, request)
+}
+
+fn deposit_to(deployment: &Deployment, amount: u64, request: Uuid) -> Call {
     let arguments = [
-        DynSolValue::Address(house.deployment.assets[0].token),
+        DynSolValue::Address(deployment.assets[0].token),
         DynSolValue::Uint(U256::from(amount), 256),
         DynSolValue::FixedBytes(RequestId::from_uuid(request).to_chain(), 32),
         DynSolValue::Uint(U256::ZERO, 64),
     ];
-    house.deployment.call(house.deployment.users[0], "CollateralManager", "deposit", &arguments)
+    deployment.call(deployment.users[0], "CollateralManager", "deposit", &arguments)
 }
 
 fn collateral(house: &House) -> (String, String) {

@@ -8,6 +8,7 @@ mod support;
 
 mod mirror;
 mod real;
+mod real_ledger;
 mod real_relayer;
 mod relayer;
 mod torn;

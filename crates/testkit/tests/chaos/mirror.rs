@@ -92,6 +92,7 @@ fn whole(run: &Run) -> Option<Range> {
         from: 0,
         end: NewBlock { number, hash, parent_hash: hash, timestamp: 1 },
         hashes: Vec::new(),
+        blocks: Vec::new(),
         events: events.into_iter().map(decoded).collect(),
         transactions,
         evidence: Evidence { level: Completeness::Trusted, endpoint: "read once".into() },

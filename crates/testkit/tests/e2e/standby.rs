@@ -35,7 +35,16 @@ async fn the_second_process_stands_by_and_takes_over_when_the_first_is_killed() 
     second.start();
     until_these_stand_by(
         &mut second,
-        &["ingest", "retention", "sequencer:audit_log", "sequencer:events", "verify", "views"],
+        &[
+            "balances",
+            "books",
+            "ingest",
+            "retention",
+            "sequencer:audit_log",
+            "sequencer:events",
+            "verify",
+            "views",
+        ],
     )
     .await;
     until_these_stand_by(&mut first, &[]).await;

@@ -88,9 +88,9 @@ async fn it_is_proven_at_the_level_that_was_asked_for_where_that_shows_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_past_that_does_not_lead_to_the_blocks_above_it_is_not_taken() {
-    // The ranges have 2, 3 and 4 blocks. Made up is the second one, below the first, of blocks that the journal has no hash of; or all of them, below the
-    // journal's first block.
-    for (first, below, told) in [(9, 7, "block 7 names the parent "), (19, 19, "block 18 is ")] {
+    // The ranges have 2, 3 and 4 blocks. Made up is the second one, which the first one leads to; or all of them, below the journal's first block, where it has
+    // the hashes of those that had something.
+    for (first, below, told) in [(9, 7, "block 7 names the parent "), (19, 19, "block 17 is ")] {
         let (db, leases) = place().await;
         let mut world = narrow_from(first, &db, &leases).await;
         let mut node = Follower::new(&db, &leases, 1, &world.chain, wide()).await;

@@ -31,6 +31,7 @@ fn range(blocks: &[Content]) -> Range {
         from: blocks[0].block.number,
         end: last(blocks).clone(),
         hashes: blocks.iter().map(|content| content.block.hash).collect(),
+        blocks: Vec::new(),
         events: blocks.iter().flat_map(|content| content.events.clone()).collect(),
         transactions: blocks.iter().flat_map(|content| content.transactions.clone()).collect(),
         evidence: blocks[0].evidence.clone(),

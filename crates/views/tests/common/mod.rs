@@ -237,6 +237,7 @@ impl Scene {
             from: from as u64,
             end: blocks.last().unwrap().block.clone(),
             hashes: blocks.iter().map(|content| content.block.hash).collect(),
+            blocks: Vec::new(),
             events: blocks.iter().flat_map(|content| content.events.clone()).collect(),
             transactions: Vec::new(),
             evidence: Evidence { level: Completeness::Trusted, endpoint: "none".into() },

@@ -105,7 +105,7 @@ fn configuration(
         settings.backfill
     );
     let chain = deployment
-        .chain_toml(&first, *confirmations, *finality_depth, *poll_ms, false)
+        .chain_toml(&first, *confirmations, *finality_depth, *poll_ms)
         .replace("name = \"anvil\"\n", &more);
     let others =
         proxies.iter().skip(1).map(|proxy| format!("\n[[chain.endpoint]]\nrpc = \"{}\"\n", proxy.url()));

@@ -2,17 +2,21 @@
 
 use alloy_primitives::{Address, Bytes, keccak256};
 use plimsoll_types::address_text;
+use plimsoll_types::api::Transaction;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::client::{self, Call};
 use super::keys::KEYS;
-use super::people::Person;
 use super::story::{Ask, Kind};
+use crate::chaos::client::{self, Call};
+use crate::chaos::people::Person;
 
 /// Enough for a call of the counter.
 const GAS_LIMIT: u64 = 100_000;
 const SUBMIT: &str = "/chain/tx/submit";
+
+/// What was heard of a request.
+pub(super) type Told = client::Told<Box<Transaction>>;
 
 /// A request as it was handed in.
 #[derive(Clone, Debug)]

@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::asked::Asked;
-use super::client::{Call, Heard, ask};
+use super::asked::{Asked, Told};
 use super::keys::KEYS;
 use super::measure::{self, HANGS_AFTER};
 use super::repo;
 use super::stage::Stage;
 use super::story::Settings;
+use crate::chaos::client::{Call, Heard, ask};
 
 /// Connections of the client: enough that a request that is due finds one free, however long those before it take. With few, the client would offer less, and measure its own queue.
 const CLIENTS: usize = 512;
@@ -71,7 +71,7 @@ pub(crate) async fn served(program: &Path, rate: u32, time: Duration) -> Result<
                 let Some((_, call)) = calls.get(place) else { return Ok::<_, anyhow::Error>(answered) };
                 let due = began + period * u32::try_from(place)?;
                 tokio::time::sleep_until(due).await;
-                let told = ask(http.clone(), base.clone(), call.clone()).await?;
+                let told: Told = ask(http.clone(), vec![base.clone()], call.clone()).await?;
                 ensure!(matches!(told.heard, Heard::Accepted(_)), "a request was refused: {:?}", told.heard);
                 answered.push(due.elapsed());
             }

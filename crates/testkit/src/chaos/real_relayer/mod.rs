@@ -11,13 +11,11 @@
 
 mod asked;
 mod chain;
-mod client;
 mod counts;
 mod judge;
 mod keys;
 mod load;
 mod measure;
-mod people;
 mod perform;
 mod repo;
 mod rest;

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::asked::Asked;
-use super::client::{self, Call, Heard, Told};
+use super::asked::{Asked, Told};
 use super::keys::KEYS;
 use super::stage::Stage;
 use super::story::{Act, Ask, Story};
+use crate::chaos::client::{self, Call, Heard};
 use crate::chaos::house::LOOK;
 use crate::node;
 
@@ -143,7 +143,7 @@ impl Stage {
 
     fn call(&mut self, about: About, call: Call) {
         let base = self.house.processes[self.settings.api()].url();
-        let asking = client::ask(self.http.clone(), base, call);
+        let asking = client::ask(self.http.clone(), vec![base], call);
         self.calls.spawn(async move { (about, asking.await) });
     }
 

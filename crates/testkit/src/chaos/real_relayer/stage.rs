@@ -11,15 +11,14 @@ use sqlx::ConnectOptions as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::asked::Asked;
-use super::client::Told;
+use super::asked::{Asked, Told};
 use super::counts::Counts;
 use super::keys::{KEYS, PASSWORD};
-use super::people::{self, PUBLIC_URL, Person, tenant_id};
-use super::story::{Settings, TENANTS};
+use super::story::Settings;
 use super::{perform, repo};
 use crate::anvil::{Anvil, AnvilOptions, Mining};
 use crate::chaos::house::{self, House, Process, Proxy};
+use crate::chaos::people::{self, PUBLIC_URL, Person, TENANTS, tenant_id};
 use crate::deploy::artifacts::artifact;
 use crate::node::Call;
 

@@ -7,14 +7,13 @@ use uuid::Uuid;
 use super::keys::KEYS;
 use crate::chaos::dice::Dice;
 use crate::chaos::house::Trouble;
+use crate::chaos::people::TENANTS;
 
 /// Acts of a story.
 const FEWEST_ACTS: u64 = 14;
 const MOST_ACTS: u64 = 22;
 /// A process that stands still for its leases' term and so much longer has lost them.
 const BEYOND_TERM_MS: u64 = 1_500;
-/// Who hands in.
-pub(super) const TENANTS: [&str; 2] = ["acme", "globex"];
 
 /// How everything is set up.
 #[derive(Clone, Debug)]

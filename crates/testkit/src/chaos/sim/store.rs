@@ -170,7 +170,7 @@ impl Store {
         filter: &Arc<Filter>,
         range: Range,
     ) -> Result<Belief, WriteError> {
-        let Range { from, end, events, transactions, .. } = range;
+        let Range { from, end, blocks, events, transactions, .. } = range;
         let next_number = belief.head.map_or(0, |(number, _)| number + 1);
         let is_final = belief
             .final_block
@@ -182,6 +182,7 @@ impl Store {
         let mut next = belief.clone();
         self.fill(events, transactions);
         self.asked.push(Asked { from, to: end.number, filter: filter.clone() });
+        self.put_final_blocks(&blocks);
         let id = self.put_block(&end, BlockState::Final);
         self.push(JournalKind::Block, end.number, id);
         self.push(JournalKind::Confirm, end.number, id);
@@ -196,7 +197,7 @@ impl Store {
         filter: &Filter,
         range: Range,
     ) -> Result<(Belief, usize), WriteError> {
-        let Range { from, end, events, transactions, .. } = range;
+        let Range { from, end, blocks: found, events, transactions, .. } = range;
         let settled = belief.final_block.map(|(number, _)| number).min(belief.head.map(|(number, _)| number));
         if settled.is_none_or(|settled| end.number > settled) || end.number < from {
             return Err(WriteError::NotFinal { chain_id: self.chain_id, number: end.number, settled });
@@ -227,6 +228,7 @@ impl Store {
                 self.push(JournalKind::LateIncluded, number, id);
             }
         }
+        self.put_final_blocks(&found);
         let taken = usize::try_from(self.next_seq() - before).expect("records are few");
         self.asked.push(Asked { from, to: end.number, filter: Arc::new(filter.clone()) });
         Ok((self.commit(belief.clone()), taken))
@@ -389,6 +391,12 @@ impl Store {
         let body = Body { number: signed(block.number), hash: block.hash, index: 0 };
         self.journal.blocks.insert(id, BlockBody { body, parent: block.parent_hash, state });
         id
+    }
+
+    fn put_final_blocks(&mut self, blocks: &[NewBlock]) {
+        for block in blocks {
+            self.put_block(block, BlockState::Final);
+        }
     }
 
     fn set_state(&mut self, id: i64, state: BlockState) {

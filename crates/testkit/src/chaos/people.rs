@@ -14,8 +14,8 @@ use plimsoll_store::{DatabaseUrls, Db};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::story::TENANTS;
-
+/// Their tenants.
+pub(super) const TENANTS: [&str; 2] = ["acme", "globex"];
 /// What the processes call themselves.
 pub(super) const PUBLIC_URL: &str = "http://plimsoll.example";
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use plimsoll_types::api::Transaction;
 use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -27,26 +27,32 @@ pub(super) struct Call {
 
 /// What was heard for certain.
 #[derive(Clone, Debug)]
-pub(super) enum Heard {
+pub(super) enum Heard<T> {
     /// It is on record.
-    Accepted(Box<Transaction>),
+    Accepted(T),
     /// Something else is on record in its place.
     Refused(String),
 }
 
 /// What was heard, and how often it was asked for again.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) heard: Heard,
+pub(super) struct Told<T> {
+    pub(super) heard: Heard<T>,
     pub(super) retries: u64,
 }
 
-/// Asks until there is an answer that is one.
-pub(super) async fn ask(http: reqwest::Client, base: String, call: Call) -> Result<Told> {
+/// Asks until there is an answer that is one: each time the next of these.
+pub(super) async fn ask<T: DeserializeOwned>(
+    http: reqwest::Client,
+    bases: Vec<String>,
+    call: Call,
+) -> Result<Told<T>> {
+    let mut turn = bases.iter().cycle();
     let until = Instant::now() + PATIENCE;
     let mut retries = 0;
     loop {
-        match once(&http, &base, &call).await {
+        let base = turn.next().context("somebody to ask")?;
+        match once(&http, base, &call).await {
             Ok(Some(heard)) => return Ok(Told { heard, retries }),
             Ok(None) => {}
             Err(error) if error.downcast_ref::<reqwest::Error>().is_some() => {
@@ -65,7 +71,11 @@ pub(super) async fn ask(http: reqwest::Client, base: String, call: Call) -> Resu
 }
 
 /// An answer that is one; none: nothing certain.
-async fn once(http: &reqwest::Client, base: &str, call: &Call) -> Result<Option<Heard>> {
+pub(super) async fn once<T: DeserializeOwned>(
+    http: &reqwest::Client,
+    base: &str,
+    call: &Call,
+) -> Result<Option<Heard<T>>> {
     let request = http
         .post(format!("{base}{}", call.path))
         .timeout(TIMEOUT)
@@ -76,8 +86,8 @@ async fn once(http: &reqwest::Client, base: &str, call: &Call) -> Result<Option<
     let response = request.send().await?;
     let (status, body) = (response.status(), response.bytes().await?);
     if status.is_success() {
-        let transaction = serde_json::from_slice(&body).context("an answer that is no transaction")?;
-        return Ok(Some(Heard::Accepted(Box::new(transaction))));
+        let found = serde_json::from_slice(&body).context("an answer that is not what was asked for")?;
+        return Ok(Some(Heard::Accepted(found)));
     }
     let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
     let kind = problem["type"].as_str().unwrap_or_default();
