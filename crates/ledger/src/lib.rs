@@ -24,6 +24,7 @@ pub mod chart;
 mod correction;
 mod error;
 mod events;
+pub mod import;
 mod keyed;
 pub mod period;
 mod posting;
@@ -36,6 +37,7 @@ pub mod rules;
 pub mod seal;
 pub mod statement;
 pub mod verify;
+mod within;
 mod writer;
 
 pub use account::{AccountClass, AccountType, Currency, NewAccount, open, open_in};
@@ -50,4 +52,5 @@ pub use posting::{
 };
 pub use seal::{SealError, Sealed, Sealer};
 pub use verify::verify;
+pub use within::post_in;
 pub use writer::{BATCH_MAX, Intake, QUEUE_MAX};

@@ -7,6 +7,7 @@ mod books;
 mod charts;
 mod corrections;
 mod fold;
+mod import;
 mod invariants;
 mod periods;
 mod property;

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod house;
+mod opening;
 
 use alloy_dyn_abi::DynSolValue;
 use alloy_primitives::{B256, Bytes, U256};
