@@ -80,6 +80,7 @@ impl Import<'_> {
             }
         }
         rehearsal.look(window).await?;
+        rehearsal.checked.problems.sort_by_key(|problem| problem.line);
         rehearsal.checked.sha256 = reader.sha256();
         progress(&rehearsal.checked);
         Ok(rehearsal.checked)

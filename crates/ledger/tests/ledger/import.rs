@@ -261,3 +261,24 @@ async fn another_posting_under_a_key_on_record_is_a_problem_and_the_same_is_none
     let found = problems(&books, Format::JsonLines, &line(Amount::from(5_u64))).await;
     told(&found, 1, "request_id", &posting_id.to_string());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_a_csv_export_are_repeated_in_the_books_that_they_are_from() {
+    let books = Books::new().await;
+    let at = time::macros::datetime!(2026-01-31 12:00:00.123456 UTC);
+    let mut draft = Draft { effective_at: Some(at), ..books.transfer(books.cash[0], books.cash[2], 7) };
+    draft.metadata.insert("note".into(), "a, \"b\"".into());
+    let (request, id) = (draft.context.request_id, books.book(draft).await);
+    // As `GET /api/v1/ledger/export?format=csv` writes it.
+    let header = "leaf_index,posting_id,request_id,user_id,operation_type,domain,effective_at,booked_at,recorded_at,internal_tx_id,trace_id,chain_id,chain_tx_hash,chain_block_number,chain_block_hash,reverses,compensates,reason,created_by,correlation_id,causation_id,metadata,sequence,account_id,debit,credit,currency,entry_type,account_version,balance_after,checksum";
+    let posting = format!(
+        "0,{id},{request},,transfer,cash,2026-01-31T12:00:00.123456Z,2026-01-31T12:00:00.123456Z,2026-11-22T00:00:00Z,,,,,,,,,,test,{request},,\"{{\"\"note\"\":\"\"a, \\\"\"b\\\"\"\"\"}}\""
+    );
+    let [debit, credit] = [books.cash[0], books.cash[2]];
+    let rows = format!(
+        "{header}\r\n{posting},1,{debit},7,0,USDC,TRADE,1,7,0x00\r\n{posting},2,{credit},0,7,USDC,TRADE,1,-7,0x00\r\n"
+    );
+    let checked = check(&books, Format::Csv, &rows).await;
+    assert_eq!((checked.postings, checked.repeated, checked.problem_count), (1, 1, 0), "{checked:#?}");
+    assert_eq!(run(&books, Format::Csv, &rows).await.unwrap(), Imported { posted: 0, repeated: 1 });
+}
