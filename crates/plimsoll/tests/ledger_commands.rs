@@ -89,7 +89,9 @@ async fn a_posting_is_rehearsed_booked_once_shown_and_taken_back_on_record() {
     let told = house.json(&line);
     let id = told["target_id"].as_str().unwrap();
     house.run(&line).fails(1, &["nothing to do", id]);
-    house.run(&line.replace("strategy=70", "strategy=71").replace("capital=100", "capital=101")).fails(1, &["was used for another fund", id]);
+    house
+        .run(&line.replace("strategy=70", "strategy=71").replace("capital=100", "capital=101"))
+        .fails(1, &["was used for another fund", id]);
     assert_eq!(house.count(POSTINGS).await, 1);
     assert_eq!(house.audited("ledger.post").await, 1);
 

@@ -140,7 +140,7 @@ pub(super) fn conflict(entry: &Entry, posting_id: Uuid) -> Problem {
     let what = format!("posting {posting_id} is on record under it, and says something else");
     entry.wrong(
         "request_id",
-        what,
+        &what,
         "give what is new another `voucher` or `request_id`, or write what was booked",
     )
 }
@@ -273,7 +273,7 @@ impl Rehearsal<'_> {
         } else {
             let what = format!("the posting on line {line} has the same, and says something else");
             let remedy = "give one of them another `voucher` or `request_id`; rows of one posting stand one below the other";
-            self.checked.note(entry.wrong("request_id", what, remedy));
+            self.checked.note(entry.wrong("request_id", &what, remedy));
         }
         true
     }

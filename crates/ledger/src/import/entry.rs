@@ -120,14 +120,12 @@ impl Entry {
 
     /// The posting that it puts right, as the file calls it.
     pub(super) fn corrects(&self) -> Option<Uuid> {
-        match self.draft.correction {
-            Some((Correction::Reverses(id) | Correction::Compensates(id), _)) => Some(id),
-            None => None,
-        }
+        let correction = self.draft.correction.as_ref();
+        correction.map(|(Correction::Reverses(id) | Correction::Compensates(id), _)| *id)
     }
 
     /// Something that is wrong with it.
-    pub(super) fn wrong(&self, field: &str, what: impl ToString, remedy: &str) -> Problem {
+    pub(super) fn wrong(&self, field: &str, what: &impl ToString, remedy: &str) -> Problem {
         Problem { line: self.line, field: field.into(), what: what.to_string(), remedy: remedy.into() }
     }
 

@@ -88,7 +88,7 @@ impl Booking<'_> {
             match found.remove(&place) {
                 None => open.push((entry, posting)),
                 Some(found) if is_same(&mut tx, &posting, found).await? => {
-                    self.note(entry, found.posting_id, true)
+                    self.note(entry, found.posting_id, true);
                 }
                 Some(found) => return Err(ImportError::Stopped(conflict(entry, found.posting_id))),
             }
@@ -172,7 +172,7 @@ impl Booking<'_> {
             PostError::Refused(_) | PostError::Invalid(_) | PostError::NoBooks { .. } => {
                 ImportError::Stopped(entry.wrong(
                     "the posting",
-                    error,
+                    &error,
                     "correct it, and import the file again",
                 ))
             }

@@ -46,7 +46,7 @@ impl Of<'_> {
                         chart::open_user_in(conn, tenant_id, chart, user, &names).await
                     }
                 };
-                let opened = opened.map_err(explained)?;
+                let opened = opened.map_err(|error| explained(&error))?;
                 let whose = user.map(|user| format!("user {user} in ")).unwrap_or_default();
                 let sheet = |opened: u64| {
                     Sheet::new()
@@ -145,7 +145,7 @@ fn show(json: bool) -> Result<(), Failure> {
     )
 }
 
-fn explained(error: ChartError) -> Failure {
+fn explained(error: &ChartError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         ChartError::Differs { .. } => {

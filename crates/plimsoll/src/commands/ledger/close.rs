@@ -30,8 +30,9 @@ impl Of<'_> {
         self.admin()
             .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
                 let last = period::closings(conn, tenant.tenant_id, None, 1).await?.pop();
-                let made =
-                    period::close_in(conn, through, &change.reason, &context).await.map_err(explained)?;
+                let made = period::close_in(conn, through, &change.reason, &context)
+                    .await
+                    .map_err(|error| explained(&error))?;
                 // What is under way still comes into it: how many postings it has is known when it is closed.
                 let standing = |of: Option<&Closing>| {
                     Sheet::new().with("closed_through", of.map(|of| exact(of.closed_through)))
@@ -80,7 +81,7 @@ pub(super) fn exact(at: OffsetDateTime) -> String {
     at.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| at.to_string())
 }
 
-fn explained(error: CloseError) -> Failure {
+fn explained(error: &CloseError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         CloseError::Future { .. } => failure.remedy("name a time that has passed"),

@@ -39,7 +39,7 @@ impl Of<'_> {
         let sheet = sheet(asked, &lines);
         self.admin()
             .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
-                let posted = post_in(conn, &posting).await.map_err(explained)?;
+                let posted = post_in(conn, &posting).await.map_err(|error| explained(&error))?;
                 let known = posted.is_replay.then(|| format!(", which is posting {}", posted.posting_id));
                 Ok(Done {
                     action: "ledger.post",
@@ -74,7 +74,9 @@ impl Of<'_> {
             .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
                 let original = super::of_id(conn, tenant.tenant_id, id).await?;
                 let made = reversal(conn, id, &change.reason, context.clone(), Origin::Request).await;
-                let posted = post_in(conn, &made.map_err(explained)?).await.map_err(explained)?;
+                let posted = post_in(conn, &made.map_err(|error| explained(&error))?)
+                    .await
+                    .map_err(|error| explained(&error))?;
                 let after = standing(&original, true);
                 Ok(Done {
                     action: "ledger.reverse",
@@ -139,7 +141,7 @@ fn standing(of: &LedgerPosting, is_reversed: bool) -> Sheet {
         .with("is_reversed", is_reversed)
 }
 
-fn explained(error: PostError) -> Failure {
+fn explained(error: &PostError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         PostError::Conflict { posting_id, .. } => {

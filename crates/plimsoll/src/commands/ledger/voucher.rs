@@ -1,6 +1,7 @@
 //! `plimsoll ledger voucher`: one posting as an accountant files it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use plimsoll_ledger::register;
 use plimsoll_types::Amount;
@@ -24,9 +25,9 @@ impl Of<'_> {
         let posting = of_id(&mut tx, tenant_id, id).await?;
         let mut names = BTreeMap::new();
         for line in &posting.lines {
-            if !names.contains_key(&line.account_id) {
+            if let Entry::Vacant(name) = names.entry(line.account_id) {
                 let account = register::by_id(&mut tx, tenant_id, line.account_id).await?;
-                names.insert(line.account_id, account.map(|account| account.name).unwrap_or_default());
+                name.insert(account.map(|account| account.name).unwrap_or_default());
             }
         }
         if json {
