@@ -128,6 +128,9 @@ pub enum ChartError {
     Database(#[from] sqlx::Error),
 }
 
+/// Every chart that there is.
+pub const CHARTS: &[&Chart] = &[&LENDING];
+
 /// Opens a tenant's books, unless they are open, with these currencies and the chart's accounts in each of them. How many accounts are new.
 ///
 /// # Errors
@@ -139,14 +142,28 @@ pub async fn open_chart(
     currencies: &[Currency],
 ) -> Result<u64, ChartError> {
     let mut tx = db.tenant_tx(&[tenant_id]).await?;
-    accounts::open_books(&mut tx, tenant_id).await?;
+    let opened = open_chart_in(&mut tx, tenant_id, chart, currencies).await?;
+    tx.commit().await?;
+    Ok(opened)
+}
+
+/// [`open_chart`] within a transaction that is confined to the tenant.
+///
+/// # Errors
+/// As [`open_chart`].
+pub async fn open_chart_in(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    chart: &Chart,
+    currencies: &[Currency],
+) -> Result<u64, ChartError> {
+    accounts::open_books(conn, tenant_id).await?;
     for currency in currencies {
-        accounts::put_currency(&mut tx, tenant_id, currency).await?;
+        accounts::put_currency(conn, tenant_id, currency).await?;
     }
     let names: Vec<_> = currencies.iter().map(|currency| currency.currency.as_str()).collect();
-    let opened = open_slots(&mut tx, tenant_id, chart.accounts, &names, None).await?;
-    repo::note(&mut tx, tenant_id, chart).await?;
-    tx.commit().await?;
+    let opened = open_slots(conn, tenant_id, chart.accounts, &names, None).await?;
+    repo::note(conn, tenant_id, chart).await?;
     Ok(opened)
 }
 
@@ -162,9 +179,23 @@ pub async fn open_user(
     currencies: &[&str],
 ) -> Result<u64, ChartError> {
     let mut tx = db.tenant_tx(&[tenant_id]).await?;
-    let opened = open_slots(&mut tx, tenant_id, chart.users, currencies, Some(user_id)).await?;
+    let opened = open_user_in(&mut tx, tenant_id, chart, user_id, currencies).await?;
     tx.commit().await?;
     Ok(opened)
+}
+
+/// [`open_user`] within a transaction that is confined to the tenant.
+///
+/// # Errors
+/// As [`open_user`].
+pub async fn open_user_in(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    chart: &Chart,
+    user_id: Uuid,
+    currencies: &[&str],
+) -> Result<u64, ChartError> {
+    open_slots(conn, tenant_id, chart.users, currencies, Some(user_id)).await
 }
 
 async fn open_slots(

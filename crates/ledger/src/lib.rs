@@ -25,6 +25,7 @@ mod correction;
 mod error;
 mod events;
 mod forecast;
+pub mod import;
 mod keyed;
 pub mod period;
 mod posting;
@@ -37,6 +38,7 @@ pub mod rules;
 pub mod seal;
 pub mod statement;
 pub mod verify;
+mod within;
 mod writer;
 
 pub use account::{AccountClass, AccountType, Currency, NewAccount, open, open_in};
@@ -51,4 +53,5 @@ pub use posting::{
 };
 pub use seal::{SealError, Sealed, Sealer};
 pub use verify::verify;
+pub use within::post_in;
 pub use writer::{BATCH_MAX, Intake, QUEUE_MAX};

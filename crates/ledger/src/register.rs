@@ -14,6 +14,8 @@ use crate::repo::{hash, to_u64, unreadable};
 pub struct Filter {
     /// This one.
     pub account_id: Option<Uuid>,
+    /// Of this name.
+    pub name: Option<String>,
     /// Of these books.
     pub domain: Option<String>,
     /// Kept in this.
@@ -35,6 +37,7 @@ async fn rows(
 ) -> Result<Vec<Row>, sqlx::Error> {
     let wanted = Wanted {
         account_id: filter.account_id,
+        name: filter.name.clone(),
         domain: filter.domain.clone(),
         currency: filter.currency.clone(),
         account_type: filter.account_type,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod backfill;
+mod books;
 mod ledger;
 mod probe;
 mod relayer;
@@ -17,6 +18,9 @@ use clap_complete::Shell;
 
 pub(crate) use admin::*;
 pub(crate) use backfill::{Backfill, Backfills, NewBackfill, StateChoice};
+pub(crate) use books::{
+    AccountName, Chart as Charts, ImportFile, LedgerFormat, NewPosting, Report, StatementBy, StatementOf,
+};
 pub(crate) use ledger::{Accounts, Ledger, Postings, VerifyExport};
 pub(crate) use probe::{BlockChoice, Probe};
 pub(crate) use relayer::{Halt, Reconcile, Relayer};
@@ -126,7 +130,7 @@ Examples:
     #[command(subcommand)]
     Tx(Transactions),
 
-    /// A tenant's books: postings, accounts, balances, checkpoints, proofs and exports
+    /// A tenant's books: postings, imports, corrections, periods, accounts, reports, checkpoints, proofs and exports
     #[command(subcommand)]
     Ledger(Ledger),
 
@@ -211,6 +215,32 @@ Exit codes: 0 the replay equals what is there; 1 it does not.
 Example:
   plimsoll replay views --chain 1 --json")]
     Views(ReplayViews),
+    /// The books that are kept from a chain, by this program's posting rules; nothing is booked
+    #[command(after_help = "\
+What a change of the posting rules would book otherwise, before it is released: by posting and by account. What was booked stays as it was.
+
+Exit codes: 0 the rules would book what is booked; 1 they would not.
+
+Examples:
+  plimsoll replay books
+  plimsoll replay books --chain 42161 --from 300000000 --to 300100000 --json")]
+    Books(ReplayBooks),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayBooks {
+    /// Only this chain [default: every configured one]
+    #[arg(long, value_name = "CHAIN_ID")]
+    pub(crate) chain: Option<u64>,
+    /// The first block
+    #[arg(long, value_name = "BLOCK", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// The last block [default: as far as the books have come]
+    #[arg(long, value_name = "BLOCK")]
+    pub(crate) to: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

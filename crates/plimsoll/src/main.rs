@@ -127,6 +127,9 @@ fn dispatch(command: Command, file: Option<&Path>) -> Result<(), Failure> {
         Command::Ledger(asked) => {
             visit(&load(), async |_, config, db| commands::ledger::ask(config, db, &asked).await)
         }
+        Command::Replay(Replay::Books(asked)) => {
+            visit(&load(), async |_, config, db| commands::replay_books::books(config, db, &asked).await)
+        }
         Command::Replay(Replay::Views(asked)) => {
             visit(&load(), async |_, config, db| commands::replay::views(config, db, &asked).await)
         }

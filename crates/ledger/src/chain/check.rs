@@ -3,6 +3,7 @@
 //! **Why a comparison is exact.** The block that the books stand at and the balances at that block are read in one snapshot; the chain is asked for the state after the block of that hash, demanded
 //! canonical (`plimsoll_chain::probe`). A difference counts when the chain gives the same number again. What could not be asked is unverified, never equal.
 
+use alloy_primitives::B256;
 use plimsoll_chain::abi::Contracts;
 use plimsoll_chain::probe::{Probe, ProbeOptions, Reading, probes_at};
 use plimsoll_chain::{Pool, RpcError};
@@ -11,6 +12,7 @@ use plimsoll_types::{Amount, Balance, hash_text};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::opening;
 use crate::balance::AsOf;
 use crate::book::NormalSide;
 use crate::repo::chain::{self, Probed, Standing};
@@ -39,6 +41,8 @@ pub struct Break {
     pub chain: Balance,
     /// The chain less the books.
     pub difference: Balance,
+    /// Whether it is what the account held before its first posting, which no posting explains.
+    pub is_opening: bool,
     /// Postings on the account that could explain it: those of just this amount first, then the last ones.
     pub postings: Vec<Uuid>,
 }
@@ -74,6 +78,12 @@ pub struct BalanceReport {
 }
 
 impl BalanceReport {
+    /// Differences that are no opening balances.
+    #[must_use]
+    pub fn unexplained(&self) -> usize {
+        self.breaks.iter().filter(|found| !found.is_opening).count()
+    }
+
     /// Accounts that were looked at.
     #[must_use]
     pub fn accounts(&self) -> u64 {
@@ -144,6 +154,10 @@ pub async fn check(
     for accounts in accounts.chunks(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
         compare(pool, chain_id, &standing, tolerance, accounts, &mut report).await?;
     }
+    if !report.breaks.is_empty() {
+        let accounts = accounts.iter().map(|(account, _)| (account.account_id, account)).collect();
+        opening::mark(db, pool, chain_id, tolerance, &accounts, &mut report.breaks).await?;
+    }
     let mut conn = db.worker().acquire().await?;
     for found in &mut report.breaks {
         let amount = Amount(found.difference.0.unsigned_abs());
@@ -174,7 +188,8 @@ async fn compare(
     accounts: &[(Probed, Option<Balance>)],
     report: &mut BalanceReport,
 ) -> Result<(), CheckError> {
-    let answers = ask(pool, chain_id, standing, accounts.iter().map(|(account, _)| account)).await?;
+    let answers =
+        ask(pool, chain_id, standing.block_hash, accounts.iter().map(|(account, _)| account)).await?;
     let mut differing = Vec::new();
     for ((account, held), answer) in accounts.iter().zip(answers) {
         let unverified = |reason| {
@@ -191,7 +206,8 @@ async fn compare(
     if differing.is_empty() {
         return Ok(());
     }
-    let again = ask(pool, chain_id, standing, differing.iter().map(|(account, ..)| *account)).await?;
+    let again =
+        ask(pool, chain_id, standing.block_hash, differing.iter().map(|(account, ..)| *account)).await?;
     for ((account, held, chain), again) in differing.into_iter().zip(again) {
         let (account_id, name) = (account.account_id, account.account.name.clone());
         match chain.0.checked_sub(held.0) {
@@ -203,6 +219,7 @@ async fn compare(
                 ledger: held,
                 chain,
                 difference: Balance(difference),
+                is_opening: false,
                 postings: Vec::new(),
             }),
             _ => {
@@ -219,18 +236,18 @@ pub(super) fn is_within(chain: Balance, held: Balance, tolerance: Amount) -> boo
     chain.0.checked_sub(held.0).is_some_and(|difference| difference.unsigned_abs() <= tolerance.0)
 }
 
-/// What the chain says of each account, or why it does not.
-async fn ask(
+/// What the chain says of each account after a block, or why it does not.
+pub(super) async fn ask(
     pool: &Pool,
     chain_id: u64,
-    standing: &Standing,
+    block_hash: B256,
     accounts: impl Iterator<Item = &Probed>,
 ) -> Result<Vec<Result<Balance, String>>, CheckError> {
     let none = Contracts::default();
     let declared: Vec<Result<Probe, String>> =
         accounts.map(|account| account.probe.check(&none).map_err(|invalid| invalid.to_string())).collect();
     let probes: Vec<Probe> = declared.iter().filter_map(|probe| probe.as_ref().ok().cloned()).collect();
-    let probed = probes_at(pool, &ProbeOptions::of_chain(chain_id), standing.block_hash, &probes).await?;
+    let probed = probes_at(pool, &ProbeOptions::of_chain(chain_id), block_hash, &probes).await?;
     let mut answers = probed.answers.into_iter();
     let mut next = || answers.next().map(|answer| answer.map_err(|error| error.to_string()).and_then(signed));
     Ok(declared

@@ -12,6 +12,7 @@ mod booking;
 pub mod check;
 pub mod dry_run;
 mod fold;
+mod opening;
 mod role;
 mod suspense;
 mod tokens;

@@ -7,7 +7,7 @@ use plimsoll_store::{Db, Lease, LeaseError, Leases};
 use plimsoll_types::Amount;
 use tokio_util::sync::CancellationToken;
 
-use super::check::{BalanceReport, CheckError, TOLERANCE, check};
+use super::check::{BalanceReport, Break, CheckError, TOLERANCE, check};
 use super::suspense::settle;
 
 /// The pause after a comparison.
@@ -91,24 +91,26 @@ impl BalanceChecker {
         let report = check(&self.db, &self.pool, self.chain_id, self.tolerance).await?;
         let settled = settle(&self.db, lease, self.tolerance, &report).await?;
         for found in &report.breaks {
-            tracing::error!(
-                chain_id = self.chain_id,
-                account_id = %found.account_id,
-                account = found.name,
-                currency = found.currency,
-                ledger = %found.ledger,
-                chain = %found.chain,
-                "the books differ from the chain"
-            );
+            told(self.chain_id, found);
         }
         let chain = self.chain_id.to_string();
         metrics::counter!("balance_verify_checked_total", "chain_id" => chain.clone())
             .increment(report.accounts());
         metrics::counter!("balance_verify_mismatch_total", "chain_id" => chain.clone())
-            .increment(report.breaks.len() as u64);
+            .increment(report.unexplained() as u64);
         metrics::counter!("balance_verify_unverified_total", "chain_id" => chain.clone())
             .increment(report.unverified.len() as u64);
         metrics::counter!("balance_verify_suspense_total", "chain_id" => chain).increment(settled);
         Ok(report)
+    }
+}
+
+/// What an account held before its first posting is found once, and expected.
+fn told(chain_id: u64, found: &Break) {
+    let Break { account_id, name, currency, ledger, chain, .. } = found;
+    if found.is_opening {
+        tracing::info!(chain_id, %account_id, account = name, currency, held = %found.difference, "an account held something before its first posting: its opening balance is held in suspense");
+    } else {
+        tracing::error!(chain_id, %account_id, account = name, currency, %ledger, %chain, "the books differ from the chain");
     }
 }

@@ -2,6 +2,7 @@
 //! was seen. It is booked once: the difference is computed anew under the lock that the fold takes to move on, so what is booked by then is no difference any more. When the cause is booked
 //! later, at its own block, the next comparison finds the opposite difference, and takes it out of suspense again.
 
+use alloy_primitives::Address;
 use plimsoll_store::{Db, Lease};
 use plimsoll_types::{Amount, Balance};
 use uuid::Uuid;
@@ -68,16 +69,21 @@ pub(super) async fn settle(
     Ok(bookings.len() as u64)
 }
 
-/// The account moves by `difference` on its normal side, and the suspense account of its token the other way.
-fn ruled(account: Account, normal_side: NormalSide, difference: Balance) -> Ruled {
-    let suspense = Account {
+/// What is not explained in a token of a chain.
+pub(super) fn account(token: Option<Address>) -> Account {
+    Account {
         name: "unexplained on the chain".into(),
         account_type: AccountType::Suspense,
         class: AccountClass::Liability,
-        token: account.token,
+        token,
         address: None,
         probe: None,
-    };
+    }
+}
+
+/// The account moves by `difference` on its normal side, and the suspense account of its token the other way.
+fn ruled(account: Account, normal_side: NormalSide, difference: Balance) -> Ruled {
+    let suspense = self::account(account.token);
     let rises_by_debit = normal_side == NormalSide::Debit;
     let (of_account, of_suspense) = if rises_by_debit == difference.0.is_positive() {
         (Direction::Debit, Direction::Credit)

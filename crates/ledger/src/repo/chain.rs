@@ -282,6 +282,23 @@ pub(crate) async fn confirmed_time(
     .await
 }
 
+/// The block of an account's first posting; none: nothing is booked on it, its first posting is of no block, or something of it is in this suspense account, or was.
+pub(crate) async fn first_block(
+    conn: &mut PgConnection,
+    account_id: Uuid,
+    suspense: Uuid,
+) -> Result<Option<u64>, sqlx::Error> {
+    let block = sqlx::query_scalar!(
+        "SELECT chain_block_number FROM ledger_entries WHERE account_id = $1 AND account_version = 1
+           AND NOT EXISTS (SELECT FROM ledger_entries held JOIN ledger_entries other USING (posting_id) WHERE held.account_id = $2 AND other.account_id = $1)",
+        account_id,
+        suspense
+    )
+    .fetch_optional(conn)
+    .await?;
+    block.flatten().map(to_u64).transpose()
+}
+
 /// Postings on an account: those of just this amount first, then the last ones.
 pub(crate) async fn explaining(
     conn: &mut PgConnection,

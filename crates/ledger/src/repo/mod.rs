@@ -5,6 +5,7 @@ pub(crate) mod balances;
 pub(crate) mod chain;
 pub(crate) mod charts;
 pub(crate) mod corrections;
+pub(crate) mod import;
 pub(crate) mod periods;
 pub(crate) mod postings;
 pub(crate) mod proofs;

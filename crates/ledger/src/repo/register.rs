@@ -9,6 +9,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) account_id: Option<Uuid>,
+    pub(crate) name: Option<String>,
     pub(crate) domain: Option<String>,
     pub(crate) currency: Option<String>,
     pub(crate) account_type: Option<AccountType>,
@@ -62,7 +63,8 @@ pub(crate) async fn accounts(
            WHERE a.tenant_id = $1 AND ($2::uuid IS NULL OR a.account_id = $2) AND ($3::text IS NULL OR a.domain = $3) AND ($4::text IS NULL OR a.currency = $4)
              AND ($5::account_type IS NULL OR a.account_type = $5) AND ($6::uuid IS NULL OR a.user_id = $6)
              AND ($7::boolean IS NULL OR (a.closed_at IS NULL) = $7) AND ($8::uuid IS NULL OR a.account_id > $8)
-           ORDER BY a.account_id LIMIT $9"#,
+             AND ($9::text IS NULL OR a.name = $9)
+           ORDER BY a.account_id LIMIT $10"#,
         tenant_id,
         wanted.account_id,
         wanted.domain,
@@ -71,6 +73,7 @@ pub(crate) async fn accounts(
         wanted.owner_id,
         wanted.is_open,
         after,
+        wanted.name,
         limit,
     )
     .fetch_all(conn)

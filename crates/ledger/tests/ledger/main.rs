@@ -8,6 +8,7 @@ mod charts;
 mod corrections;
 mod fold;
 mod forecast;
+mod import;
 mod invariants;
 mod order;
 mod periods;

@@ -38,7 +38,11 @@ pub(crate) async fn balances(
     let total = |of: fn(&BalanceReport) -> usize| reports.iter().map(of).sum::<usize>();
     let (breaks, unverified) = (total(|it| it.breaks.len()), total(|it| it.unverified.len()));
     if breaks > 0 {
-        return Err(Failure::found(format!("{breaks} balances of the books differ from the chain"), FAILED).remedy(
+        let openings = match breaks - total(BalanceReport::unexplained) {
+            0 => String::new(),
+            openings => format!("; {openings} of them are what accounts held before their first posting"),
+        };
+        return Err(Failure::found(format!("{breaks} balances of the books differ from the chain{openings}"), FAILED).remedy(
             "the postings that are named may explain it; what nothing explains the role `verify` of `plimsoll run` holds in suspense until its cause is booked",
         ));
     }
@@ -75,7 +79,7 @@ fn shown(report: &BalanceReport) -> Result<(), Failure> {
                 found.ledger.to_string(),
                 found.chain.to_string(),
                 found.difference.to_string(),
-                postings.join(" "),
+                if found.is_opening { "held before its first posting".into() } else { postings.join(" ") },
             ]
         });
         let rows: Vec<_> = rows.collect();

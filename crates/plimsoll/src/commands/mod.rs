@@ -17,6 +17,7 @@ mod progress;
 pub(crate) mod relayer;
 mod repair;
 pub(crate) mod replay;
+pub(crate) mod replay_books;
 pub(crate) mod run;
 pub(crate) mod signers;
 pub(crate) mod tx;

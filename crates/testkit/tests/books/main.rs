@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod house;
+mod opening;
 mod told;
 
 use alloy_dyn_abi::DynSolValue;

@@ -77,6 +77,7 @@ impl AccountFilter {
             account_type: self.account_type,
             owner_id: self.owner_id,
             is_open: self.open,
+            ..register::Filter::default()
         }
     }
 }

@@ -12,15 +12,21 @@ use crate::config::source::shorten;
 const NAME_MAX_CHARS: usize = 200;
 
 impl Check<'_> {
-    /// Whether there is one; `None` where a problem was noted.
+    /// Whether there is one; `None` where a problem was noted. Name and key are both looked at, so that both are told.
     pub(super) fn ledger(&mut self, group: &Group) -> Option<Option<Ledger>> {
         let is_given = |key| group.text(key).is_some();
-        let key = match is_given("signing_key") || is_given("signing_key_file") {
-            true => Some(self.signing_key(group)?),
-            false => None,
-        };
+        let has_key = is_given("signing_key") || is_given("signing_key_file");
+        let key = if has_key { self.signing_key(group).map(Some) } else { Some(None) };
+        // Any key will do to see whether the name does.
+        let log = self.log(group, &key.flatten().unwrap_or([1; 32]), has_key);
+        let (key, log) = (key?, log?);
+        Some(log.filter(|_| key.is_some()))
+    }
+
+    /// The log that is named, signed with this key; `None` where a problem was noted.
+    fn log(&mut self, group: &Group, key: &[u8; 32], has_key: bool) -> Option<Option<Ledger>> {
         let Some(name) = group.text("log_name") else {
-            if key.is_none() {
+            if !has_key {
                 return Some(None);
             }
             self.problems.add(
@@ -30,8 +36,7 @@ impl Check<'_> {
             );
             return None;
         };
-        // Any key will do to see whether the name does.
-        let signer = NoteSigner::new(name, &key.unwrap_or([1; 32])).ok();
+        let signer = NoteSigner::new(name, key).ok();
         let Some(signer) = signer.filter(|_| name.chars().count() <= NAME_MAX_CHARS) else {
             self.problems.add(
                 group.origin_of("log_name"),
@@ -40,7 +45,7 @@ impl Check<'_> {
             );
             return None;
         };
-        Some(key.map(|_| Ledger { log_name: name.to_owned(), signer: signer.into() }))
+        Some(Some(Ledger { log_name: name.to_owned(), signer: signer.into() }))
     }
 
     fn signing_key(&mut self, group: &Group) -> Option<[u8; 32]> {

@@ -117,7 +117,10 @@ fn wrong(kind: Kind) -> Vec<String> {
 fn said(path: &str, value: &str) -> String {
     let dir = directory();
     let (text, line) = with(path, value);
-    let loaded = load_text(dir.path(), &text, &[]);
+    // A key signs logs of a name.
+    let name = [("PLIMSOLL_LEDGER__LOG_NAME", "books.example.com")];
+    let environment = if path.starts_with("ledger.signing_key") { &name[..] } else { &[] };
+    let loaded = load_text(dir.path(), &text, environment);
     let said = loaded.problems.to_string().replace(&format!("{}/", dir.path().display()), "");
     let case = format!("{path} = {value}: {said}");
     assert_eq!(loaded.problems.len(), 1, "{case}");

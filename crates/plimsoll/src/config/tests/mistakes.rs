@@ -57,6 +57,8 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
         ("a secret's file that is missing", CHAIN.replace("rpc = \"http://localhost:8545\"", "rpc_file = \"none\""), vec![]),
         ("a secret's file that is empty", with("[database]\nurl = \"postgres://localhost/x\"\napp_password_file = \"empty\""), vec![]),
         ("two databases", with("[database]\nurl = \"postgres://localhost/x\"\ndata_dir = \"here\""), vec![]),
+        ("a ledger's name and key that are both none", with("[ledger]\nlog_name = \"two words\"\nsigning_key = \"hunter2\""), vec![]),
+        ("a ledger's key that is none, without a name", with("[ledger]\nsigning_key = \"hunter2\""), vec![]),
         ("a data directory that is a file", with("[database]\ndata_dir = \"token.json\""), vec![]),
         ("a data directory below a file", with("[database]\ndata_dir = \"token.json/data\""), vec![]),
         ("a list of chains that is empty", "chain = []\n".into(), vec![]),

@@ -1,13 +1,24 @@
-//! `plimsoll ledger`: a tenant's books, as whoever runs the platform sees them. They are read as the app's role, confined to the tenant, as over HTTP.
+//! `plimsoll ledger`: a tenant's books, as whoever runs the platform sees and keeps them. They are read and written as the app's role, confined to the tenant, as over HTTP.
+
+mod chart;
+mod close;
+mod import;
+mod layout;
+mod named;
+mod post;
+mod reports;
+mod voucher;
 
 use plimsoll_ledger::{AsOf, proofs, read, register};
 use plimsoll_store::Db;
 use plimsoll_types::api::{LedgerAccount, LedgerBalance, LedgerPosting};
 use uuid::Uuid;
 
+use self::layout::{Column, Row, parts};
+use self::voucher::of_id;
 use super::admin::Admin;
 use super::admin::sheet::{self, Sheet};
-use super::{print, print_json};
+use super::{print, print_json, when};
 use crate::cli::{Accounts, Ledger, Postings, Whose};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -19,6 +30,16 @@ pub(crate) async fn ask(config: &Config, db: &Db, asked: &Ledger) -> Result<(), 
     let of = Of { config, db };
     match asked {
         Ledger::Entries { which, limit, below, json } => of.entries(which, *below, *limit, *json).await,
+        Ledger::Post(asked) => of.post(asked).await,
+        Ledger::Reverse { posting, whose, change } => of.reverse(*posting, whose, change).await,
+        Ledger::Import(asked) => of.import(asked).await,
+        Ledger::Voucher { posting, whose, json } => of.voucher(*posting, whose, *json).await,
+        Ledger::Statement(asked) => of.statement(asked).await,
+        Ledger::TrialBalance(asked) => of.trial_balance(asked).await,
+        Ledger::BalanceSheet(asked) => of.balance_sheet(asked).await,
+        Ledger::Close { whose, through, change } => of.close(whose, *through, change).await,
+        Ledger::Closings { whose, limit, json } => of.closings(whose, *limit, *json).await,
+        Ledger::Chart(asked) => of.chart(asked).await,
         Ledger::Accounts(which) => of.accounts(which).await,
         Ledger::Balances { which, effective_at, recorded_at, block } => {
             let as_of = AsOf { effective_at: *effective_at, recorded_at: *recorded_at, block_number: *block };
@@ -68,9 +89,8 @@ impl Of<'_> {
         if which.json {
             return print_json(&found);
         }
-        let sheets: Vec<_> = found.iter().map(account).collect();
-        let columns = ["account_id", "name", "type", "class", "domain", "currency", "min", "max", "closed"];
-        sheet::list(&sheets, &columns, "there is no such account", false)
+        parts(&ACCOUNT_COLUMNS, found.iter().map(account).collect(), "there is no such account")?;
+        more(which, found.last().map(|last| last.account_id), found.len())
     }
 
     async fn balances(&self, which: &Accounts, as_of: AsOf) -> Result<(), Failure> {
@@ -81,9 +101,8 @@ impl Of<'_> {
         if which.json {
             return print_json(&found);
         }
-        let sheets: Vec<_> = found.iter().map(balance).collect();
-        let columns = ["account_id", "name", "domain", "currency", "balance", "block"];
-        sheet::list(&sheets, &columns, "there is no such account", false)
+        parts(&BALANCE_COLUMNS, found.iter().map(balance).collect(), "there is no such account")?;
+        more(which, found.last().map(|last| last.account_id), found.len())
     }
 
     async fn checkpoint(&self, whose: &Whose, size: Option<u64>) -> Result<(), Failure> {
@@ -140,6 +159,7 @@ fn filter(which: &Postings) -> read::Filter {
 
 fn accounts(which: &Accounts) -> register::Filter {
     register::Filter {
+        name: which.name.clone(),
         domain: which.domain.clone(),
         currency: which.currency.clone(),
         ..register::Filter::default()
@@ -160,25 +180,43 @@ fn lines(of: &LedgerPosting) -> impl Iterator<Item = Sheet> + '_ {
     })
 }
 
-fn account(of: &LedgerAccount) -> Sheet {
-    Sheet::new()
-        .with("account_id", of.account_id.to_string())
-        .with("name", &*of.name)
-        .with("type", of.account_type.as_str())
-        .with("class", of.class.as_str())
-        .with("domain", &*of.domain)
-        .with("currency", &*of.currency)
-        .with("min", of.min_balance.map(|limit| limit.to_string()))
-        .with("max", of.max_balance.map(|limit| limit.to_string()))
-        .at("closed", of.closed_at)
+const ACCOUNT_COLUMNS: [Column; 7] = [
+    ("account_id", false),
+    ("name", false),
+    ("type", false),
+    ("class", false),
+    ("at least", true),
+    ("at most", true),
+    ("closed", false),
+];
+
+fn account(of: &LedgerAccount) -> Row {
+    let cells = vec![
+        of.account_id.to_string(),
+        of.name.clone(),
+        of.account_type.as_str().into(),
+        of.class.as_str().into(),
+        of.min_balance.map(|limit| limit.to_string()).unwrap_or_default(),
+        of.max_balance.map(|limit| limit.to_string()).unwrap_or_default(),
+        of.closed_at.map(|at| when(at).to_string()).unwrap_or_default(),
+    ];
+    Row::new(&of.domain, &of.currency, cells)
 }
 
-fn balance(of: &LedgerBalance) -> Sheet {
-    Sheet::new()
-        .with("account_id", of.account_id.to_string())
-        .with("name", &*of.name)
-        .with("domain", &*of.domain)
-        .with("currency", &*of.currency)
-        .with("balance", of.balance.to_string())
-        .with("block", of.last_updated_block.as_ref().map(|block| block.number))
+const BALANCE_COLUMNS: [Column; 4] =
+    [("account_id", false), ("name", false), ("balance", true), ("block", true)];
+
+fn balance(of: &LedgerBalance) -> Row {
+    let block = of.last_updated_block.as_ref().map(|block| block.number.to_string());
+    let cells =
+        vec![of.account_id.to_string(), of.name.clone(), of.balance.to_string(), block.unwrap_or_default()];
+    Row::new(&of.domain, &of.currency, cells)
+}
+
+/// Says how to go on where there may be more than was asked for.
+fn more(which: &Accounts, last: Option<Uuid>, found: usize) -> Result<(), Failure> {
+    match last.filter(|_| usize::try_from(which.limit).is_ok_and(|limit| found == limit)) {
+        Some(last) => print(&format!("there may be more: --after {last}\n")),
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,162 @@
+//! `plimsoll ledger post` and `reverse`: an operator's postings, each with its entry in the audit log.
+
+use plimsoll_bus::Context;
+use plimsoll_ledger::{
+    Correction, Direction, Draft, Line, Origin, PostError, Posting, Refusal, post_in, reversal,
+};
+use plimsoll_types::Amount;
+use plimsoll_types::api::{LedgerAccount, LedgerPosting};
+use uuid::Uuid;
+
+use super::{Of, named};
+use crate::cli::{Change, Final, How, NewPosting, Whose};
+use crate::commands::admin::Admin;
+use crate::commands::admin::change::{As, Done};
+use crate::commands::admin::operator;
+use crate::commands::admin::sheet::Sheet;
+use crate::failure::Failure;
+
+impl Of<'_> {
+    pub(super) async fn post(&self, asked: &NewPosting) -> Result<(), Failure> {
+        let tenant = self.admin().tenant(&asked.whose).await?;
+        // The posting's own id, too: asked again under it, it is the same posting.
+        let request_id = asked.change.how.request_id.unwrap_or_else(Uuid::now_v7);
+        let change = Change {
+            reason: asked.change.reason.clone(),
+            how: How { request_id: Some(request_id), ..asked.change.how.clone() },
+        };
+        let mut tx = self.db.tenant_tx(&[tenant.tenant_id]).await?;
+        let sides = asked.debit.iter().map(|side| (Direction::Debit, side));
+        let sides = sides.chain(asked.credit.iter().map(|side| (Direction::Credit, side)));
+        let mut lines = Vec::new();
+        for (direction, (name, amount)) in sides {
+            let account = named::account(&mut tx, tenant.tenant_id, name, &asked.of).await?;
+            lines.push((direction, *amount, account));
+        }
+        drop(tx);
+        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, asked.user);
+        let posting = posting(context, asked, &lines)?;
+        let sheet = sheet(asked, &lines);
+        self.admin()
+            .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
+                let posted = post_in(conn, &posting).await.map_err(|error| explained(&error))?;
+                let known = posted.is_replay.then(|| format!(", which is posting {}", posted.posting_id));
+                Ok(Done {
+                    action: "ledger.post",
+                    target_type: "posting",
+                    target_id: posted.posting_id.to_string(),
+                    order: format!(
+                        "post {} to the books of {}{}",
+                        asked.operation_type,
+                        tenant.name,
+                        known.unwrap_or_default()
+                    ),
+                    confirmation: String::new(),
+                    before: posted.is_replay.then(|| sheet.clone()),
+                    after: Some(sheet.clone()),
+                    secret: None,
+                    note: Some(format!("it is posting {}", posted.posting_id)),
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn reverse(&self, id: Uuid, whose: &Whose, change: &Final) -> Result<(), Failure> {
+        let tenant = self.admin().tenant(whose).await?;
+        let request_id = change.how.request_id.unwrap_or_else(Uuid::now_v7);
+        let change = Final {
+            reason: change.reason.clone(),
+            yes: change.yes,
+            how: How { request_id: Some(request_id), ..change.how.clone() },
+        };
+        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, None);
+        self.admin()
+            .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
+                let original = super::of_id(conn, tenant.tenant_id, id).await?;
+                let made = reversal(conn, id, &change.reason, context.clone(), Origin::Request).await;
+                let posted = post_in(conn, &made.map_err(|error| explained(&error))?)
+                    .await
+                    .map_err(|error| explained(&error))?;
+                let after = standing(&original, true);
+                Ok(Done {
+                    action: "ledger.reverse",
+                    target_type: "posting",
+                    target_id: posted.posting_id.to_string(),
+                    order: format!("take back posting {id} ({}) of {}", original.operation_type, tenant.name),
+                    confirmation: original.operation_type.clone(),
+                    before: Some(if posted.is_replay { after.clone() } else { standing(&original, false) }),
+                    after: Some(after),
+                    secret: None,
+                    note: Some(format!("it is posting {}", posted.posting_id)),
+                })
+            })
+            .await
+    }
+
+    pub(super) fn admin(&self) -> Admin<'_> {
+        Admin { db: self.db, config: self.config }
+    }
+}
+
+fn posting(
+    context: Context,
+    asked: &NewPosting,
+    lines: &[(Direction, Amount, LedgerAccount)],
+) -> Result<Posting, Failure> {
+    let domain = lines.first().map_or(&asked.of.domain, |(_, _, account)| &account.domain);
+    let line = |(direction, amount, account): &(Direction, Amount, LedgerAccount)| {
+        Line::new(account.account_id, *direction, *amount, &account.currency, &asked.entry_type)
+    };
+    let mut draft = Draft::new(context, &asked.operation_type, domain, lines.iter().map(line).collect());
+    draft.effective_at = asked.effective_at;
+    draft.correction = asked.compensates.map(Correction::Compensates).zip(asked.change.reason.clone());
+    let description = asked.description.iter().map(|text| ("description".to_owned(), text.as_str().into()));
+    draft.metadata.extend(description);
+    Posting::new(draft).map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn sheet(asked: &NewPosting, lines: &[(Direction, Amount, LedgerAccount)]) -> Sheet {
+    let line = |(direction, amount, account): &(Direction, Amount, LedgerAccount)| {
+        let side = if *direction == Direction::Debit { "debit" } else { "credit" };
+        format!("{side} {amount} {} {}", account.currency, account.name)
+    };
+    Sheet::new()
+        .with("operation_type", &*asked.operation_type)
+        .with("user", asked.user.map(|user| user.to_string()))
+        .at("effective_at", asked.effective_at)
+        .with("description", asked.description.clone())
+        .with("compensates", asked.compensates.map(|id| id.to_string()))
+        .with("lines", lines.iter().map(line).collect::<Vec<_>>())
+}
+
+fn standing(of: &LedgerPosting, is_reversed: bool) -> Sheet {
+    let line = |line: &plimsoll_types::api::LedgerLine| {
+        format!("debit {} credit {} {} {}", line.debit, line.credit, line.currency, line.account_id)
+    };
+    Sheet::new()
+        .with("posting_id", of.posting_id.to_string())
+        .with("operation_type", &*of.operation_type)
+        .at("effective_at", of.effective_at)
+        .with("lines", of.lines.iter().map(line).collect::<Vec<_>>())
+        .with("is_reversed", is_reversed)
+}
+
+fn explained(error: &PostError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        PostError::Conflict { posting_id, .. } => {
+            failure.remedy(format!("`plimsoll ledger voucher {posting_id}` shows what is on record"))
+        }
+        PostError::Refused(Refusal::UnknownPosting { .. }) => {
+            failure.remedy("`plimsoll ledger entries` lists the postings that there are")
+        }
+        PostError::Refused(Refusal::Reversed { by, .. }) => {
+            failure.remedy(format!("`plimsoll ledger voucher {by}` shows its reversal"))
+        }
+        PostError::Refused(Refusal::Limit { .. }) => {
+            failure.remedy("correct the amount; or have the account's limit moved first, on record (`POST /api/v1/ledger/accounts/{account_id}/limits`)")
+        }
+        PostError::NoBooks { .. } => failure.remedy("`plimsoll ledger chart open` opens them"),
+        _ => failure,
+    }
+}
