@@ -11,5 +11,5 @@ use crate::posting::Posting;
 /// # Errors
 /// [`PostError`]. After [`PostError::Database`] the transaction is rolled back; where another one has just used the key or the accounts, the same again finds it.
 pub async fn post_in(conn: &mut PgConnection, posting: &Posting) -> Result<Posted, PostError> {
-    batch::post(conn, &[posting]).await?.pop().unwrap_or(Err(PostError::Stopped))
+    batch::post(conn, &[posting], None).await?.pop().unwrap_or(Err(PostError::Stopped))
 }
