@@ -36,7 +36,7 @@
 //!
 //! # Being woken
 //! [`Stream::announce_staged`] wakes a sequencer in the writer's own process; it looks at once and then ever less often, since the writer may
-//! not have committed yet. What is staged within [`GATHER`] after a batch waits for the end of that time, so that under load a batch is many rows. Any other looks every [`MAX_IDLE`]: one indexed read. Writers do not NOTIFY: Postgres orders all
+//! not have committed yet. What is staged in the ten milliseconds after a batch waits for their end, so that under load a batch is many rows. Any other looks every [`MAX_IDLE`]: one indexed read. Writers do not NOTIFY: Postgres orders all
 //! transactions that do by one lock, which they hold through their commit, and group commit would be gone.
 
 mod floor;
