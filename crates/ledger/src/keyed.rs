@@ -174,7 +174,7 @@ impl Writer {
         let tenants: Vec<_> = tenants.into_iter().collect();
         let mut tries = 0;
         loop {
-            let mut tx = self.db.tenant_tx(&tenants).await?;
+            let mut tx = self.db.tenant_tx_by_keys(&tenants).await?;
             match book(&mut tx, batch).await {
                 Ok(answers) => {
                     tx.commit().await?;

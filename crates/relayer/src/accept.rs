@@ -10,7 +10,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::history;
-use crate::repo::accept as repo;
+use crate::repo::read::Row;
+use crate::repo::{Changed, accept as repo};
 use crate::request::{Invalid, Request, SignerId};
 
 /// A request that is on record.
@@ -81,16 +82,25 @@ pub async fn call_off_in(conn: &mut PgConnection, id: Uuid, why: &str) -> Result
     repo::call_off(conn, id, why).await
 }
 
-/// Puts requests, in a transaction that is confined to their tenants: what will have come of each once that is committed.
+/// What will have come of requests once the transaction is committed that puts them.
+pub(crate) struct Put {
+    /// Of each.
+    pub(crate) outcomes: Vec<Result<Accepted, AcceptError>>,
+    /// Those that were not there before.
+    pub(crate) new: Vec<Row>,
+}
+
+/// Puts requests, in a transaction that is confined to their tenants.
 pub(crate) async fn put(
     conn: &mut PgConnection,
     node: &str,
     requests: &[&Request],
-) -> Result<Vec<Result<Accepted, AcceptError>>, PublishError> {
+) -> Result<Put, PublishError> {
     // Version 7: their order is that of their making, which the queue goes by.
     let given: Vec<_> = requests.iter().map(|request| (Uuid::now_v7(), *request)).collect();
-    let changes = repo::insert(conn, node, &given).await?;
-    let new: HashMap<_, _> = changes.iter().map(|change| (change.id, change.state)).collect();
+    let rows = repo::insert(conn, node, &given).await?;
+    let changes: Vec<_> = rows.iter().map(Changed::from).collect();
+    let new: HashMap<_, _> = rows.iter().map(|row| (row.id, row.state)).collect();
     let contexts: HashMap<_, _> = given.iter().map(|(id, request)| (*id, &request.context)).collect();
     let accepted = changes
         .iter()
@@ -122,7 +132,8 @@ pub(crate) async fn put(
         outcomes[place] = Some(outcome(requests[place], &row));
     }
     // What was neither inserted nor found cannot be: rows are never deleted.
-    Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(AcceptError::Stopped))).collect())
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(AcceptError::Stopped))).collect();
+    Ok(Put { outcomes, new: rows })
 }
 
 /// What is there under the natural keys of these requests, and what that means for each; none: its key is free.

@@ -37,7 +37,7 @@ pub async fn submit_in(
         }
         granted.give(&mut day, request)?;
     }
-    let put = accept::put(conn, node, &[request]).await.map_err(published)?.pop();
+    let put = accept::put(conn, node, &[request]).await.map_err(published)?.outcomes.pop();
     Ok(put.unwrap_or(Err(AcceptError::Stopped))?)
 }
 

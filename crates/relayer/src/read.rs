@@ -229,6 +229,15 @@ pub(crate) async fn these(
     Ok(told)
 }
 
+/// What was put just now: nobody has attempted it.
+pub(crate) async fn new(
+    conn: &mut PgConnection,
+    tenants: &[Uuid],
+    rows: Vec<Row>,
+) -> Result<Vec<Transaction>, sqlx::Error> {
+    whole(conn, tenants, TransactionKind::Managed, rows, Vec::new(), Vec::new()).await
+}
+
 /// Transactions with their attempts, these with what was answered to them, and what holds them back.
 async fn whole(
     conn: &mut PgConnection,

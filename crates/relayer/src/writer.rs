@@ -25,6 +25,7 @@ use crate::bell::Bell;
 use crate::grant::SignerPolicy;
 use crate::intake::{Kept, SubmitError, Told, Under, Waiting};
 use crate::read;
+use crate::repo::read::Row;
 use crate::request::SignerId;
 
 /// The most requests of one transaction: what follows from it is at most as many events as one statement takes.
@@ -119,11 +120,13 @@ impl Writer {
         self.judge_granted(&mut tx, batch, &mut outcomes).await?;
         let rest: Vec<_> = (0..batch.len()).filter(|place| outcomes[*place].is_none()).collect();
         let requests: Vec<_> = rest.iter().map(|place| &batch[*place].request).collect();
+        let mut new = Vec::new();
         if !requests.is_empty() {
             let put = accept::put(&mut tx, &self.node, &requests).await?;
-            for (place, outcome) in rest.into_iter().zip(put) {
+            for (place, outcome) in rest.into_iter().zip(put.outcomes) {
                 outcomes[place] = Some(outcome.map_err(SubmitError::from));
             }
+            new = put.new;
         }
         // All were put, or have their answer.
         let mut outcomes: Vec<_> =
@@ -131,7 +134,7 @@ impl Writer {
         for accepted in outcomes.iter_mut().flatten() {
             accepted.batch = batch.len();
         }
-        let kept = keep_answers(&mut tx, &tenants, batch, &outcomes).await?;
+        let kept = keep_answers(&mut tx, &tenants, batch, &outcomes, new).await?;
         tx.commit().await?;
         let ends = outcomes.into_iter().zip(kept).map(|(outcome, kept)| match (outcome, kept) {
             (_, Some(kept)) => End::Kept(kept),
@@ -141,7 +144,7 @@ impl Writer {
         Ok(ends.collect())
     }
 
-    /// Says what is on record already of what needs a grant, and what is not granted; the rest is to be put.
+    /// Says what is not granted of what needs a grant, unless it is on record already; the rest is to be put.
     async fn judge_granted(
         &self,
         conn: &mut PgConnection,
@@ -154,29 +157,29 @@ impl Writer {
         if open.is_empty() {
             return Ok(());
         }
-        let requests: Vec<_> = open.iter().map(|place| &batch[*place].request).collect();
-        let found = accept::found(conn, &requests).await?;
-        let mut limited: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (place, known) in open.into_iter().zip(found) {
+        let (mut refused, mut limited) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+        for place in open {
             let request = &batch[place].request;
-            outcomes[place] = match known {
-                Some(known) => Some(known.map_err(SubmitError::from)),
-                None => match Granted::of(&self.policies, request) {
-                    Ok(granted) => {
-                        if granted.counts(request) {
-                            let day = (granted.tenant_id, granted.signer());
-                            limited.entry(day).or_default().push((place, granted));
-                        }
-                        None
-                    }
-                    Err(error) => Some(Err(error)),
-                },
-            };
+            match Granted::of(&self.policies, request) {
+                Ok(granted) if granted.counts(request) => {
+                    let day = (granted.tenant_id, granted.signer());
+                    limited.entry(day).or_default().push((place, granted));
+                }
+                Ok(_) => {}
+                Err(error) => refused.push((place, error)),
+            }
+        }
+        if !refused.is_empty() {
+            let requests: Vec<_> = refused.iter().map(|(place, _)| &batch[*place].request).collect();
+            let found = accept::found(conn, &requests).await?;
+            for ((place, error), known) in refused.into_iter().zip(found) {
+                outcomes[place] = Some(known.map_or(Err(error), |known| known.map_err(SubmitError::from)));
+            }
         }
         for of_day in limited.into_values() {
             let Some((_, granted)) = of_day.first() else { continue };
             let mut day = granted.day(conn).await?;
-            // Whoever counted before may have put some of these, which count already.
+            // Some may be there already, put by whoever counted before too: they count already.
             let requests: Vec<_> = of_day.iter().map(|(place, _)| &batch[*place].request).collect();
             let found = accept::found(conn, &requests).await?;
             for ((place, granted), known) in of_day.into_iter().zip(found) {
@@ -220,20 +223,22 @@ async fn keep_answers(
     tenants: &[Uuid],
     batch: &[Waiting],
     outcomes: &[Result<Accepted, SubmitError>],
+    new: Vec<Row>,
 ) -> Result<Vec<Option<idempotency::Response>>, Failure> {
     let mut kept: Vec<Option<idempotency::Response>> = batch.iter().map(|_| None).collect();
-    let is_shown = |(waiting, _): &(&Waiting, _)| waiting.under.is_some();
-    let shown: Vec<Uuid> = batch
+    let is_old = |(waiting, outcome): &(&Waiting, &Result<Accepted, SubmitError>)| {
+        waiting.under.is_some() && outcome.as_ref().is_ok_and(|accepted| accepted.is_replay)
+    };
+    let old: Vec<Uuid> = batch
         .iter()
         .zip(outcomes)
-        .filter(is_shown)
+        .filter(is_old)
         .filter_map(|(_, outcome)| outcome.as_ref().ok().map(|accepted| accepted.id))
         .collect();
-    let transactions: HashMap<Uuid, Transaction> = read::these(tx, tenants, &shown)
-        .await?
-        .into_iter()
-        .map(|transaction| (transaction.transaction_id, transaction))
-        .collect();
+    let mut told = read::new(tx, tenants, new).await?;
+    told.extend(read::these(tx, tenants, &old).await?);
+    let transactions: HashMap<Uuid, Transaction> =
+        told.into_iter().map(|transaction| (transaction.transaction_id, transaction)).collect();
     let mut entries = Vec::new();
     for (place, (waiting, outcome)) in batch.iter().zip(outcomes).enumerate() {
         let Some(Under { answer, .. }) = &waiting.under else { continue };

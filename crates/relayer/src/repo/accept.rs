@@ -1,10 +1,10 @@
 //! Requests, as the app's role puts them. Keys are compared with the tenant by IS NOT DISTINCT FROM, which no index serves, so that the index that begins with the request is the only one.
 
-use plimsoll_types::{Amount, TransactionState, address_text};
+use plimsoll_types::{Amount, AttemptPurpose, RevertSource, TransactionState, address_text};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Changed, keys, to_i64};
+use super::{keys, read, to_i64};
 use crate::request::Request;
 
 /// A request that is there.
@@ -17,18 +17,18 @@ pub(crate) struct Row {
     pub(crate) state: TransactionState,
 }
 
-/// Inserts the requests whose natural key is new, in this table and in that of what users signed; what came of each, by its id.
+/// Inserts the requests whose natural key is new, in this table and in that of what users signed; what is there of those.
 pub(crate) async fn insert(
     conn: &mut PgConnection,
     node: &str,
     requests: &[(Uuid, &Request)],
-) -> Result<Vec<Changed>, sqlx::Error> {
+) -> Result<Vec<read::Row>, sqlx::Error> {
     fn column<'a, T>(requests: &[(Uuid, &'a Request)], of: impl Fn(&'a Request) -> T) -> Vec<T> {
         requests.iter().map(|(_, request)| of(request)).collect()
     }
     keys::share(conn, requests.iter().map(|(_, request)| request.context.request_id)).await?;
     let ids: Vec<_> = requests.iter().map(|(id, _)| *id).collect();
-    changed!(
+    told!(
         r#"INSERT INTO managed_transactions AS t (id, tenant_id, request_id, operation_type, fingerprint, user_id, created_by, correlation_id, causation_id,
                                             chain_id, signer, to_address, value_wei, data, gas_limit, max_fee_limit, priority, valid_until, valid_until_block,
                                             as_of_block_hash, simulate, accepted_by)
@@ -41,7 +41,8 @@ pub(crate) async fn insert(
            WHERE (SELECT true FROM user_transactions u
                   WHERE u.tenant_id IS NOT DISTINCT FROM given.tenant_id AND u.request_id = given.request_id AND u.operation_type = given.operation_type LIMIT 1) IS NULL
            ORDER BY tenant_id, request_id, operation_type COLLATE "C", id
-           ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING"#,
+           ON CONFLICT (tenant_id, request_id, operation_type) DO NOTHING RETURNING "#,
+        "",
         node,
         &ids,
         &column(requests, |request| request.context.tenant_id) as &[Option<Uuid>],

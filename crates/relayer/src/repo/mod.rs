@@ -26,7 +26,25 @@ macro_rules! changed {
     };
 }
 
-/// The same of what users signed. `tx_hash`: what used the nonce, else what was signed.
+/// A statement that tells of requests `t` all that there is to tell ([`read::Row`]): what stands before its columns, and after them.
+macro_rules! told {
+    ($before:literal, $after:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            $crate::repo::read::Row,
+            $before
+                + r#"t.id, t.tenant_id, t.request_id, t.operation_type, t.user_id, t.created_by, t.correlation_id, t.chain_id, t.signer, t.to_address,
+                     t.value_wei AS "value_wei: Amount", t.data, t.gas_limit, t.max_fee_limit AS "max_fee_limit: Amount", t.priority, t.valid_until, t.valid_until_block,
+                     t.as_of_block_hash, t.state AS "state: TransactionState", t.version, t.nonce, t.end_wanted AS "end_wanted: TransactionState", t.end_why,
+                     t.speed_up_wanted, t.block_number, t.block_hash, t.tx_hash, t.attempt, t.purpose AS "purpose: AttemptPurpose", t.succeeded,
+                     t.gas_used AS "gas_used: Amount", t.gas_paid_wei AS "gas_paid_wei: Amount", t.is_final, t.simulate, t.revert_code, t.revert_text,
+                     t.revert_source AS "revert_source: RevertSource", t.held_why, t.held_at, t.created_at, t.updated_at"#
+                + $after
+            $(, $argument)*
+        )
+    };
+}
+
+/// [`changed`] of what users signed. `tx_hash`: what used the nonce, else what was signed.
 macro_rules! users_changed {
     ($statement:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -115,6 +133,26 @@ impl Changed {
             actor: actor.to_owned(),
             correlation_id: self.correlation_id.clone(),
             causation_id: (self.version > 1).then(|| crate::history::event_id(self.id, self.version - 1)),
+        }
+    }
+}
+
+impl From<&read::Row> for Changed {
+    fn from(row: &read::Row) -> Self {
+        Self {
+            id: row.id,
+            tenant_id: row.tenant_id,
+            request_id: row.request_id,
+            user_id: row.user_id,
+            correlation_id: row.correlation_id.clone(),
+            version: row.version,
+            chain_id: row.chain_id,
+            signer: row.signer.clone(),
+            nonce: row.nonce,
+            tx_hash: row.tx_hash.clone(),
+            block_number: row.block_number,
+            state: row.state,
+            end_why: row.end_why.clone(),
         }
     }
 }

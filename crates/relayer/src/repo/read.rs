@@ -174,18 +174,12 @@ pub(crate) async fn transactions(
     tenants: &[Uuid],
     ids: &[Uuid],
 ) -> Result<Vec<Row>, sqlx::Error> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT t.id, tenant_id, request_id, operation_type, user_id, created_by, correlation_id, chain_id, signer, to_address, value_wei AS "value_wei: Amount", data,
-                  gas_limit, max_fee_limit AS "max_fee_limit: Amount", priority, valid_until, valid_until_block, as_of_block_hash,
-                  state AS "state: TransactionState", version, nonce, end_wanted AS "end_wanted: TransactionState", end_why, speed_up_wanted, block_number, block_hash, tx_hash,
-                  attempt, purpose AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount", gas_paid_wei AS "gas_paid_wei: Amount", is_final,
-                  simulate, revert_code, revert_text, revert_source AS "revert_source: RevertSource", held_why, held_at,
-                  created_at, updated_at
-           FROM unnest($2::uuid[]) AS given(id) CROSS JOIN LATERAL (SELECT * FROM managed_transactions t WHERE t.id = given.id LIMIT 1) AS t
-           WHERE tenant_id = ANY($1) OR tenant_id IS NULL ORDER BY t.id DESC"#,
+    told!(
+        "SELECT ",
+        " FROM unnest($2::uuid[]) AS given(id) CROSS JOIN LATERAL (SELECT * FROM managed_transactions t WHERE t.id = given.id LIMIT 1) AS t
+           WHERE t.tenant_id = ANY($1) OR t.tenant_id IS NULL ORDER BY t.id DESC",
         tenants,
-        ids
+        ids,
     )
     .fetch_all(conn)
     .await

@@ -254,7 +254,7 @@ impl Held {
 }
 
 /// Proves several claims in the caller's transaction, until its end, and says which of them are held. A batch leaves out what is
-/// not: its effect belongs to another now. The transaction names the tenants of all of them.
+/// not: its effect belongs to another now. The transaction names the tenants of all of them, and looks by keys ([`crate::Db::tenant_tx_by_keys`]).
 ///
 /// # Errors
 /// The database's.

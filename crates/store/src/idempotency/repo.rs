@@ -3,7 +3,7 @@
 //! Several rows are locked in the order of their ids. How keys are looked at is in [`looks`].
 //!
 //! A connection keeps the plan that it made for a statement, perhaps when the table was all but empty; a plan that reads all of it would be
-//! kept while it grows. So one row is asked for by its key alone, and where there are several, scans are ruled out.
+//! kept while it grows. So one row is asked for by its key alone, and where there are several, the transaction is one that looks by keys ([`crate::Db::tenant_tx_by_keys`]).
 
 pub(super) mod looks;
 
@@ -35,17 +35,6 @@ pub(super) async fn begin_holding(
     }
 }
 
-/// Rules scans of whole tables in or out until the transaction ends, and returns how it was.
-async fn set_scans(conn: &mut PgConnection, are_allowed: &str) -> Result<String, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT current_setting('enable_seqscan') AS "before!", set_config('enable_seqscan', $1, true) AS after"#,
-        are_allowed
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(row.before)
-}
-
 /// Locks an entry that is still held under this claim until the transaction ends.
 pub(super) async fn lock(conn: &mut PgConnection, entry_id: i64, claim: Uuid) -> Result<bool, sqlx::Error> {
     let row = sqlx::query!(
@@ -65,8 +54,7 @@ pub(super) async fn lock_all(
     entries: &[i64],
     claims: &[Uuid],
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let scans = set_scans(conn, "off").await?;
-    let locked = sqlx::query_scalar!(
+    sqlx::query_scalar!(
         "SELECT entry_id FROM idempotency_cache
          WHERE entry_id = ANY ($1) AND claim = ANY ($2) AND state = 'in_flight'
          ORDER BY entry_id
@@ -74,10 +62,8 @@ pub(super) async fn lock_all(
         entries,
         claims
     )
-    .fetch_all(&mut *conn)
-    .await?;
-    set_scans(conn, &scans).await?;
-    Ok(locked)
+    .fetch_all(conn)
+    .await
 }
 
 /// Sets a recovery point, and gives the claim its whole term again. `false`: the claim is not held any more.
@@ -141,8 +127,7 @@ pub(super) async fn complete_all(
     conn: &mut PgConnection,
     answers: &Answers,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let scans = set_scans(conn, "off").await?;
-    let completed = sqlx::query_scalar!(
+    sqlx::query_scalar!(
         "UPDATE idempotency_cache AS entry
          SET state = 'done', recovery_point = NULL, recovery_data = NULL,
              (result_status, result_headers, result) = (
@@ -157,10 +142,8 @@ pub(super) async fn complete_all(
         &answers.headers as &[Option<Value>],
         &answers.bodies as &[Option<Vec<u8>>]
     )
-    .fetch_all(&mut *conn)
-    .await?;
-    set_scans(conn, &scans).await?;
-    Ok(completed)
+    .fetch_all(conn)
+    .await
 }
 
 /// Gives an entry up: it goes, or where it has a recovery point it stays there for the next one. Two statements, because the first may

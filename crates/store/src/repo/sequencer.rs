@@ -51,11 +51,11 @@ pub(crate) struct Lag {
     pub(crate) seconds: f64,
 }
 
-/// Whether anything waits at or above `floor`, and what the next number is.
+/// Whether anything waits at or above `floor`, and what the next number is. In the order of the key: EXISTS would be answered by reading the table from its start, over all that died there.
 pub(crate) async fn look(pool: &PgPool, stream: &Stream, floor: i64) -> Result<Option<Seen>, sqlx::Error> {
     let staging = stream.staging();
     sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT next, pg_postmaster_start_time() AS server_started_at, EXISTS (SELECT FROM {staging} WHERE staging_id >= $2) AS has_rows
+        "SELECT next, pg_postmaster_start_time() AS server_started_at, (SELECT staging_id FROM {staging} WHERE staging_id >= $2 ORDER BY staging_id LIMIT 1) IS NOT NULL AS has_rows
          FROM sequences WHERE stream = $1"
     )))
     .bind(stream.name())

@@ -31,7 +31,7 @@ struct Posting {
 async fn writer(house_db: plimsoll_store::Db, mut postings: mpsc::Receiver<Posting>, gate: Arc<Semaphore>) {
     let mut batch = Vec::new();
     while gate.acquire().await.is_ok() && postings.recv_many(&mut batch, HANDLERS).await > 0 {
-        let mut tx = house_db.tenant_tx(&[TENANT]).await.unwrap();
+        let mut tx = house_db.tenant_tx_by_keys(&[TENANT]).await.unwrap();
         let claims: Vec<&Claim> = batch.iter().map(|posting| &posting.claim).collect();
         let held = lock_all(&mut tx, &claims).await.unwrap();
         let mut at = held.into_iter();
