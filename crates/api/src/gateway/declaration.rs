@@ -104,6 +104,8 @@ pub(crate) struct Declaration {
     pub(crate) write: Option<(WriteMethod, KeyPolicy)>,
     /// Whether its answers carry secrets, and are therefore never kept.
     pub(crate) is_secret: bool,
+    /// Whether a chosen key is claimed by the transaction of the effects alone, and not before: its handler may be under way twice at once, and leaves no effect outside of that.
+    pub(crate) claims_with_effects: bool,
     /// Whether one request may cost as much as many: fewer of these are worked on at a time.
     pub(crate) is_costly: bool,
     /// Whether its answer lasts: it is bounded by the number of streams, and its body by neither the time nor the number of requests.
@@ -119,6 +121,7 @@ impl Declaration {
             access,
             write,
             is_secret: false,
+            claims_with_effects: false,
             is_costly: false,
             is_stream: false,
             place: Place::Public,
@@ -158,6 +161,12 @@ impl Declaration {
     #[must_use]
     pub(crate) const fn with_secret_answers(self) -> Self {
         Self { is_secret: true, ..self }
+    }
+
+    /// A chosen key is claimed by the transaction of the effects alone.
+    #[must_use]
+    pub(crate) const fn claiming_with_effects(self) -> Self {
+        Self { claims_with_effects: true, ..self }
     }
 
     /// One request may cost as much as many.

@@ -1,5 +1,6 @@
 //! What every request to a route that changes something passes.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -9,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, histogram};
-use plimsoll_store::idempotency::{self, Asked, Entered, Fingerprint, Key, Keys, Replay, Scope};
+use plimsoll_store::idempotency::{self, Asked, Claim, Entered, Fingerprint, Key, Keys, Replay, Scope};
 use plimsoll_types::Context;
 use tracing::Instrument;
 
@@ -78,43 +79,74 @@ where
         tenant_id = scope.tenant_id.map(tracing::field::display),
     );
     let work = async {
-        let arrived = Instant::now();
-        let entered = keys.enter(idempotency::Request { scope, key, fingerprint }).await;
-        histogram!("idempotency_entry_seconds", "route" => declaration.path)
-            .record(arrived.elapsed().as_secs_f64());
-        let mut claim = match entered.map_err(|error| Problem::from(error).into_response())? {
-            Entered::Claimed(claim) => claim,
-            Entered::Replay(replay) => {
-                counter!("idempotency_hits_total", "route" => declaration.path).increment(1);
-                return Ok(replayed(&replay));
-            }
-            Entered::Mismatch => {
-                counter!("idempotency_conflicts_total", "route" => declaration.path).increment(1);
-                let detail = "the key was used for a request with another path, query or body";
-                return Err(Problem::new(ProblemKind::IdempotencyKeyReused, detail).into_response());
-            }
-            Entered::InFlight => {
-                counter!("idempotency_in_flight_rejections_total", "route" => declaration.path).increment(1);
-                let detail = "a request with this key is still being worked on";
-                return Err(Problem::new(ProblemKind::RequestInFlight, detail).into_response());
-            }
+        let request = idempotency::Request { scope, key, fingerprint };
+        let deferred = declaration.claims_with_effects && !request.key.is_automatic();
+        let mut claim = match deferred {
+            true => keys.defer(request.clone()),
+            false => match enter(keys, declaration, request.clone()).await? {
+                Turn::Ours(claim) => claim,
+                Turn::Answered(answer) => return Ok(answer),
+            },
         };
         if declaration.is_secret {
             claim.withhold_response();
         }
-        let ended = claim.ended();
-        match handler(Execution::new(claim, caller, instance, request_id), extracted).await {
-            Ok(answered) => Ok(answered.into_response()),
-            Err(refusal) => {
-                // Whoever reads the refusal may use the key for something else at once.
-                if tokio::time::timeout(GIVE_UP_TIMEOUT, ended).await.is_err() {
-                    tracing::warn!("a request was refused, and its key is not free yet");
-                }
-                Err(refusal.into_response())
+        let mut ended = Box::pin(claim.ended()) as Pin<Box<dyn Future<Output = ()> + Send>>;
+        let refusal = match handler(Execution::new(claim, caller, instance, request_id), extracted).await {
+            Ok(answered) => return Ok(answered.into_response()),
+            Err(refusal) => refusal,
+        };
+        if deferred {
+            // What was answered under the key is told, whatever would be said now.
+            match enter(keys, declaration, request).await? {
+                Turn::Answered(answer) => return Ok(answer),
+                Turn::Ours(claim) => ended = Box::pin(claim.ended()),
             }
         }
+        // Whoever reads the refusal may use the key for something else at once.
+        if tokio::time::timeout(GIVE_UP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("a request was refused, and its key is not free yet");
+        }
+        Err(refusal.into_response())
     };
     work.instrument(span).await
+}
+
+/// What becomes of a request that comes with a key.
+enum Turn {
+    /// It is to be worked on.
+    Ours(Claim),
+    /// It was before.
+    Answered(Response),
+}
+
+/// Claims the key, or tells what came of it. The error is a refusal.
+async fn enter(
+    keys: &Keys,
+    declaration: &Declaration,
+    request: idempotency::Request,
+) -> Result<Turn, Response> {
+    let arrived = Instant::now();
+    let entered = keys.enter(request).await;
+    histogram!("idempotency_entry_seconds", "route" => declaration.path)
+        .record(arrived.elapsed().as_secs_f64());
+    match entered.map_err(|error| Problem::from(error).into_response())? {
+        Entered::Claimed(claim) => Ok(Turn::Ours(claim)),
+        Entered::Replay(replay) => {
+            counter!("idempotency_hits_total", "route" => declaration.path).increment(1);
+            Ok(Turn::Answered(replayed(&replay)))
+        }
+        Entered::Mismatch => {
+            counter!("idempotency_conflicts_total", "route" => declaration.path).increment(1);
+            let detail = "the key was used for a request with another path, query or body";
+            Err(Problem::new(ProblemKind::IdempotencyKeyReused, detail).into_response())
+        }
+        Entered::InFlight => {
+            counter!("idempotency_in_flight_rejections_total", "route" => declaration.path).increment(1);
+            let detail = "a request with this key is still being worked on";
+            Err(Problem::new(ProblemKind::RequestInFlight, detail).into_response())
+        }
+    }
 }
 
 fn caller(declaration: &Declaration, parts: &Parts) -> Result<Context, Problem> {

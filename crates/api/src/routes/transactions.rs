@@ -58,7 +58,11 @@ pub(super) fn routes() -> Routes<ApiState> {
     Routes::default()
         .read(Declaration::read("/chain/tx", Needs(RelayerRead)), list)
         .exempt(preparing, prepare)
-        .write(Declaration::requiring_key(WriteMethod::Post, SUBMIT, Needs(RelayerSubmit)), submit)
+        .write(
+            Declaration::requiring_key(WriteMethod::Post, SUBMIT, Needs(RelayerSubmit))
+                .claiming_with_effects(),
+            submit,
+        )
         .read(Declaration::read(ONE, Needs(RelayerRead)), show)
         .read(Declaration::read(EXPLAIN, Needs(RelayerRead)), explain)
         .write(operating(CANCEL), cancel)

@@ -1,6 +1,8 @@
 //! The right to answer for a key, held from before the work begins until its answer is committed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,9 +10,10 @@ use sqlx::PgConnection;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use super::fingerprint::Fingerprint;
 use super::flights::Landing;
 use super::key::{Key, Scope};
-use super::keys::Keys;
+use super::keys::{Deferred, Keys, Request};
 use super::response::{Replay, Response};
 use super::{IdempotencyError, repo};
 use crate::tx::Tx;
@@ -44,12 +47,30 @@ struct Held {
     keys: Keys,
     scope: Scope,
     key: Key,
-    entry_id: i64,
+    entry: Entry,
     token: Uuid,
     recovery_point: Option<RecoveryPoint>,
     keeps_response: bool,
     /// Where it is given up, wherever it is dropped.
     runtime: Handle,
+}
+
+/// Where a claim is.
+#[derive(Debug)]
+enum Entry {
+    /// In the row of this id.
+    Written(i64),
+    /// In a row that the transaction writes that locks it: of the last one that did, this is the id.
+    Deferred { fingerprint: Fingerprint, entry_id: AtomicI64 },
+}
+
+impl Entry {
+    fn id(&self) -> i64 {
+        match self {
+            Self::Written(id) => *id,
+            Self::Deferred { entry_id, .. } => entry_id.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// An answer that is committed, together with its key and all its effects.
@@ -75,16 +96,24 @@ impl Claim {
         token: Uuid,
         recovery_point: Option<RecoveryPoint>,
     ) -> Self {
-        let held = Held {
-            keys,
-            scope,
-            key,
-            entry_id,
-            token,
-            recovery_point,
-            keeps_response: true,
-            runtime: Handle::current(),
-        };
+        Self::of(keys, (scope, key), Entry::Written(entry_id), token, recovery_point)
+    }
+
+    pub(super) fn deferred(keys: Keys, request: Request, token: Uuid) -> Self {
+        let Request { scope, key, fingerprint } = request;
+        let entry = Entry::Deferred { fingerprint, entry_id: AtomicI64::new(0) };
+        Self::of(keys, (scope, key), entry, token, None)
+    }
+
+    fn of(
+        keys: Keys,
+        (scope, key): (Scope, Key),
+        entry: Entry,
+        token: Uuid,
+        recovery_point: Option<RecoveryPoint>,
+    ) -> Self {
+        let runtime = Handle::current();
+        let held = Held { keys, scope, key, entry, token, recovery_point, keeps_response: true, runtime };
         Self { held: Some(Box::new(held)) }
     }
 
@@ -135,9 +164,18 @@ impl Claim {
     /// [`IdempotencyError::Fenced`] when another has taken over; else the database's.
     pub async fn begin_effects(&self) -> Result<Tx, IdempotencyError> {
         let held = self.held();
-        let begun =
-            repo::begin_holding(held.keys.db().app(), held.scope.tenant(), held.entry_id, held.token).await?;
-        begun.ok_or_else(|| self.fenced())
+        let (db, tenant) = (held.keys.db(), held.scope.tenant());
+        match held.entry {
+            Entry::Written(id) => {
+                let begun = repo::begin_holding(db.app(), tenant, id, held.token).await?;
+                begun.ok_or_else(|| self.fenced())
+            }
+            Entry::Deferred { .. } => {
+                let mut tx = db.tenant_tx_by_keys(&[tenant]).await?;
+                self.lock(&mut tx).await?;
+                Ok(tx)
+            }
+        }
     }
 
     /// Proves, in the caller's transaction and until its end, that the claim is held. Before the first write, in each transaction.
@@ -146,7 +184,11 @@ impl Claim {
     /// As [`Claim::begin_effects`].
     pub async fn lock(&self, conn: &mut PgConnection) -> Result<(), IdempotencyError> {
         let held = self.held();
-        if repo::lock(conn, held.entry_id, held.token).await? { Ok(()) } else { Err(self.fenced()) }
+        let is_held = match held.entry {
+            Entry::Written(id) => repo::lock(conn, id, held.token).await?,
+            Entry::Deferred { .. } => write_deferred(conn, &[self]).await?.contains(&held.token),
+        };
+        if is_held { Ok(()) } else { Err(self.fenced()) }
     }
 
     /// Sets a recovery point in the caller's transaction, and gives the claim its whole term again. Call [`Claim::advanced`] once that
@@ -161,7 +203,7 @@ impl Claim {
     ) -> Result<(), IdempotencyError> {
         let held = self.held();
         let (term_ms, ttl_ms) = (held.keys.claim_term_ms(), held.keys.ttl_ms());
-        let row = (held.entry_id, held.token);
+        let row = (held.entry.id(), held.token);
         if repo::advance(conn, row, (&point.name, &point.data), term_ms, ttl_ms).await? {
             Ok(())
         } else {
@@ -172,6 +214,7 @@ impl Claim {
     /// The recovery point is committed.
     pub fn advanced(&mut self, point: RecoveryPoint) {
         if let Some(held) = &mut self.held {
+            held.entry = Entry::Written(held.entry.id());
             held.recovery_point = Some(point);
         }
     }
@@ -186,7 +229,7 @@ impl Claim {
         let headers = is_kept.then(|| response.headers_json());
         let body = is_kept.then(|| response.body());
         let answer = (response.status_column(), headers.as_ref(), body);
-        if repo::complete(conn, (held.entry_id, held.token), answer).await? {
+        if repo::complete(conn, (held.entry.id(), held.token), answer).await? {
             Ok(())
         } else {
             Err(self.fenced())
@@ -224,6 +267,12 @@ impl Drop for Claim {
 }
 
 impl Held {
+    /// What is to be written, where it is not yet.
+    fn deferred(&self) -> Option<Deferred<'_>> {
+        let Entry::Deferred { fingerprint, .. } = self.entry else { return None };
+        Some(Deferred { scope: &self.scope, key: &self.key, fingerprint, token: self.token })
+    }
+
     /// Once it was tried, this process's next one may have the key: a claim that is not at work here is nobody's. Other processes wait for it to be
     /// given up, so that is tried until its term is over, after which they take it.
     async fn release(self) {
@@ -247,22 +296,46 @@ impl Held {
     }
 
     async fn give_up(&self) -> Result<(), sqlx::Error> {
+        // One that was deferred is there with its answer, or not at all.
+        let Entry::Written(entry_id) = self.entry else { return Ok(()) };
         let mut tx = self.keys.db().tenant_tx(&[self.scope.tenant()]).await?;
-        repo::release(&mut tx, self.entry_id, self.token).await?;
+        repo::release(&mut tx, entry_id, self.token).await?;
         tx.commit().await
     }
 }
 
-/// Proves several claims in the caller's transaction, until its end, and says which of them are held. A batch leaves out what is
+/// Proves several claims in the caller's transaction, until its end, and says which of them are held: those that were deferred are written. A batch leaves out what is
 /// not: its effect belongs to another now. The transaction names the tenants of all of them, and looks by keys ([`crate::Db::tenant_tx_by_keys`]).
 ///
 /// # Errors
 /// The database's.
 pub async fn lock_all(conn: &mut PgConnection, claims: &[&Claim]) -> Result<Vec<bool>, IdempotencyError> {
-    let entries: Vec<i64> = claims.iter().map(|claim| claim.held().entry_id).collect();
-    let tokens: Vec<Uuid> = claims.iter().map(|claim| claim.held().token).collect();
-    let locked = repo::lock_all(conn, &entries, &tokens).await?;
-    Ok(entries.iter().map(|entry| locked.contains(entry)).collect())
+    let (deferred, written): (Vec<&Claim>, Vec<&Claim>) =
+        claims.iter().partition(|claim| matches!(claim.held().entry, Entry::Deferred { .. }));
+    let mut held = HashSet::new();
+    if !written.is_empty() {
+        let entries: Vec<i64> = written.iter().map(|claim| claim.held().entry.id()).collect();
+        let tokens: Vec<Uuid> = written.iter().map(|claim| claim.held().token).collect();
+        held.extend(repo::lock_all(conn, &entries, &tokens).await?);
+    }
+    if !deferred.is_empty() {
+        held.extend(write_deferred(conn, &deferred).await?);
+    }
+    Ok(claims.iter().map(|claim| held.contains(&claim.held().token)).collect())
+}
+
+/// Writes the entries of deferred claims, as far as their keys are to be had, and returns the tokens of those that are held by that.
+async fn write_deferred(conn: &mut PgConnection, claims: &[&Claim]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let Some(first) = claims.first() else { return Ok(HashSet::new()) };
+    let entries: Vec<_> = claims.iter().filter_map(|claim| claim.held().deferred()).collect();
+    let written = first.held().keys.write_deferred(conn, &entries).await?;
+    for claim in claims {
+        let held = claim.held();
+        if let (Entry::Deferred { entry_id, .. }, Some(id)) = (&held.entry, written.get(&held.token)) {
+            entry_id.store(*id, Ordering::Relaxed);
+        }
+    }
+    Ok(written.into_keys().collect())
 }
 
 /// Writes several answers in one statement of the caller's transaction, which has locked their claims ([`lock_all`]).
@@ -276,14 +349,14 @@ pub async fn write_all(
     let mut rows = repo::Answers::default();
     for (claim, response) in answers {
         let held = claim.held();
-        rows.entries.push(held.entry_id);
+        rows.entries.push(held.entry.id());
         rows.claims.push(held.token);
         rows.statuses.push(response.status_column());
         rows.headers.push(held.keeps_response.then(|| response.headers_json()));
         rows.bodies.push(held.keeps_response.then(|| response.body().to_vec()));
     }
     let written = repo::complete_all(conn, &rows).await?;
-    match answers.iter().find(|(claim, _)| !written.contains(&claim.held().entry_id)) {
+    match answers.iter().find(|(claim, _)| !written.contains(&claim.held().entry.id())) {
         None => Ok(()),
         Some((claim, _)) => Err(claim.fenced()),
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -99,6 +100,21 @@ pub struct Request {
     pub key: Key,
     /// What is asked under it.
     pub fingerprint: Fingerprint,
+}
+
+/// An entry that is to be written.
+#[derive(Clone, Copy)]
+pub(super) struct Deferred<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) key: &'a Key,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) token: Uuid,
+}
+
+impl<'a> Deferred<'a> {
+    fn of(request: &'a Request, token: Uuid) -> Self {
+        Self { scope: &request.scope, key: &request.key, fingerprint: request.fingerprint, token }
+    }
 }
 
 /// What becomes of a request.
@@ -237,6 +253,44 @@ impl Keys {
         }
     }
 
+    /// A claim that is written together with its effects, by the transaction that locks it ([`super::lock_all`], [`Claim::lock`]): nothing is asked of the database before, and where
+    /// the key is used or at work by then, it is not held. Whoever defers asks [`Keys::enter`] after any refusal, and before telling it: the key may have an answer.
+    #[must_use]
+    pub fn defer(&self, request: Request) -> Claim {
+        let token = Uuid::new_v4();
+        self.flights().take_off(token);
+        Claim::deferred(self.clone(), request, token)
+    }
+
+    /// Writes the entries of deferred claims whose keys are to be had, in the caller's transaction, and returns their tokens and ids. Of several under one key one is written.
+    pub(super) async fn write_deferred(
+        &self,
+        conn: &mut PgConnection,
+        claims: &[Deferred<'_>],
+    ) -> Result<HashMap<Uuid, i64>, sqlx::Error> {
+        let mut held: HashMap<Uuid, i64> =
+            looks::insert(conn, &self.entries(claims)).await?.into_iter().collect();
+        if held.len() < claims.len() {
+            let rest: Vec<_> =
+                claims.iter().filter(|claim| !held.contains_key(&claim.token)).copied().collect();
+            held.extend(looks::renew(conn, &self.entries(&rest)).await?);
+        }
+        Ok(held)
+    }
+
+    /// What is written under these keys.
+    fn entries(&self, claims: &[Deferred<'_>]) -> looks::New<'_> {
+        looks::New {
+            places: looks::Places::of(claims.iter().map(|claim| (claim.scope, claim.key))),
+            fingerprints: claims.iter().map(|claim| claim.fingerprint.as_bytes().to_vec()).collect(),
+            claims: claims.iter().map(|claim| claim.token).collect(),
+            ttls_ms: claims.iter().map(|claim| self.ttl_ms_of(claim.key)).collect(),
+            claimed_by: &self.inner.holder,
+            presence: self.db().presence(),
+            claim_term_ms: self.claim_term_ms(),
+        }
+    }
+
     /// Claims a key for each item of a batch, in one transaction. Items come back in the order in which they were given.
     ///
     /// # Errors
@@ -278,15 +332,9 @@ impl Keys {
         let mut tx = looks::begin_claiming(self.db().app(), &tenants).await?;
         let tokens: Vec<Uuid> = asked.iter().map(|_| Uuid::new_v4()).collect();
         let requests = || asked.iter().map(|asked| &asked.request);
-        let new = looks::New {
-            places: looks::Places::of(requests()),
-            fingerprints: requests().map(|request| request.fingerprint.as_bytes().to_vec()).collect(),
-            claims: tokens.clone(),
-            ttls_ms: requests().map(|request| self.ttl_ms_of(&request.key)).collect(),
-            claimed_by: &self.inner.holder,
-            presence: self.db().presence(),
-            claim_term_ms: self.claim_term_ms(),
-        };
+        let claims: Vec<_> =
+            requests().zip(&tokens).map(|(request, token)| Deferred::of(request, *token)).collect();
+        let new = self.entries(&claims);
         let inserted: HashMap<Uuid, i64> = looks::insert(&mut tx, &new).await?.into_iter().collect();
         // A claim is announced before anyone can see it, another item of this look too, and is given up if this goes wrong from here on.
         let mut found: Vec<Look> = requests()
@@ -300,7 +348,10 @@ impl Keys {
             .collect();
         let old: Vec<usize> = (0..asked.len()).filter(|at| !inserted.contains_key(&tokens[*at])).collect();
         if !old.is_empty() {
-            let places = looks::Places::of(old.iter().map(|at| &asked[*at].request));
+            let places = looks::Places::of(old.iter().map(|at| {
+                let request = &asked[*at].request;
+                (&request.scope, &request.key)
+            }));
             for row in looks::find(&mut tx, &places, new.presence).await? {
                 let at = usize::try_from(row.place - 1).ok().and_then(|place| old.get(place).copied());
                 let at = at.ok_or(IdempotencyError::Malformed { entry_id: row.entry_id })?;

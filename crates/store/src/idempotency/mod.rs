@@ -17,6 +17,12 @@
 //! What has effects outside the database goes through a *recovery point* ([`Claim::advance`]): committed before, with what is needed to do
 //! the same again under the same identity; the next attempt goes on from there.
 //!
+//! # Deferred claims
+//! Who commits many requests together need not claim their keys before: [`Keys::defer`] asks nothing of the database, and the row is written by the transaction of the effects, as its
+//! first statement. It is seen with its answer or not at all, so nobody has to be found gone and nothing to be given up; a duplicate that comes to a writer at the same time waits, within the
+//! database, for one transaction. What there was under the key is found then, and not before: whoever defers asks [`Keys::enter`] after any refusal, so that an answer that was committed is
+//! told, whatever would be said now. All who write entries do so first in their transactions and in the order of the unique index: nobody waits in a circle.
+//!
 //! # When a claim is free
 //! None of this is needed for the promise, which rests on 1. and 2. alone: it only says when somebody else may try.
 //!
@@ -34,7 +40,7 @@
 //! # What it costs
 //! Beside a bare commit of the same effects: one transaction, shared with all who come while another is on its way, that does not wait for the disk (BEGIN with its settings, the insert, COMMIT), and one statement more
 //! for the answer. Proving and locking the claim goes with the BEGIN of the effects. Whether a claim's process is there is asked with the row, by
-//! duplicates alone. A test counts the round trips.
+//! duplicates alone. A deferred claim costs two statements more and no transaction. A test counts the round trips.
 //!
 //! # Traps
 //! - The claim's own transaction does not wait for the disk (`synchronous_commit` off). A crash of the server may forget a claim, and with

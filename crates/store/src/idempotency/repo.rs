@@ -48,14 +48,14 @@ pub(super) async fn lock(conn: &mut PgConnection, entry_id: i64, claim: Uuid) ->
     Ok(row.is_some())
 }
 
-/// Locks those that are still held under these claims, and returns their ids. A claim is random: it belongs to one entry.
+/// Locks those that are still held under these claims, and returns their claims. A claim is random: it belongs to one entry.
 pub(super) async fn lock_all(
     conn: &mut PgConnection,
     entries: &[i64],
     claims: &[Uuid],
-) -> Result<Vec<i64>, sqlx::Error> {
+) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        "SELECT entry_id FROM idempotency_cache
+        "SELECT claim FROM idempotency_cache
          WHERE entry_id = ANY ($1) AND claim = ANY ($2) AND state = 'in_flight'
          ORDER BY entry_id
          FOR NO KEY UPDATE",

@@ -64,7 +64,7 @@ pub(super) async fn counting_db(urls: &DatabaseUrls, sizes: PoolSizes) -> (Db, A
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_costs_four_round_trips_more_than_a_bare_commit() {
+async fn a_key_costs_four_round_trips_more_than_a_bare_commit_and_a_deferred_one_two() {
     let urls = database().await;
     let (db, count) = counting_db(&urls, PoolSizes { app: 1, worker: 2 }).await;
     let keys = Keys::new(db.clone(), "one", KeyOptions::default());
@@ -75,16 +75,22 @@ async fn a_key_costs_four_round_trips_more_than_a_bare_commit() {
             put(&mut tx, what).await.unwrap();
             tx.commit().await.unwrap();
         } else {
-            work(claimed(keys.enter(request(what)).await.unwrap()), what).await.unwrap();
+            let claim = match what.starts_with("deferred") {
+                true => keys.defer(request(what)),
+                false => claimed(keys.enter(request(what)).await.unwrap()),
+            };
+            work(claim, what).await.unwrap();
         }
         count.load(Ordering::SeqCst) - before
     };
     // Statements are prepared once a connection.
-    for first in ["bare", "first"] {
+    for first in ["bare", "first", "deferred first"] {
         trips(first).await;
     }
     // BEGIN with its settings, the effect, COMMIT.
     assert_eq!(trips("bare").await, 3);
     // The claim: BEGIN with its settings, insert, COMMIT. Then as above, with the claim locked by the BEGIN, and the answer.
     assert_eq!(trips("second").await, 7);
+    // The claim is written after the BEGIN.
+    assert_eq!(trips("deferred second").await, 5);
 }

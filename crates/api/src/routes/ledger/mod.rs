@@ -42,7 +42,11 @@ pub(super) fn routes() -> Routes<ApiState> {
     const CLOSINGS: &str = "/api/v1/ledger/closings";
     const ACCOUNTS: &str = "/api/v1/ledger/accounts";
     let read = |path| Declaration::read(path, Needs(LedgerRead));
-    let posting_to = |path| Declaration::requiring_key(WriteMethod::Post, path, Needs(LedgerPost)).internal();
+    let posting_to = |path| {
+        Declaration::requiring_key(WriteMethod::Post, path, Needs(LedgerPost))
+            .internal()
+            .claiming_with_effects()
+    };
     let keeping =
         |path| Declaration::with_optional_key(WriteMethod::Post, path, Needs(LedgerPost)).internal();
     Routes::default()

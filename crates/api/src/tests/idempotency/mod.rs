@@ -1,6 +1,7 @@
 //! Small routes that write, on the real middleware and a real Postgres. There is a test for each line of what is promised.
 
 mod batches;
+mod deferred;
 mod kills;
 mod promises;
 mod time;
@@ -37,6 +38,7 @@ use crate::{ApiOptions, ApiState, Roles};
 const THINGS: &str = "/api/v1/things";
 const NOTES: &str = "/api/v1/notes";
 const TOKENS: &str = "/api/v1/tokens";
+const ORDERS: &str = "/api/v1/orders";
 const TENANT: Uuid = Uuid::from_u128(1);
 
 /// What the handlers of these tests did, and where they wait.
@@ -248,6 +250,9 @@ async fn thing(probe: Arc<Probe>, execution: Execution, body: Value) -> Result<A
     probe.pass().await;
     match body["outcome"].as_str().unwrap_or("created") {
         "refused" => Err(Problem::new(ProblemKind::InvalidParameter, "this is not a thing")),
+        "closing" if probe.executions() > 1 => {
+            Err(Problem::new(ProblemKind::InvalidParameter, "it is closed"))
+        }
         "rejected" => {
             let (effect, _) = effect(execution, "rejected").await?;
             Ok(effect.refuse(Problem::unknown_chain(5)).await?)
@@ -285,5 +290,6 @@ fn routes(probe: &Arc<Probe>) -> Routes<ApiState> {
         .write(moving(WriteMethod::Put, THINGS), handler(probe))
         .write(Declaration::with_optional_key(WriteMethod::Post, NOTES, Access::Anybody), handler(probe))
         .write(moving(WriteMethod::Post, "/api/v1/metered"), handler(probe))
+        .write(moving(WriteMethod::Post, ORDERS).claiming_with_effects(), handler(probe))
         .write(moving(WriteMethod::Post, TOKENS).with_secret_answers(), handler(probe))
 }

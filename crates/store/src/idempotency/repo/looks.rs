@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::idempotency::decision::State;
-use crate::idempotency::keys::Request;
+use crate::idempotency::key::{Key, Scope};
 use crate::presence::Presence;
 use crate::repo::tenants::{BY_KEYS, begin_and};
 use crate::tx::Tx;
@@ -20,9 +20,7 @@ pub(in crate::idempotency) async fn begin_claiming(
     pool: &PgPool,
     tenants: &[Uuid],
 ) -> Result<Tx, sqlx::Error> {
-    let more = format!(
-        "; SET LOCAL synchronous_commit = off; SET LOCAL plan_cache_mode = force_generic_plan{BY_KEYS}"
-    );
+    let more = format!("; SET LOCAL synchronous_commit = off{BY_KEYS}");
     Tx::by(pool, begin_and(tenants, &more)).await
 }
 
@@ -37,9 +35,9 @@ pub(in crate::idempotency) struct Places {
 }
 
 impl Places {
-    pub(in crate::idempotency) fn of<'a>(requests: impl Iterator<Item = &'a Request>) -> Self {
+    pub(in crate::idempotency) fn of<'a>(keys: impl Iterator<Item = (&'a Scope, &'a Key)>) -> Self {
         let mut places = Self::default();
-        for Request { scope, key, .. } in requests {
+        for (scope, key) in keys {
             places.tenants.push(scope.tenant_id);
             places.principals.push(scope.principal.clone());
             places.methods.push(scope.method.clone());
@@ -81,6 +79,40 @@ pub(in crate::idempotency) async fn insert(
          ORDER BY new.key, new.principal, new.route, new.method, new.tenant_id
          ON CONFLICT (key, principal, route, method, tenant_id) DO NOTHING
          RETURNING claim, entry_id",
+        &new.places.tenants as &[Option<Uuid>],
+        &new.places.principals,
+        &new.places.methods,
+        &new.places.routes,
+        &new.places.keys,
+        &new.fingerprints,
+        &new.claims,
+        &new.ttls_ms,
+        new.claimed_by,
+        new.claim_term_ms,
+        new.presence.lock()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.claim, row.entry_id)).collect())
+}
+
+/// Takes those of these keys whose time is over and that nobody works on, each once, and returns their claims and ids.
+pub(in crate::idempotency) async fn renew(
+    conn: &mut PgConnection,
+    new: &New<'_>,
+) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "UPDATE idempotency_cache AS old
+         SET state = 'in_flight', claim = new.claim, claimed_by = $9, presence = $11::bigint, fingerprint = new.fingerprint,
+             claim_expires_at = clock_timestamp() + $10::bigint * interval '1 millisecond', created_at = clock_timestamp(),
+             expires_at = clock_timestamp() + new.ttl_ms * interval '1 millisecond', recovery_point = NULL, recovery_data = NULL,
+             result_status = NULL, result_headers = NULL, result = NULL
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::uuid[], $8::bigint[])
+              AS new(tenant_id, principal, method, route, key, fingerprint, claim, ttl_ms)
+         WHERE old.key = new.key AND old.principal = new.principal AND old.route = new.route AND old.method = new.method
+           AND old.tenant_id IS NOT DISTINCT FROM new.tenant_id
+           AND old.expires_at <= clock_timestamp() AND (old.state <> 'in_flight' OR old.claim_expires_at <= clock_timestamp())
+         RETURNING old.claim, old.entry_id",
         &new.places.tenants as &[Option<Uuid>],
         &new.places.principals,
         &new.places.methods,
