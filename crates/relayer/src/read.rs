@@ -256,8 +256,9 @@ async fn whole(
         let key = (answer.transaction_id, std::mem::take(&mut answer.tx_hash));
         answers.entry(key).or_default().push(answer);
     }
-    let waits = rows.iter().any(|row| row.state == TransactionState::Pending);
-    let halts = if waits { repo::halts(conn, tenants).await? } else { Vec::new() };
+    let may_be_halted =
+        rows.iter().any(|row| row.state == TransactionState::Pending && row.are_switches_thrown);
+    let halts = if may_be_halted { repo::halts(conn, tenants).await? } else { Vec::new() };
     rows.into_iter()
         .map(|row| {
             let halts = match row.state {

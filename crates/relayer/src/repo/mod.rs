@@ -37,7 +37,8 @@ macro_rules! told {
                      t.as_of_block_hash, t.state AS "state: TransactionState", t.version, t.nonce, t.end_wanted AS "end_wanted: TransactionState", t.end_why,
                      t.speed_up_wanted, t.block_number, t.block_hash, t.tx_hash, t.attempt, t.purpose AS "purpose: AttemptPurpose", t.succeeded,
                      t.gas_used AS "gas_used: Amount", t.gas_paid_wei AS "gas_paid_wei: Amount", t.is_final, t.simulate, t.revert_code, t.revert_text,
-                     t.revert_source AS "revert_source: RevertSource", t.held_why, t.held_at, t.created_at, t.updated_at"#
+                     t.revert_source AS "revert_source: RevertSource", t.held_why, t.held_at, t.created_at, t.updated_at,
+                     EXISTS (SELECT FROM kill_switches) AS "are_switches_thrown!""#
                 + $after
             $(, $argument)*
         )

@@ -63,6 +63,8 @@ pub(crate) struct Row {
     pub(crate) held_at: Option<OffsetDateTime>,
     pub(crate) created_at: OffsetDateTime,
     pub(crate) updated_at: OffsetDateTime,
+    /// Whether any switch is: whose it is has to be asked then.
+    pub(crate) are_switches_thrown: bool,
 }
 
 /// An attempt's row.

@@ -21,7 +21,8 @@ pub(crate) async fn transactions(
                   NULL::text AS speed_up_wanted, block_number, block_hash, tx_hash, CASE WHEN tx_hash = signed_hash THEN 1 END AS attempt,
                   CASE WHEN tx_hash = signed_hash THEN 'send'::attempt_purpose END AS "purpose: AttemptPurpose", succeeded, gas_used AS "gas_used: Amount",
                   gas_paid_wei AS "gas_paid_wei: Amount", is_final, NULL::boolean AS simulate, NULL::text AS revert_code, NULL::text AS revert_text,
-                  NULL::revert_source AS "revert_source: RevertSource", NULL::text AS held_why, NULL::timestamptz AS held_at, created_at, updated_at
+                  NULL::revert_source AS "revert_source: RevertSource", NULL::text AS held_why, NULL::timestamptz AS held_at, created_at, updated_at,
+                  EXISTS (SELECT FROM kill_switches) AS "are_switches_thrown!"
            FROM user_transactions WHERE tenant_id = ANY($1) AND id = ANY($2)"#,
         tenants,
         ids

@@ -7,9 +7,10 @@ use super::seen::Columns;
 use super::{Changed, to_i64};
 use crate::fold::Seen;
 
-/// What a fold looks for has keys. A plan is kept for as long as its session: one that was made while a table was small, and reads all of it, would still do so when the table has grown.
+/// What a fold looks for has keys, as in [`plimsoll_store::Db::begin_worker_by_keys`]; its transaction is begun by others.
 pub(crate) async fn look_by_keys(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("SET LOCAL enable_seqscan = off").execute(conn).await.map(drop)
+    let by_keys = "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan";
+    sqlx::raw_sql(by_keys).execute(conn).await.map(drop)
 }
 
 /// Tracking → Mined: our attempts among what was included.
