@@ -126,7 +126,7 @@ impl Intake {
             Arc::new(policies.into_iter().map(|policy| (id(&policy), policy)).collect());
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let writer = Writer::new(db, node, Arc::clone(&policies), woken.clone());
-        writer.run(waiting);
+        tokio::spawn(writer.run(waiting));
         Self { queue, room: Arc::new(Semaphore::new(QUEUE_MAX_KIB)), node: node.into(), policies, woken }
     }
 

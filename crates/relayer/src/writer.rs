@@ -1,6 +1,6 @@
 //! The writer: commits what waits to be accepted, many requests in one transaction.
 //!
-//! Requests that come while two transactions are being committed share the next one: when nobody else is there, a batch is one request and nobody waits for it. What is wrong with a request is
+//! Requests that come while a transaction is being committed share the next one: when nobody else is there, a batch is one request and nobody waits for it. What is wrong with a request is
 //! found before it is queued; what only the database finds, such as a tenant that it does not know, is isolated by halving the batch. So nothing in a batch fails its neighbours; and a
 //! natural key that is taken is an answer, not an error.
 //!
@@ -16,7 +16,7 @@ use plimsoll_store::idempotency::{self, Claim, IdempotencyError};
 use plimsoll_store::{Db, Tx};
 use plimsoll_types::api::Transaction;
 use sqlx::PgConnection;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::accept::{self, AcceptError, Accepted};
@@ -30,8 +30,6 @@ use crate::request::SignerId;
 
 /// The most requests of one transaction: what follows from it is at most as many events as one statement takes.
 const BATCH_MAX: usize = 512;
-/// So many transactions at once: while one waits for the disk, what comes meanwhile is on its way in the other.
-const AT_ONCE: usize = 2;
 
 /// Commits what waits.
 pub(crate) struct Writer {
@@ -75,16 +73,9 @@ impl Writer {
     }
 
     /// Commits what waits, batch after batch. Ends when the last [`crate::Intake`] is gone and nothing waits.
-    pub(crate) fn run(self, queue: mpsc::Receiver<Waiting>) {
-        let (writer, queue) = (Arc::new(self), Arc::new(Mutex::new(queue)));
-        for _ in 0..AT_ONCE {
-            tokio::spawn(Arc::clone(&writer).write_on(Arc::clone(&queue)));
-        }
-    }
-
-    async fn write_on(self: Arc<Self>, queue: Arc<Mutex<mpsc::Receiver<Waiting>>>) {
+    pub(crate) async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while queue.lock().await.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
             metrics::histogram!("relayer_accept_batch_requests").record(batch.len() as f64);
             self.write(std::mem::take(&mut batch)).await;
             self.woken.ring();
