@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 
+use crate::db::Db;
 use crate::sequencer::{Hash, Links, Stream, Writers};
 
 /// A stream's counter.
@@ -175,17 +176,20 @@ pub(crate) async fn writers(pool: &PgPool, staging: &'static str) -> Result<Writ
 }
 
 /// How much waits at or above `floor`, counted up to `limit`, and since when the oldest row does.
-pub(crate) async fn lag(pool: &PgPool, stream: &Stream, floor: i64, limit: i64) -> Result<Lag, sqlx::Error> {
+pub(crate) async fn lag(db: &Db, stream: &Stream, floor: i64, limit: i64) -> Result<Lag, sqlx::Error> {
     let staging = stream.staging();
-    sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT (SELECT count(*) FROM (SELECT FROM {staging} WHERE staging_id >= $1 LIMIT $2) AS waiting)::float8 AS rows,
+    let mut tx = db.begin_worker_by_keys().await?;
+    let lag = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT (SELECT count(*) FROM (SELECT FROM {staging} WHERE staging_id >= $1 ORDER BY staging_id LIMIT $2) AS waiting)::float8 AS rows,
                 COALESCE((SELECT GREATEST(extract(epoch FROM clock_timestamp() - recorded_at), 0) FROM {staging}
                           WHERE staging_id >= $1 ORDER BY staging_id LIMIT 1), 0)::float8 AS seconds"
     )))
     .bind(floor)
     .bind(limit)
-    .fetch_one(pool)
-    .await
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(lag)
 }
 
 /// A page of a stream.

@@ -280,7 +280,7 @@ impl Sequencer {
         let reach = seen.next + AHEAD_ROWS;
         self.partitions.ensure(self.db.worker(), stream.name(), 0, seen.next, reach).await?;
 
-        let mut tx = self.db.begin_worker().await?;
+        let mut tx = self.db.begin_worker_by_keys().await?;
         lease.guard(&mut tx).await?;
         let at = repo::lock(&mut tx, stream.name()).await?;
         if at.next + self.batch_rows > reach {
@@ -343,7 +343,7 @@ async fn report_lag(db: &Db, stream: &'static Stream, look_from: &AtomicI64) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match repo::lag(db.worker(), stream, look_from.load(Ordering::Relaxed), MAX_COUNTED_ROWS).await {
+        match repo::lag(&db, stream, look_from.load(Ordering::Relaxed), MAX_COUNTED_ROWS).await {
             Ok(lag) => {
                 metrics::gauge!("sequencer_lag_rows", "stream" => stream.name()).set(lag.rows);
                 metrics::gauge!("sequencer_lag_seconds", "stream" => stream.name()).set(lag.seconds);

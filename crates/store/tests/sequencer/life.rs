@@ -1,6 +1,6 @@
 use plimsoll_store::sequencer::head;
 use plimsoll_store::{DatabaseUrls, Db, Sequencer, drop_expired, testing};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use super::{NOTES, TABLES, database, drain_all, leases, patient_session, run, stage, stream, take};
@@ -54,6 +54,47 @@ async fn a_transaction_left_open_and_an_old_snapshot_hold_nobody_back() {
     assert_eq!(drain_all(&mut sequencer, &lease).await.unwrap(), 1, "committed late, under the lowest id");
     assert_eq!(stream(&db).await.last().map(|note| (note.sequence, note.writer)), Some((401, 1)));
     sqlx::raw_sql("COMMIT").execute(&mut snapshot).await.unwrap();
+}
+
+/// How often the queue was read as a whole, and by its key: as told by all other sessions, which have ended by then.
+async fn scans(conn: &mut PgConnection) -> (i64, i64) {
+    let others = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())";
+    while sqlx::query_scalar::<_, bool>(others).fetch_one(&mut *conn).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let read = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'notes_staging'";
+    sqlx::query_as(read).fetch_one(conn).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_queue_is_looked_at_by_its_key_however_small_it_seems() {
+    let db = database().await;
+    let urls = db.urls().clone();
+    let mut conn = urls.owner.connect().await.unwrap();
+    db.close().await;
+    // To make it, it was read too.
+    let before = scans(&mut conn).await;
+    let db = Db::connect(&urls).await.unwrap();
+    let leases = leases(&db, "one").await;
+    let cancel = CancellationToken::new();
+    let running = tokio::spawn({
+        let (db, cancel) = (db.clone(), cancel.clone());
+        async move { Sequencer::new(&NOTES, db, leases).run(&cancel).await }
+    });
+    let mut numbered = NOTES.subscribe_numbered();
+    let mut session = patient_session(&db).await;
+    stage(&mut session, 1, 0..20).await;
+    NOTES.announce_staged();
+    while stream(&db).await.len() < 20 {
+        numbered.changed().await.unwrap();
+    }
+    cancel.cancel();
+    running.await.unwrap().unwrap();
+    session.close().await.unwrap();
+    db.close().await;
+    let after = scans(&mut conn).await;
+    assert!(after.1 > before.1, "it was looked at");
+    assert_eq!(after.0, before.0, "it was read as a whole, over all that had died in it");
 }
 
 #[tokio::test]
