@@ -52,7 +52,7 @@ async fn the_walk_finds_a_route_without_a_declaration() {
         async || "done",
     );
     let routes = super::routes(&house.probe);
-    assert_eq!(routes.declarations().len(), 5);
+    assert_eq!(routes.declarations().len(), 6);
     let more = routes.merge(exempt).into_router().merge(stray);
     let router = router_with(house.state.clone(), more);
     let paths = [THINGS, NOTES, TOKENS, "/api/v1/exempt", "/api/v1/stray", "/api/v1/chains/{chain_id}"];
