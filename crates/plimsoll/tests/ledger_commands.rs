@@ -140,7 +140,7 @@ async fn a_file_is_checked_as_a_whole_booked_on_record_and_repeated_without_book
     house.run("import books.txt --tenant acme").fails(2, &["--format csv"]);
     house.run("import nothing.csv --tenant acme").fails(2, &["nothing.csv"]);
     let bad = house.run("import bad.csv --tenant acme");
-    bad.fails(1, &["2 things are wrong with the file, and nothing was booked"]);
+    bad.fails(1, &["2 things are wrong with the file, and nothing of it was booked"]);
     for part in [
         "line 3, account: ",
         "\"capitel\"",

@@ -103,15 +103,20 @@ impl<'a> Fields<'a> {
     }
 
     /// All that is left must be something that the books tell, and not the file.
-    pub(super) fn finish(mut self, passed_over: &[&str]) {
-        let unknown: Vec<_> =
-            self.given.keys().filter(|name| !passed_over.contains(&name.as_str())).cloned().collect();
-        for name in unknown {
-            self.wrong(
-                &name,
-                "there is no such field",
-                "correct its name, or leave it out; docs/ledger.md lists the fields",
-            );
-        }
+    pub(super) fn finish(self, passed_over: &[&str]) {
+        let unknown = self.unknown(passed_over);
+        self.problems.extend(unknown);
+    }
+
+    /// What is left, but for this: fields that there are not.
+    pub(super) fn unknown(&self, passed_over: &[&str]) -> Vec<Problem> {
+        let names = self.given.keys().filter(|name| !passed_over.contains(&name.as_str()));
+        let unknown = |name: &String| Problem {
+            line: self.line,
+            field: format!("{}{name}", self.place),
+            what: "there is no such field".into(),
+            remedy: "correct its name, or leave it out; docs/ledger.md lists the fields".into(),
+        };
+        names.map(unknown).collect()
     }
 }

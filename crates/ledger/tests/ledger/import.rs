@@ -150,7 +150,31 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
     ] {
         told(&problems(&books, Format::JsonLines, &format!("\n{text}\n")).await, 2, field, part);
     }
-    told(&problems(&books, Format::Csv, "voucher\n\"a\n").await, 2, "the line", "never closed");
+    let text = "voucher,account,debit,credit,currency\n\"a,cash 0,1,,USDC\n";
+    told(&problems(&books, Format::Csv, text).await, 2, "the line", "never closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_the_header_is_told_once_and_a_row_names_its_column() {
+    let books = Books::new().await;
+    let rows = "a,cash 0,1,,USDC\n,cash 1,,1,USDC\n".repeat(2);
+    let text = format!("voucher,account,debit,credit,curency,voucher,\n{rows}");
+    let wrong = [
+        (1, "currency".to_owned(), "the header has no such column".to_owned()),
+        (1, "voucher".to_owned(), "the header has this column twice".to_owned()),
+        (1, "curency".to_owned(), "there is no such field".to_owned()),
+    ];
+    assert_eq!(problems(&books, Format::Csv, &text).await, wrong);
+    let found = problems(&books, Format::Csv, &format!("debit\n{rows}")).await;
+    let fields: Vec<_> = found.iter().map(|(line, field, _)| (*line, field.as_str())).collect();
+    assert_eq!(fields, [(1, "voucher"), (1, "account"), (1, "currency"), (1, "debit")]);
+
+    // A posting of one row, and the empty column that a spreadsheet leaves.
+    let text = "voucher,account,direction,amount,currency,\na,cash 0,debit,1,,\n";
+    let found = problems(&books, Format::Csv, text).await;
+    assert_eq!(found, [(2, "currency".to_owned(), "it is missing".to_owned())]);
+    let refused = run(&books, Format::Csv, text).await.unwrap_err().to_string();
+    assert_eq!(refused, "1 thing is wrong with the file, and nothing of it was booked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,12 +119,13 @@ fn looked_at(checked: &Checked, json: bool) -> Result<(), Failure> {
         print(&problems.collect::<String>())?;
     }
     if checked.problem_count > 0 {
-        let listed = checked.problems.len();
-        return Err(Failure::found(
-            format!("{} things are wrong with the file, and nothing was booked", checked.problem_count),
-            FAILED,
-        )
-        .remedy(format!("correct what is listed (the first {listed}), and import the file again")));
+        let wrong = ImportError::Unsound(checked.problem_count).to_string();
+        let listed = match checked.problems.len() {
+            all if all as u64 == checked.problem_count => String::new(),
+            first => format!(" (the first {first})"),
+        };
+        return Err(Failure::found(wrong, FAILED)
+            .remedy(format!("correct what is listed{listed}, and import the file again")));
     }
     if json {
         return Ok(());
