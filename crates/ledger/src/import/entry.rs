@@ -323,6 +323,7 @@ fn row(line: u64, domain: &str, fields: &mut Fields<'_>) -> Option<Row> {
 
 /// Which side, and how much: `debit` or `credit`, or `direction` and `amount`.
 fn side(fields: &mut Fields<'_>) -> Option<(Direction, Amount)> {
+    let told = fields.told();
     let debit = fields.take("debit", &AMOUNT).filter(|amount| *amount != Amount::ZERO);
     let credit = fields.take("credit", &AMOUNT).filter(|amount| *amount != Amount::ZERO);
     let direction = fields.take("direction", &TEXT);
@@ -332,6 +333,8 @@ fn side(fields: &mut Fields<'_>) -> Option<(Direction, Amount)> {
         (None, Some(credit), None, None) => Some((Direction::Credit, credit)),
         (None, None, Some("debit"), Some(amount)) => Some((Direction::Debit, amount)),
         (None, None, Some("credit"), Some(amount)) => Some((Direction::Credit, amount)),
+        // What is no amount was told.
+        _ if fields.told() > told => None,
         _ => {
             fields.wrong(
                 "debit",

@@ -86,6 +86,11 @@ impl<'a> Fields<'a> {
         self.problems.push(Problem { line: self.line, field, what: what.into(), remedy: remedy.into() });
     }
 
+    /// How much was told to be wrong.
+    pub(super) fn told(&self) -> usize {
+        self.problems.len()
+    }
+
     /// The field, if it is there and as it has to be.
     pub(super) fn take<T>(&mut self, name: &str, kind: &Kind<T>) -> Option<T> {
         let text = match self.given.remove(name)? {

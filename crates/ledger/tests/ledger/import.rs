@@ -120,6 +120,11 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
     let text = format!("{header}{}\n", rows.join("\n"));
     let found = problems(&books, Format::Csv, &text).await;
     told(&found, 4, "debit", "\"12.50\" is no whole number");
+    assert_eq!(
+        found.iter().filter(|(line, ..)| *line == 4).count(),
+        1,
+        "what is wrong is told once: {found:#?}"
+    );
     told(&found, 7, "account", "no account \"casch 1\" in USDC");
     told(&found, 8, "lines", "debits of 2 and credits of 1");
     told(&found, 10, "debit", "one amount, on one side");
