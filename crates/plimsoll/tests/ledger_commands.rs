@@ -12,6 +12,10 @@ use sqlx::ConnectOptions as _;
 use uuid::Uuid;
 
 const POSTINGS: &str = "SELECT count(*) FROM ledger_postings";
+const CONFLICTS: &str =
+    "SELECT count(*) FROM bf_events WHERE status = 'conflict' AND created_by LIKE 'cli:%'";
+const CONFLICT_EVENTS: &str =
+    "SELECT count(*) FROM events_staging WHERE event_type = 'ledger.posting.conflict'";
 
 struct House {
     place: Place,
@@ -89,10 +93,12 @@ async fn a_posting_is_rehearsed_booked_once_shown_and_taken_back_on_record() {
     let told = house.json(&line);
     let id = told["target_id"].as_str().unwrap();
     house.run(&line).fails(1, &["nothing to do", id]);
-    house
-        .run(&line.replace("strategy=70", "strategy=71").replace("capital=100", "capital=101"))
-        .fails(1, &["was used for another fund", id]);
+    let another = line.replace("strategy=70", "strategy=71").replace("capital=100", "capital=101");
+    house.run(&format!("{another} --dry-run")).fails(1, &["was used for another fund", id]);
+    assert_eq!((house.count(CONFLICTS).await, house.count(CONFLICT_EVENTS).await), (0, 0));
+    house.run(&another).fails(1, &["was used for another fund", id]);
     assert_eq!(house.count(POSTINGS).await, 1);
+    assert_eq!((house.count(CONFLICTS).await, house.count(CONFLICT_EVENTS).await), (1, 1), "it is on record");
     assert_eq!(house.audited("ledger.post").await, 1);
 
     let voucher = house.done(&format!("voucher {id} --tenant acme"));
@@ -256,12 +262,26 @@ async fn a_chart_is_opened_again_without_effect_and_accounts_fit_on_a_screen() {
 
     let long = "eip155:42161/erc20:0x82af49447d8a07e3bd95bd0d56f35241523fbab1";
     house.done(&format!("chart open lending --tenant acme --currency {long} --decimals 18"));
-    for list in ["accounts --tenant acme", "balances --tenant acme"] {
-        let shown = house.done(list);
+    let fits = |shown: &str| {
         let widest = shown.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= 120, "{widest} columns:\n{shown}");
+    };
+    for list in ["accounts --tenant acme", "balances --tenant acme"] {
+        let shown = house.done(list);
+        fits(&shown);
         assert!(shown.contains(&format!("cash, in {long}\n")), "{shown}");
     }
+    assert_eq!(house.done("entries --tenant acme"), "there is no such posting\n");
+    let line = format!(
+        "--debit strategy=90000000000000000000 --credit capital=90000000000000000000 --currency {long}"
+    );
+    let posted = house.json(&format!("post --tenant acme {line} --operation-type fund"));
+    let entries = house.done("entries --tenant acme");
+    fits(&entries);
+    for part in [posted["target_id"].as_str().unwrap(), "  fund  ", "90000000000000000000", "0x82af…bab1"] {
+        assert!(entries.contains(part), "{part:?} is not in\n{entries}");
+    }
+    assert_eq!(house.json("entries --tenant acme")[0]["lines"][0]["currency"], long);
     let first = house.done("accounts --tenant acme --limit 1");
     assert!(first.contains("there may be more: --after "), "{first}");
     house.db.close().await;

@@ -4,15 +4,14 @@ use std::fs::File;
 use std::io::BufReader;
 
 use plimsoll_bus::audit::{self, Entry};
-use plimsoll_bus::{Context, Keys};
+use plimsoll_bus::Keys;
 use plimsoll_ledger::Intake;
 use plimsoll_ledger::import::{Checked, Format, Import, ImportError, Imported};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Of;
+use super::{Of, in_request};
 use crate::cli::{ImportFile, LedgerFormat};
-use crate::commands::admin::operator;
 use crate::commands::progress::Progress;
 use crate::commands::{print, print_json};
 use crate::failure::{FAILED, Failure};
@@ -21,8 +20,8 @@ impl Of<'_> {
     pub(super) async fn import(&self, asked: &ImportFile) -> Result<(), Failure> {
         let tenant = self.admin().tenant(&asked.whose).await?;
         let how = &asked.change.how;
-        let request_id = how.request_id.unwrap_or_else(Uuid::now_v7);
-        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, None);
+        let (_, context) = in_request(how, tenant.tenant_id);
+        let request_id = context.request_id;
         let import = Import { db: self.db, tenant_id: tenant.tenant_id, context, format: format(asked)? };
 
         let mut line = Progress::new();
