@@ -1,7 +1,7 @@
 //! Postings from a file: all of it is sound, or nothing is booked; and however often, once.
 
 use plimsoll_ledger::import::{Checked, Format, Import, ImportError, Imported};
-use plimsoll_ledger::{Draft, Origin, REVERSAL, read, reversal};
+use plimsoll_ledger::{Draft, Origin, REVERSAL, period, read, reversal};
 use plimsoll_types::{Amount, Context};
 use uuid::Uuid;
 
@@ -112,8 +112,8 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
         "chain,cash 0,1,,USDC,,,0x12,",                                 // 17
         "chain,cash 1,,1,USDC,,,,0",                                    // 18
         "short,cash 0,1",                                               // 19
-        "less,user,1,,USDC,,,,",                                        // 20
-        "less,cash 0,,1,USDC,,,,",                                      // 21
+        "less,cash 0,,1,USDC,,,,",                                      // 20
+        "less,user,1,,USDC,,,,",                                        // 21
         "fine,cash 0,2,,USDC,,,,",                                      // 22
         "fine,cash 1,,2,USDC,,,,",                                      // 23
     ];
@@ -134,7 +134,7 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
     told(&found, 17, "chain_tx_hash", "is no hash");
     told(&found, 18, "chain_id", "something else");
     told(&found, 19, "the row", "3 fields");
-    told(&found, 20, "amount", "would hold -1");
+    told(&found, 21, "amount", "would hold -1");
     told(&found, 22, "request_id", "line 2 has the same");
     let refused = run(&books, Format::Csv, &text).await.unwrap_err();
     assert!(matches!(refused, ImportError::Unsound(count) if count >= 12), "{refused}");
@@ -152,6 +152,27 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
             "\"1.5\"",
         ),
         ("{\"lines\": []}", "request_id", "`voucher`"),
+        (
+            "{\"voucher\": \"a\", \"compensates\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
+            "reason",
+            "says why",
+        ),
+        (
+            "{\"voucher\": \"a\", \"reason\": \"x\", \"reverses\": \"00000000-0000-0000-0000-000000000001\", \"compensates\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
+            "compensates",
+            "reverses another, or makes one good",
+        ),
+        (
+            "{\"voucher\": \"a\", \"operation_type\": \"fund\", \"reason\": \"x\", \"reverses\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
+            "operation_type",
+            "`reversal`",
+        ),
+        (
+            "{\"voucher\": \"a\", \"chain_id\": 1, \"chain_block_number\": 7, \"lines\": []}",
+            "chain_block_hash",
+            "its hash",
+        ),
+        ("{\"voucher\": \"a\", \"chain_id\": 0, \"lines\": []}", "chain_id", "of a chain"),
     ] {
         told(&problems(&books, Format::JsonLines, &format!("\n{text}\n")).await, 2, field, part);
     }
@@ -286,9 +307,21 @@ async fn another_posting_under_a_key_on_record_is_a_problem_and_the_same_is_none
             books.cash[0], books.cash[1]
         )
     };
-    assert_eq!(check(&books, Format::JsonLines, &line(Amount::from(4_u64))).await.repeated, 1);
+    let marked = format!("\u{feff}{}", line(Amount::from(4_u64)));
+    assert_eq!(check(&books, Format::JsonLines, &marked).await.repeated, 1);
     let found = problems(&books, Format::JsonLines, &line(Amount::from(5_u64))).await;
     told(&found, 1, "request_id", &posting_id.to_string());
+
+    // The same, where it comes between looking and booking.
+    let draft = books.transfer(books.cash[0], books.cash[1], 6);
+    let text =
+        line(Amount::from(7_u64)).replace(&request_id.to_string(), &draft.context.request_id.to_string());
+    let import = import(&books, Format::JsonLines);
+    let checked = import.check(text.as_bytes(), |_| {}).await.unwrap();
+    let posting_id = books.book(draft).await;
+    let stopped = import.book(checked, text.as_bytes(), &books.intake, |_| {}).await.unwrap_err();
+    let ImportError::Stopped(problem) = stopped else { panic!("{stopped}") };
+    assert!(problem.field == "request_id" && problem.what.contains(&posting_id.to_string()), "{problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,4 +343,31 @@ async fn the_rows_of_a_csv_export_are_repeated_in_the_books_that_they_are_from()
     let checked = check(&books, Format::Csv, &rows).await;
     assert_eq!((checked.postings, checked.repeated, checked.problem_count), (1, 1, 0), "{checked:#?}");
     assert_eq!(run(&books, Format::Csv, &rows).await.unwrap(), Imported { posted: 0, repeated: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_in_a_closed_period_is_told_beforehand_and_counts_in_the_open_one() {
+    let books = Books::new().await;
+    let through = time::macros::datetime!(2026-01-31 23:59:59.999999 UTC);
+    let context = Context::new(Uuid::new_v4(), "cli:test").on_behalf_of(books.tenant_id, None);
+    period::close(&books.db, through, "January", &context).await.unwrap();
+    let text = "voucher,effective_at,account,debit,credit,currency\n\
+                v1,2026-01-05,cash 0,1,,USDC\n,,cash 1,,1,USDC\n\
+                v2,2026-02-05,cash 0,1,,USDC\n,,cash 1,,1,USDC\n";
+    let checked = check(&books, Format::Csv, text).await;
+    assert_eq!((checked.postings, checked.late, checked.problem_count), (2, 1, 0), "{checked:#?}");
+    assert_eq!(run(&books, Format::Csv, text).await.unwrap(), Imported { posted: 2, repeated: 0 });
+    let late = "SELECT count(*) FROM ledger_postings WHERE booked_at > effective_at AND effective_at = '2026-01-05Z'";
+    assert_eq!(books.count(late).await, 1);
+    assert_eq!(books.count("SELECT count(*) FROM ledger_postings WHERE booked_at = effective_at").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_books_is_told_how_to_open_them() {
+    let books = Books::new().await;
+    let nobody = Uuid::new_v4();
+    let import = Import { tenant_id: nobody, ..import(&books, Format::Csv) };
+    let checked = import.check("voucher\n".as_bytes(), |_| {}).await.unwrap();
+    let [problem] = &checked.problems[..] else { panic!("{checked:#?}") };
+    assert!(problem.field == "the books" && problem.remedy.contains("chart open"), "{problem}");
 }

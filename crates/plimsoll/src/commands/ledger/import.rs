@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use plimsoll_bus::audit::{self, Entry};
 use plimsoll_bus::Keys;
+use plimsoll_bus::audit::{self, Entry};
 use plimsoll_ledger::Intake;
 use plimsoll_ledger::import::{Checked, Format, Import, ImportError, Imported};
 use serde_json::json;
