@@ -44,8 +44,12 @@ pub(super) const HASH: Kind<alloy_primitives::B256> = Kind {
     what: "is no hash",
     remedy: "write `0x` and 64 hexadecimal digits, or leave it empty",
 };
-pub(super) const TEXT: Kind<String> =
-    Kind { read: |text| Some(text.to_owned()), what: "is no text", remedy: "write a text" };
+pub(super) const TEXT: Kind<String> = Kind {
+    // Postgres keeps no NUL.
+    read: |text| (!text.contains('\0')).then(|| text.to_owned()),
+    what: "has a NUL character",
+    remedy: "write it without",
+};
 pub(super) const OBJECT: Kind<Map<String, Value>> = Kind {
     read: |text| serde_json::from_str(text).ok(),
     what: "is no JSON object",

@@ -153,6 +153,11 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
         ),
         ("{\"lines\": []}", "request_id", "`voucher`"),
         (
+            "{\"voucher\": \"a\", \"lines\": [{\"account\": \"cash\\u00000\", \"debit\": 1, \"currency\": \"USDC\"}]}",
+            "lines[0].account",
+            "NUL character",
+        ),
+        (
             "{\"voucher\": \"a\", \"compensates\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
             "reason",
             "says why",
