@@ -23,8 +23,10 @@ pub const AUDIT_PAGE_MAX: u32 = 500;
 
 /// The longest `X-Request-Id` that is taken over.
 pub const REQUEST_ID_MAX_BYTES: usize = 128;
-/// The largest request body.
+/// The largest request body, unless a route takes files.
 pub const BODY_MAX_BYTES: usize = 64 * 1024;
+/// The largest file of postings that is imported over HTTP; the command line takes larger ones.
+pub const IMPORT_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The largest head of an HTTP/1 request.
 pub const HEAD_MAX_BYTES: usize = 32 * 1024;
 /// The most parameters of one request.

@@ -7,13 +7,13 @@ use alloy_primitives::B256;
 use plimsoll_proof::ledger::encoding::{Direction, SealedLine, SealedPosting};
 use plimsoll_proof::ledger::export::{ExportedLine, ExportedPosting};
 use plimsoll_types::Amount;
-use plimsoll_types::api::{LedgerLine, LedgerPosting};
+use plimsoll_types::api::{LedgerLine, LedgerPosting, LedgerVoucher};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::book::microseconds;
-use crate::repo::read::{self as repo, Header, LineRow, Wanted};
+use crate::repo::read::{self as repo, Header, LineRow};
 use crate::repo::{hash, to_i64, to_u64, unreadable};
 
 /// Which postings of a tenant: those that all that is given is true of.
@@ -37,21 +37,6 @@ pub struct Filter {
     pub until: Option<OffsetDateTime>,
 }
 
-impl Filter {
-    fn wanted(&self) -> Wanted {
-        Wanted {
-            request_id: self.request_id,
-            user_id: self.user_id,
-            domain: self.domain.clone(),
-            operation_type: self.operation_type.clone(),
-            account_id: self.account_id,
-            chain_tx_hash: self.chain_tx_hash,
-            since: self.since,
-            until: self.until,
-        }
-    }
-}
-
 /// The newest postings, of one account by its versions, of all by their age: up to `limit` after the posting `below`.
 ///
 /// # Errors
@@ -63,13 +48,38 @@ pub async fn page(
     below: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<LedgerPosting>, sqlx::Error> {
-    let wanted = filter.wanted();
-    repo::plan_each(conn).await?;
-    let ids = match filter.account_id {
-        Some(account) => repo::newest_of_account(conn, tenant_id, account, &wanted, below, limit).await?,
-        None => repo::newest(conn, tenant_id, &wanted, below, limit).await?,
-    };
+    let ids = newest(conn, tenant_id, filter, below, limit).await?;
     whole(conn, tenant_id, &ids).await?.into_iter().map(|(header, lines)| shown(header, lines)).collect()
+}
+
+/// The ids of [`page`].
+///
+/// # Errors
+/// The database's.
+pub async fn newest(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    filter: &Filter,
+    below: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    repo::plan_each(conn).await?;
+    match filter.account_id {
+        Some(account) => repo::newest_of_account(conn, tenant_id, account, filter, below, limit).await,
+        None => repo::newest(conn, tenant_id, filter, below, limit).await,
+    }
+}
+
+/// The vouchers of these postings, in their order: one in each currency in which an amount goes from one account to another (the view `vouchers`).
+///
+/// # Errors
+/// The database's.
+pub async fn vouchers(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    postings: &[Uuid],
+) -> Result<Vec<LedgerVoucher>, sqlx::Error> {
+    repo::vouchers(conn, tenant_id, postings).await
 }
 
 /// The tenant's posting of this id.
@@ -105,7 +115,7 @@ pub async fn export(
 ) -> Result<Vec<ExportedPosting>, sqlx::Error> {
     repo::plan_each(conn).await?;
     let (from, to) = (to_i64(entries.start), to_i64(entries.end));
-    let ids = repo::of_log(conn, tenant_id, &filter.wanted(), from, to).await?;
+    let ids = repo::of_log(conn, tenant_id, filter, from, to).await?;
     let found = whole(conn, tenant_id, &ids).await?;
     found.into_iter().map(|(header, lines)| exported(tenant_id, header, lines)).collect()
 }

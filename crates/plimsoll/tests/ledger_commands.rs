@@ -12,6 +12,10 @@ use sqlx::ConnectOptions as _;
 use uuid::Uuid;
 
 const POSTINGS: &str = "SELECT count(*) FROM ledger_postings";
+const CONFLICTS: &str =
+    "SELECT count(*) FROM bf_events WHERE status = 'conflict' AND created_by LIKE 'cli:%'";
+const CONFLICT_EVENTS: &str =
+    "SELECT count(*) FROM events_staging WHERE event_type = 'ledger.posting.conflict'";
 
 struct House {
     place: Place,
@@ -89,10 +93,12 @@ async fn a_posting_is_rehearsed_booked_once_shown_and_taken_back_on_record() {
     let told = house.json(&line);
     let id = told["target_id"].as_str().unwrap();
     house.run(&line).fails(1, &["nothing to do", id]);
-    house
-        .run(&line.replace("strategy=70", "strategy=71").replace("capital=100", "capital=101"))
-        .fails(1, &["was used for another fund", id]);
+    let another = line.replace("strategy=70", "strategy=71").replace("capital=100", "capital=101");
+    house.run(&format!("{another} --dry-run")).fails(1, &["was used for another fund", id]);
+    assert_eq!((house.count(CONFLICTS).await, house.count(CONFLICT_EVENTS).await), (0, 0));
+    house.run(&another).fails(1, &["was used for another fund", id]);
     assert_eq!(house.count(POSTINGS).await, 1);
+    assert_eq!((house.count(CONFLICTS).await, house.count(CONFLICT_EVENTS).await), (1, 1), "it is on record");
     assert_eq!(house.audited("ledger.post").await, 1);
 
     let voucher = house.done(&format!("voucher {id} --tenant acme"));
@@ -140,7 +146,7 @@ async fn a_file_is_checked_as_a_whole_booked_on_record_and_repeated_without_book
     house.run("import books.txt --tenant acme").fails(2, &["--format csv"]);
     house.run("import nothing.csv --tenant acme").fails(2, &["nothing.csv"]);
     let bad = house.run("import bad.csv --tenant acme");
-    bad.fails(1, &["2 things are wrong with the file, and nothing was booked"]);
+    bad.fails(1, &["2 things are wrong with the file, and nothing of it was booked"]);
     for part in [
         "line 3, account: ",
         "\"capitel\"",
@@ -256,13 +262,118 @@ async fn a_chart_is_opened_again_without_effect_and_accounts_fit_on_a_screen() {
 
     let long = "eip155:42161/erc20:0x82af49447d8a07e3bd95bd0d56f35241523fbab1";
     house.done(&format!("chart open lending --tenant acme --currency {long} --decimals 18"));
-    for list in ["accounts --tenant acme", "balances --tenant acme"] {
-        let shown = house.done(list);
+    let fits = |shown: &str| {
         let widest = shown.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= 120, "{widest} columns:\n{shown}");
+    };
+    for list in ["accounts --tenant acme", "balances --tenant acme"] {
+        let shown = house.done(list);
+        fits(&shown);
         assert!(shown.contains(&format!("cash, in {long}\n")), "{shown}");
     }
+    assert_eq!(house.done("entries --tenant acme"), "there is no such posting\n");
+    let line = format!(
+        "--debit strategy=90000000000000000000 --credit capital=90000000000000000000 --currency {long}"
+    );
+    let posted = house.json(&format!("post --tenant acme {line} --operation-type fund"));
+    let entries = house.done("entries --tenant acme");
+    fits(&entries);
+    for part in [posted["target_id"].as_str().unwrap(), "  fund  ", "90000000000000000000", "0x82af…bab1"] {
+        assert!(entries.contains(part), "{part:?} is not in\n{entries}");
+    }
+    assert_eq!(house.json("entries --tenant acme")[0]["lines"][0]["currency"], long);
     let first = house.done("accounts --tenant acme --limit 1");
     assert!(first.contains("there may be more: --after "), "{first}");
+    house.db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_posting_says_for_whom_and_what_it_makes_good_and_is_found_by_what_it_is() {
+    let house = House::new().await;
+    let post = |line: &str| -> String {
+        let told = house.json(&format!("post --tenant acme {line}"));
+        told["target_id"].as_str().unwrap().to_owned()
+    };
+    let (user, request) = (Uuid::new_v4(), Uuid::new_v4());
+    let first = post(&format!(
+        "--debit strategy=70 --credit capital=70 --user {user} --request-id {request} --operation-type fund --entry-type TRADE --effective-at 2026-01-05T12:00:00Z"
+    ));
+    let good = post(&format!(
+        "--debit strategy=2 --credit capital=2 --compensates {first} --reason short --effective-at 2026-02-05T12:00:00Z"
+    ));
+    let voucher = |id: &str| house.json(&format!("voucher {id} --tenant acme"))["posting"].clone();
+    let (shown, made_good) = (voucher(&first), voucher(&good));
+    assert_eq!(
+        (&shown["user_id"], &shown["compensated_by"][0]),
+        (&user.to_string().into(), &good.as_str().into())
+    );
+    assert_eq!(shown["lines"][0]["entry_type"], "TRADE");
+    assert_eq!((&made_good["compensates"], &made_good["reason"]), (&first.as_str().into(), &"short".into()));
+    house.run(&format!("voucher {first} --tenant globex")).fails(1, &["no posting"]);
+    let back = house.json(&format!("reverse {good} --tenant acme --reason twice --yes"));
+    assert_eq!(voucher(back["target_id"].as_str().unwrap())["reason"], "twice");
+
+    let found = |filter: &str| -> Vec<String> {
+        let entries = house.json(&format!("entries --tenant acme {filter}"));
+        let ids =
+            entries.as_array().unwrap().iter().map(|entry| entry["posting_id"].as_str().unwrap().to_owned());
+        ids.collect()
+    };
+    let reversal = back["target_id"].as_str().unwrap();
+    assert_eq!(found("--limit 2"), [reversal, &*good]);
+    assert_eq!(found(&format!("--below {good}")), [&*first]);
+    assert_eq!(found(&format!("--request-id {request}")), [&*first]);
+    assert_eq!(found("--operation-type fund"), [&*first]);
+    assert_eq!(found("--until 2026-01-31T00:00:00Z"), [&*first]);
+    assert_eq!(found("--since 2026-01-31T00:00:00Z"), [reversal, &*good]);
+    let account = shown["lines"][0]["account_id"].as_str().unwrap();
+    assert_eq!(found(&format!("--account {account}")), [reversal, &*good, &*first]);
+    assert_eq!(found(&format!("--account {}", Uuid::new_v4())), Vec::<String>::new());
+    house.db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_goes_on_where_its_page_ended_and_asks_by_which_time() {
+    let house = House::new().await;
+    let post = |amount: u64, at: &str| {
+        house.done(&format!(
+            "post --tenant acme --debit strategy={amount} --credit capital={amount} --effective-at {at}T12:00:00Z"
+        ));
+    };
+    let close = |through: &str| {
+        house.done(&format!("close --tenant acme --through {through}T23:59:59.999999Z --reason x --yes"));
+    };
+    (1..=3).for_each(|day| post(day, &format!("2026-01-0{day}")));
+    close("2026-01-01");
+    close("2026-01-02");
+    post(10, "2026-01-01");
+
+    let balances = |asked: &str| -> Vec<String> {
+        let statement = house.json(&format!("statement strategy --tenant acme {asked}"));
+        let lines = statement["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["balance"].as_str().unwrap().to_owned());
+        lines.collect()
+    };
+    assert_eq!(balances("--through 2026-01-02T23:59:59Z"), ["1", "3", "13"]);
+    assert_eq!(
+        balances("--through 2026-01-02T23:59:59Z --by booked"),
+        ["1", "3"],
+        "what comes late counts later"
+    );
+    assert_eq!(balances("--by recorded --after 2026-02-01T00:00:00Z"), ["1", "3", "6", "16"]);
+    assert_eq!(balances("--after 2026-01-02T00:00:00Z"), ["13", "16"]);
+    assert_eq!(balances("--limit 2"), ["1", "3"]);
+    let next = house.json("statement strategy --tenant acme --limit 2")["next_after_line"].clone();
+    assert_eq!(balances(&format!("--limit 2 --after-line {next}")), ["6", "16"]);
+
+    let closings =
+        |asked: &str| house.json(&format!("closings --tenant acme {asked}")).as_array().unwrap().len();
+    assert_eq!((closings("--limit 1"), closings("")), (1, 2));
+    let assets =
+        |asked: &str| house.json(&format!("balance-sheet --tenant acme {asked}"))[0]["assets"].clone();
+    assert_eq!((assets("--effective-at 2026-01-01T23:59:59Z"), assets("")), ("11".into(), "16".into()));
     house.db.close().await;
 }

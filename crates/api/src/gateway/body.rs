@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH};
 use axum::middleware::Next;
@@ -21,14 +21,16 @@ use tokio::time::{Sleep, sleep};
 
 use crate::limits::BODY_MAX_BYTES;
 use crate::problem::{Problem, ProblemKind};
+use crate::routes::DECLARATIONS;
 use crate::state::ApiState;
 
 /// Gives the request a body within its bounds, and tells a client whose body was not.
 pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let most = most(&request);
     let length =
         request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > BODY_MAX_BYTES) {
-        return too_large().into_response();
+    if length.is_some_and(|length| length > most) {
+        return too_large(most).into_response();
     }
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -38,7 +40,7 @@ pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, nex
     let request = request.map(|body| {
         Body::new(Bounded {
             body,
-            left: BODY_MAX_BYTES,
+            left: most,
             deadline: Box::pin(sleep(Duration::from_millis(limit_ms))),
             fault: fault.clone(),
         })
@@ -46,7 +48,7 @@ pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, nex
     let response = next.run(request).await;
     match fault.get() {
         Some(_) if response.status().is_success() => response,
-        Some(ProblemKind::BodyTooLarge) => too_large().into_response(),
+        Some(ProblemKind::BodyTooLarge) => too_large(most).into_response(),
         Some(_) => {
             let detail = format!("the body was not there within {limit_ms} ms");
             let mut response = Problem::new(ProblemKind::BodyTooSlow, detail).into_response();
@@ -58,8 +60,16 @@ pub(crate) async fn bounded(State(state): State<ApiState>, request: Request, nex
     }
 }
 
-fn too_large() -> Problem {
-    Problem::new(ProblemKind::BodyTooLarge, format!("a body may have {BODY_MAX_BYTES} bytes"))
+/// What its route takes.
+fn most(request: &Request) -> usize {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let route =
+        |path| DECLARATIONS.iter().find(|route| route.path == path && route.method() == *request.method());
+    path.and_then(route).map_or(BODY_MAX_BYTES, |route| route.body_max_bytes)
+}
+
+fn too_large(most: usize) -> Problem {
+    Problem::new(ProblemKind::BodyTooLarge, format!("a body here may have {most} bytes"))
 }
 
 /// What was wrong with a body: nothing, or one of two things.

@@ -4,6 +4,7 @@ use axum::http::Method;
 use axum::routing::MethodFilter;
 
 use super::Access;
+use crate::limits::BODY_MAX_BYTES;
 
 /// A method that may change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub(crate) struct Declaration {
     pub(crate) is_costly: bool,
     /// Whether its answer lasts: it is bounded by the number of streams, and its body by neither the time nor the number of requests.
     pub(crate) is_stream: bool,
+    /// The largest body that it takes.
+    pub(crate) body_max_bytes: usize,
     /// Which listeners serve it.
     pub(crate) place: Place,
 }
@@ -124,6 +127,7 @@ impl Declaration {
             claims_with_effects: false,
             is_costly: false,
             is_stream: false,
+            body_max_bytes: BODY_MAX_BYTES,
             place: Place::Public,
         }
     }
@@ -179,6 +183,12 @@ impl Declaration {
     #[must_use]
     pub(crate) const fn stream(self) -> Self {
         Self { is_stream: true, ..self }
+    }
+
+    /// It takes a body of so many bytes.
+    #[must_use]
+    pub(crate) const fn with_body_of(self, body_max_bytes: usize) -> Self {
+        Self { body_max_bytes, ..self }
     }
 
     /// It is for this system's own services and operators: served on the internal listener, and without one only where nobody but

@@ -136,16 +136,19 @@ where
 }
 
 fn with_keys(document: &Value, keys: &[&'static str]) -> Result<(), Problem> {
+    let is_missing = |key: &&str| document.get(key).is_none_or(Value::is_null);
+    lacking("body", keys.iter().copied().filter(is_missing))
+}
+
+/// Refuses a write that lacks any of its keys, and counts it.
+pub(crate) fn lacking(part: &str, keys: impl Iterator<Item = &'static str>) -> Result<(), Problem> {
     let missing: Vec<&str> = keys
-        .iter()
-        .copied()
-        .filter(|key| document.get(key).is_none_or(Value::is_null))
         .inspect(|key| counter!("missing_keys_total", "table" => "request", "key" => *key).increment(1))
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Problem::new(ProblemKind::MissingKey, format!("the body lacks {}", missing.join(", "))))
+    Err(Problem::new(ProblemKind::MissingKey, format!("the {part} lacks {}", missing.join(", "))))
 }
 
 fn made_by(created_by: Option<&str>, caller: &Caller) -> Result<(), Problem> {

@@ -40,7 +40,7 @@ pub(crate) use client::Peer;
 pub(crate) use declaration::{Declaration, KeyPolicy, Side, WriteMethod};
 pub(crate) use gate::Gate;
 pub(crate) use headers::{cors, secure};
-pub(crate) use keyed::{Done, ForTenant, JsonBody, Keyed, finish};
+pub(crate) use keyed::{Done, ForTenant, JsonBody, Keyed, finish, lacking};
 pub(crate) use listener::{Listener, Presented};
 pub use quota::Rate;
 pub use rate::RateLimits;

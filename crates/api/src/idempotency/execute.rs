@@ -19,7 +19,6 @@ use super::header;
 use super::reply::{self, Answered};
 use crate::context::RequestId;
 use crate::gateway::{Declaration, KeyPolicy};
-use crate::limits::BODY_MAX_BYTES;
 use crate::problem::{Problem, ProblemKind};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -60,8 +59,9 @@ where
         let detail = "this path moves value, and the request has no `Idempotency-Key`";
         return Err(Problem::new(ProblemKind::MissingIdempotencyKey, detail).into_response());
     }
-    let body = to_bytes(body, BODY_MAX_BYTES).await.map_err(|error| {
-        let detail = format!("the body cannot be read: {error}; it may have {BODY_MAX_BYTES} bytes");
+    let most = declaration.body_max_bytes;
+    let body = to_bytes(body, most).await.map_err(|error| {
+        let detail = format!("the body cannot be read: {error}; it may have {most} bytes");
         Problem::new(ProblemKind::BodyTooLarge, detail).with_remedy("send a smaller body").into_response()
     })?;
     let fingerprint = fingerprint(&parts, &body);

@@ -13,9 +13,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 pub(crate) use self::problems::{
-    ChainProblems, ChainStreamProblems, DataProblems, ListProblems, LogProblems, OidcLinkProblems,
-    OidcProblems, OwnProblems, OwnWriteProblems, PageProblems, PostingProblems, RecordProblems,
-    RotationProblems, SecondFactorProblems, SignInProblems, SignerProblems, SocketProblems,
+    ChainProblems, ChainStreamProblems, DataProblems, ImportProblems, ListProblems, LogProblems,
+    OidcLinkProblems, OidcProblems, OwnProblems, OwnWriteProblems, PageProblems, PostingProblems,
+    RecordProblems, RotationProblems, SecondFactorProblems, SignInProblems, SignerProblems, SocketProblems,
     StatementProblems, StreamProblems, SubmitProblems, WriteProblems,
 };
 pub(crate) use self::sse::ServerSentEvent;
@@ -123,7 +123,9 @@ const BEARER: &str = "bearer";
         signers::rotate,
         ledger::post,
         ledger::post_batch,
+        ledger::import,
         ledger::entries,
+        ledger::vouchers,
         ledger::posting,
         ledger::export,
         ledger::currencies,

@@ -96,6 +96,8 @@ operations! {
     ];
     /// Posting to the books.
     PostingProblems: ALWAYS, BODY, WRITE, [ProblemKind::PostingRefused];
+    /// Importing a file of postings.
+    ImportProblems: DATA, [ProblemKind::UnsupportedMediaType, ProblemKind::BodyTooLarge], [ProblemKind::MissingKey, ProblemKind::PostingRefused];
     /// Proofs, checkpoints and keys of a tenant's log.
     LogProblems: DATA, [ProblemKind::NotFound, ProblemKind::Conflict];
     /// A page of what is of one thing.

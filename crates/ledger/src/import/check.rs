@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::csv::Broken;
 use super::entry::{Entry, Named, Names};
+use super::lines::Broken;
 use super::reader::Reader;
 use super::{Checked, Import, ImportError, POSTINGS_MAX, Problem, WINDOW};
 use crate::book::{Desk, Refusal};
@@ -57,9 +57,11 @@ impl Import<'_> {
             let read = match reader.next() {
                 Ok(read) => read,
                 Err(Broken::File(error)) => return Err(error.into()),
-                Err(Broken::Form(problem)) => {
-                    let remedy = format!("{}; what follows it was not looked at", problem.remedy);
-                    rehearsal.checked.note(Problem { remedy, ..problem });
+                Err(Broken::Form(problems)) => {
+                    for problem in problems {
+                        let remedy = format!("{}; what follows it was not looked at", problem.remedy);
+                        rehearsal.checked.note(Problem { remedy, ..problem });
+                    }
                     break;
                 }
             };

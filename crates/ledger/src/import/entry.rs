@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::fields::{AMOUNT, Fields, HASH, ID, NUMBER, OBJECT, TEXT, TIME};
-use super::{Import, OPERATION, Problem};
+use super::{Format, Import, OPERATION, Problem};
 use crate::correction::REVERSAL;
 use crate::posting::{Correction, Draft, Invalid, Line, OnChain, Origin, Posting};
 
@@ -27,7 +27,7 @@ const PASSED_OVER: &[&str] = &[
     "prev_entry_hash",
     "entry_hash",
 ];
-pub(super) const PASSED_OVER_OF_LINE: &[&str] = &["sequence", "account_version", "balance_after", "checksum"];
+const PASSED_OVER_OF_LINE: &[&str] = &["sequence", "account_version", "balance_after", "checksum"];
 
 /// An account as a line names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,9 +77,11 @@ impl Entry {
         let draft = draft(import, &mut fields);
         fields.finish(PASSED_OVER);
         let mut rows = Vec::with_capacity(lines.len());
-        let on_one_line = lines.iter().all(|(at, _)| *at == line);
         for (place, (line, given)) in lines.into_iter().enumerate() {
-            let place = if on_one_line { format!("lines[{place}].") } else { String::new() };
+            let place = match import.format {
+                Format::JsonLines => format!("lines[{place}]."),
+                Format::Csv => String::new(),
+            };
             let mut fields = Fields::new(given, line, place, &mut problems);
             rows.extend(row(line, draft.as_ref().map_or(DOMAIN, |draft| &draft.domain), &mut fields));
             fields.finish(PASSED_OVER_OF_LINE);
@@ -88,6 +90,24 @@ impl Entry {
             Some(draft) if problems.is_empty() => Ok(Self { line, posting_id, draft, rows }),
             _ => Err(problems),
         }
+    }
+
+    /// Of the fields of a posting and of a line those that there are not.
+    pub(super) fn unknown(
+        import: &Import<'_>,
+        line: u64,
+        of_posting: Map<String, Value>,
+        of_line: Map<String, Value>,
+    ) -> Vec<Problem> {
+        let (mut passing, mut unknown) = (Vec::new(), Vec::new());
+        let mut fields = Fields::new(of_posting, line, String::new(), &mut passing);
+        fields.take("posting_id", &ID);
+        let _ = draft(import, &mut fields);
+        unknown.extend(fields.unknown(PASSED_OVER));
+        let mut fields = Fields::new(of_line, line, String::new(), &mut passing);
+        let _ = row(line, DOMAIN, &mut fields);
+        unknown.extend(fields.unknown(PASSED_OVER_OF_LINE));
+        unknown
     }
 
     /// What is to be booked, where its accounts are known; or all that is wrong with it.
@@ -303,6 +323,7 @@ fn row(line: u64, domain: &str, fields: &mut Fields<'_>) -> Option<Row> {
 
 /// Which side, and how much: `debit` or `credit`, or `direction` and `amount`.
 fn side(fields: &mut Fields<'_>) -> Option<(Direction, Amount)> {
+    let told = fields.told();
     let debit = fields.take("debit", &AMOUNT).filter(|amount| *amount != Amount::ZERO);
     let credit = fields.take("credit", &AMOUNT).filter(|amount| *amount != Amount::ZERO);
     let direction = fields.take("direction", &TEXT);
@@ -312,6 +333,8 @@ fn side(fields: &mut Fields<'_>) -> Option<(Direction, Amount)> {
         (None, Some(credit), None, None) => Some((Direction::Credit, credit)),
         (None, None, Some("debit"), Some(amount)) => Some((Direction::Debit, amount)),
         (None, None, Some("credit"), Some(amount)) => Some((Direction::Credit, amount)),
+        // What is no amount was told.
+        _ if fields.told() > told => None,
         _ => {
             fields.wrong(
                 "debit",

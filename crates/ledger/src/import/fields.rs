@@ -44,8 +44,12 @@ pub(super) const HASH: Kind<alloy_primitives::B256> = Kind {
     what: "is no hash",
     remedy: "write `0x` and 64 hexadecimal digits, or leave it empty",
 };
-pub(super) const TEXT: Kind<String> =
-    Kind { read: |text| Some(text.to_owned()), what: "is no text", remedy: "write a text" };
+pub(super) const TEXT: Kind<String> = Kind {
+    // Postgres keeps no NUL.
+    read: |text| (!text.contains('\0')).then(|| text.to_owned()),
+    what: "has a NUL character",
+    remedy: "write it without",
+};
 pub(super) const OBJECT: Kind<Map<String, Value>> = Kind {
     read: |text| serde_json::from_str(text).ok(),
     what: "is no JSON object",
@@ -86,6 +90,11 @@ impl<'a> Fields<'a> {
         self.problems.push(Problem { line: self.line, field, what: what.into(), remedy: remedy.into() });
     }
 
+    /// How much was told to be wrong.
+    pub(super) fn told(&self) -> usize {
+        self.problems.len()
+    }
+
     /// The field, if it is there and as it has to be.
     pub(super) fn take<T>(&mut self, name: &str, kind: &Kind<T>) -> Option<T> {
         let text = match self.given.remove(name)? {
@@ -103,15 +112,20 @@ impl<'a> Fields<'a> {
     }
 
     /// All that is left must be something that the books tell, and not the file.
-    pub(super) fn finish(mut self, passed_over: &[&str]) {
-        let unknown: Vec<_> =
-            self.given.keys().filter(|name| !passed_over.contains(&name.as_str())).cloned().collect();
-        for name in unknown {
-            self.wrong(
-                &name,
-                "there is no such field",
-                "correct its name, or leave it out; docs/ledger.md lists the fields",
-            );
-        }
+    pub(super) fn finish(self, passed_over: &[&str]) {
+        let unknown = self.unknown(passed_over);
+        self.problems.extend(unknown);
+    }
+
+    /// What is left, but for this: fields that there are not.
+    pub(super) fn unknown(&self, passed_over: &[&str]) -> Vec<Problem> {
+        let names = self.given.keys().filter(|name| !passed_over.contains(&name.as_str()));
+        let unknown = |name: &String| Problem {
+            line: self.line,
+            field: format!("{}{name}", self.place),
+            what: "there is no such field".into(),
+            remedy: "correct its name, or leave it out; docs/ledger.md lists the fields".into(),
+        };
+        names.map(unknown).collect()
     }
 }

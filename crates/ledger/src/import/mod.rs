@@ -12,7 +12,9 @@ mod check;
 mod csv;
 mod entry;
 mod fields;
+mod lines;
 mod reader;
+mod rows;
 mod run;
 
 use std::collections::HashMap;
@@ -116,7 +118,7 @@ pub enum ImportError {
     #[error("reading the file: {0}")]
     File(#[from] std::io::Error),
     /// The file has problems, which were found before anything was booked.
-    #[error("{0} things are wrong with the file, and nothing of it was booked")]
+    #[error("{} wrong with the file, and nothing of it was booked", things(*.0))]
     Unsound(u64),
     /// What was found when it was booked.
     #[error("{0}")]
@@ -132,6 +134,10 @@ pub enum ImportError {
     /// Postgres.
     #[error("importing: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+fn things(count: u64) -> String {
+    if count == 1 { "1 thing is".into() } else { format!("{count} things are") }
 }
 
 /// An import into a tenant's books.

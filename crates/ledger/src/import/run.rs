@@ -7,10 +7,10 @@ use futures::future::join_all;
 use uuid::Uuid;
 
 use super::check::{conflict, is_same, learn, refused};
-use super::csv::Broken;
 use super::entry::{Entry, Names};
+use super::lines::Broken;
 use super::reader::Reader;
-use super::{Checked, Import, ImportError, Imported, WINDOW};
+use super::{Checked, Import, ImportError, Imported, Problem, WINDOW};
 use crate::batch::Posted;
 use crate::correction::reversal;
 use crate::error::PostError;
@@ -45,11 +45,9 @@ impl Import<'_> {
         // Ends: each turn takes a posting, and the file ends.
         loop {
             let next = match reader.next() {
-                Ok(next) => {
-                    next.transpose().map_err(|mut problems| ImportError::Stopped(problems.swap_remove(0)))?
-                }
+                Ok(next) => next.transpose().map_err(first)?,
                 Err(Broken::File(error)) => return Err(error.into()),
-                Err(Broken::Form(problem)) => return Err(ImportError::Stopped(problem)),
+                Err(Broken::Form(problems)) => return Err(first(problems)),
             };
             // What puts another right comes after it.
             let waits = next.as_ref().is_none_or(|entry| entry.corrects().is_some());
@@ -64,6 +62,11 @@ impl Import<'_> {
             }
         }
     }
+}
+
+/// The first of what is wrong, which is where it stops.
+fn first(mut problems: Vec<Problem>) -> ImportError {
+    ImportError::Stopped(problems.swap_remove(0))
 }
 
 struct Booking<'a> {
@@ -109,7 +112,7 @@ impl Booking<'_> {
                 }
             }
             if open.len() == handed_in {
-                return Err(ImportError::Stopped(refusals.swap_remove(0)));
+                return Err(first(refusals));
             }
         }
         Ok(())
@@ -142,7 +145,7 @@ impl Booking<'_> {
     }
 
     fn posting(&self, entry: &Entry) -> Result<Posting, ImportError> {
-        entry.posting(&self.names).map_err(|mut problems| ImportError::Stopped(problems.swap_remove(0)))
+        entry.posting(&self.names).map_err(first)
     }
 
     fn told(&mut self, entry: &Entry, outcome: Result<Posted, PostError>) -> Result<(), ImportError> {

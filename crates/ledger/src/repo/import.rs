@@ -29,33 +29,19 @@ pub(crate) async fn standings(
     tenant_id: Uuid,
     accounts: &[Uuid],
 ) -> Result<HashMap<Uuid, Standing>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT b.account_id, b.tenant_id, a.domain, b.token_address, normal_side(a.class) AS "normal_side!: NormalSide", a.closed_at IS NOT NULL AS "is_closed!",
+    let rows = sqlx::query_as!(
+        Standing,
+        r#"SELECT b.account_id, b.tenant_id, a.domain, b.token_address AS currency, normal_side(a.class) AS "normal_side!: NormalSide", a.closed_at IS NOT NULL AS "is_closed!",
                   a.min_balance AS "min_balance: Balance", a.max_balance AS "max_balance: Balance", b.raw_balance AS "raw_balance: Balance", b.version,
                   NULLIF(b.latest_effective_at, '-infinity') AS latest_effective_at, NULLIF(b.last_recorded_at, '-infinity') AS last_recorded_at,
-                  b.last_updated_block
+                  b.last_updated_block AS latest_block
            FROM asset_balances b JOIN accounts a USING (account_id) WHERE a.tenant_id = $1 AND b.account_id = ANY ($2)"#,
         tenant_id,
         accounts
     )
     .fetch_all(conn)
     .await?;
-    let standings = rows.into_iter().map(|row| Standing {
-        account_id: row.account_id,
-        tenant_id: row.tenant_id,
-        domain: row.domain,
-        currency: row.token_address,
-        normal_side: row.normal_side,
-        is_closed: row.is_closed,
-        min_balance: row.min_balance,
-        max_balance: row.max_balance,
-        raw_balance: row.raw_balance,
-        version: row.version,
-        latest_effective_at: row.latest_effective_at,
-        last_recorded_at: row.last_recorded_at,
-        latest_block: row.last_updated_block,
-    });
-    Ok(standings.map(|standing| (standing.account_id, standing)).collect())
+    Ok(rows.into_iter().map(|standing| (standing.account_id, standing)).collect())
 }
 
 /// A tenant's accounts of these names, each with its domain, name and currency.

@@ -2,32 +2,14 @@
 //!
 //! What is asked for differs in what it has an index for, so these are planned for what is given ([`plan_each`]), not once for all. The history of an account is read along its versions.
 
-use alloy_primitives::B256;
+use alloy_primitives::FixedBytes;
+use plimsoll_types::api::LedgerVoucher;
 use plimsoll_types::{Amount, Balance};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// Which postings; none: any.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted {
-    pub(crate) request_id: Option<Uuid>,
-    pub(crate) user_id: Option<Uuid>,
-    pub(crate) domain: Option<String>,
-    pub(crate) operation_type: Option<String>,
-    pub(crate) account_id: Option<Uuid>,
-    pub(crate) chain_tx_hash: Option<B256>,
-    /// What happened at that time or later.
-    pub(crate) since: Option<OffsetDateTime>,
-    /// What happened before that time.
-    pub(crate) until: Option<OffsetDateTime>,
-}
-
-impl Wanted {
-    fn hash(&self) -> Option<&[u8]> {
-        self.chain_tx_hash.as_ref().map(alloy_primitives::FixedBytes::as_slice)
-    }
-}
+use crate::read::Filter;
 
 /// A posting's header.
 pub(crate) struct Header {
@@ -87,7 +69,7 @@ pub(crate) async fn plan_each(conn: &mut PgConnection) -> Result<(), sqlx::Error
 pub(crate) async fn newest(
     conn: &mut PgConnection,
     tenant_id: Uuid,
-    wanted: &Wanted,
+    wanted: &Filter,
     below: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
@@ -102,7 +84,7 @@ pub(crate) async fn newest(
         wanted.user_id,
         wanted.domain,
         wanted.operation_type,
-        wanted.hash(),
+        wanted.chain_tx_hash.as_ref().map(FixedBytes::as_slice),
         wanted.since,
         wanted.until,
         below,
@@ -117,7 +99,7 @@ pub(crate) async fn newest_of_account(
     conn: &mut PgConnection,
     tenant_id: Uuid,
     account_id: Uuid,
-    wanted: &Wanted,
+    wanted: &Filter,
     below: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
@@ -134,7 +116,7 @@ pub(crate) async fn newest_of_account(
         wanted.user_id,
         wanted.domain,
         wanted.operation_type,
-        wanted.hash(),
+        wanted.chain_tx_hash.as_ref().map(FixedBytes::as_slice),
         wanted.since,
         wanted.until,
         below,
@@ -149,7 +131,7 @@ pub(crate) async fn newest_of_account(
 pub(crate) async fn of_log(
     conn: &mut PgConnection,
     tenant_id: Uuid,
-    wanted: &Wanted,
+    wanted: &Filter,
     from: i64,
     to: i64,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
@@ -165,7 +147,7 @@ pub(crate) async fn of_log(
         wanted.user_id,
         wanted.domain,
         wanted.operation_type,
-        wanted.hash(),
+        wanted.chain_tx_hash.as_ref().map(FixedBytes::as_slice),
         wanted.since,
         wanted.until,
         from,
@@ -218,6 +200,25 @@ pub(crate) async fn lines(
         r#"SELECT posting_id, sequence, account_id, debit AS "debit: Amount", credit AS "credit: Amount", currency, entry_type, account_version,
                   balance_after AS "balance_after: Balance", checksum
            FROM ledger_entries WHERE tenant_id = $1 AND posting_id = ANY ($2) ORDER BY posting_id, sequence"#,
+        tenant_id,
+        postings,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The vouchers of these postings, in the order of these.
+pub(crate) async fn vouchers(
+    conn: &mut PgConnection,
+    tenant_id: Uuid,
+    postings: &[Uuid],
+) -> Result<Vec<LedgerVoucher>, sqlx::Error> {
+    sqlx::query_as!(
+        LedgerVoucher,
+        r#"SELECT entry_id AS "entry_id!", internal_tx_id, trace_id, debit_account_id AS "debit_account_id!", credit_account_id AS "credit_account_id!", amount AS "amount!: Amount",
+                  currency AS "currency!", entry_type AS "entry_type!", user_id, request_id AS "request_id!", operation_type AS "operation_type!", domain AS "domain!",
+                  effective_at AS "effective_at!", created_at AS "created_at!"
+           FROM vouchers WHERE tenant_id = $1 AND entry_id = ANY ($2) ORDER BY array_position($2, entry_id), currency"#,
         tenant_id,
         postings,
     )

@@ -1,7 +1,8 @@
 //! What an account held, at any time and block, is the sum of the lines that count.
 
 use alloy_primitives::B256;
-use plimsoll_ledger::{AsOf, Draft, OnChain, Origin, balance};
+use futures::future::join_all;
+use plimsoll_ledger::{AsOf, Draft, OnChain, Origin, Posting, balance};
 use plimsoll_types::Balance;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -83,6 +84,31 @@ async fn at_every_time_and_block_it_is_what_the_lines_sum_to() {
         );
     }
     assert_eq!(held(&books, account, AsOf::default()).await, Some(books.holds(account).await.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_stands_at_the_highest_block_of_its_lines_whatever_shares_their_statement() {
+    let books = Books::new().await;
+    let post = |block: u64| {
+        let block = Some((block, B256::repeat_byte(u8::try_from(block).unwrap())));
+        let on_chain = Some(OnChain { chain_id: 1, tx_hash: None, block });
+        let draft = Draft { on_chain, ..books.transfer(books.cash[0], books.cash[1], 1) };
+        books.intake.post(Posting::new(draft).unwrap())
+    };
+    for posted in join_all((1..=60).map(post)).await {
+        posted.unwrap();
+    }
+    let shared = "SELECT max(lines) FROM (SELECT count(*) AS lines FROM ledger_postings GROUP BY xmin) t";
+    assert!(books.count(shared).await > 1, "some share a statement");
+    post(7).await.unwrap();
+    let stands: (i64, Vec<u8>) = sqlx::query_as(
+        "SELECT last_updated_block, last_updated_block_hash FROM asset_balances WHERE account_id = $1",
+    )
+    .bind(books.cash[0])
+    .fetch_one(books.db.worker())
+    .await
+    .unwrap();
+    assert_eq!(stands, (60, vec![60; 32]));
 }
 
 #[tokio::test]

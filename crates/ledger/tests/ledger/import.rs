@@ -1,7 +1,7 @@
 //! Postings from a file: all of it is sound, or nothing is booked; and however often, once.
 
 use plimsoll_ledger::import::{Checked, Format, Import, ImportError, Imported};
-use plimsoll_ledger::{Draft, Origin, REVERSAL, read, reversal};
+use plimsoll_ledger::{Draft, Origin, REVERSAL, period, read, reversal};
 use plimsoll_types::{Amount, Context};
 use uuid::Uuid;
 
@@ -112,14 +112,19 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
         "chain,cash 0,1,,USDC,,,0x12,",                                 // 17
         "chain,cash 1,,1,USDC,,,,0",                                    // 18
         "short,cash 0,1",                                               // 19
-        "less,user,1,,USDC,,,,",                                        // 20
-        "less,cash 0,,1,USDC,,,,",                                      // 21
+        "less,cash 0,,1,USDC,,,,",                                      // 20
+        "less,user,1,,USDC,,,,",                                        // 21
         "fine,cash 0,2,,USDC,,,,",                                      // 22
         "fine,cash 1,,2,USDC,,,,",                                      // 23
     ];
     let text = format!("{header}{}\n", rows.join("\n"));
     let found = problems(&books, Format::Csv, &text).await;
     told(&found, 4, "debit", "\"12.50\" is no whole number");
+    assert_eq!(
+        found.iter().filter(|(line, ..)| *line == 4).count(),
+        1,
+        "what is wrong is told once: {found:#?}"
+    );
     told(&found, 7, "account", "no account \"casch 1\" in USDC");
     told(&found, 8, "lines", "debits of 2 and credits of 1");
     told(&found, 10, "debit", "one amount, on one side");
@@ -129,7 +134,7 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
     told(&found, 17, "chain_tx_hash", "is no hash");
     told(&found, 18, "chain_id", "something else");
     told(&found, 19, "the row", "3 fields");
-    told(&found, 20, "amount", "would hold -1");
+    told(&found, 21, "amount", "would hold -1");
     told(&found, 22, "request_id", "line 2 has the same");
     let refused = run(&books, Format::Csv, &text).await.unwrap_err();
     assert!(matches!(refused, ImportError::Unsound(count) if count >= 12), "{refused}");
@@ -147,10 +152,60 @@ async fn all_that_is_wrong_is_told_with_its_line_and_nothing_is_booked() {
             "\"1.5\"",
         ),
         ("{\"lines\": []}", "request_id", "`voucher`"),
+        (
+            "{\"voucher\": \"a\", \"lines\": [{\"account\": \"cash\\u00000\", \"debit\": 1, \"currency\": \"USDC\"}]}",
+            "lines[0].account",
+            "NUL character",
+        ),
+        (
+            "{\"voucher\": \"a\", \"compensates\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
+            "reason",
+            "says why",
+        ),
+        (
+            "{\"voucher\": \"a\", \"reason\": \"x\", \"reverses\": \"00000000-0000-0000-0000-000000000001\", \"compensates\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
+            "compensates",
+            "reverses another, or makes one good",
+        ),
+        (
+            "{\"voucher\": \"a\", \"operation_type\": \"fund\", \"reason\": \"x\", \"reverses\": \"00000000-0000-0000-0000-000000000001\", \"lines\": []}",
+            "operation_type",
+            "`reversal`",
+        ),
+        (
+            "{\"voucher\": \"a\", \"chain_id\": 1, \"chain_block_number\": 7, \"lines\": []}",
+            "chain_block_hash",
+            "its hash",
+        ),
+        ("{\"voucher\": \"a\", \"chain_id\": 0, \"lines\": []}", "chain_id", "of a chain"),
     ] {
         told(&problems(&books, Format::JsonLines, &format!("\n{text}\n")).await, 2, field, part);
     }
-    told(&problems(&books, Format::Csv, "voucher\n\"a\n").await, 2, "the line", "never closed");
+    let text = "voucher,account,debit,credit,currency\n\"a,cash 0,1,,USDC\n";
+    told(&problems(&books, Format::Csv, text).await, 2, "the line", "never closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_the_header_is_told_once_and_a_row_names_its_column() {
+    let books = Books::new().await;
+    let rows = "a,cash 0,1,,USDC\n,cash 1,,1,USDC\n".repeat(2);
+    let text = format!("voucher,account,debit,credit,curency,voucher,\n{rows}");
+    let wrong = [
+        (1, "currency".to_owned(), "the header has no such column".to_owned()),
+        (1, "voucher".to_owned(), "the header has this column twice".to_owned()),
+        (1, "curency".to_owned(), "there is no such field".to_owned()),
+    ];
+    assert_eq!(problems(&books, Format::Csv, &text).await, wrong);
+    let found = problems(&books, Format::Csv, &format!("debit\n{rows}")).await;
+    let fields: Vec<_> = found.iter().map(|(line, field, _)| (*line, field.as_str())).collect();
+    assert_eq!(fields, [(1, "voucher"), (1, "account"), (1, "currency"), (1, "debit")]);
+
+    // A posting of one row, and the empty column that a spreadsheet leaves.
+    let text = "voucher,account,direction,amount,currency,\na,cash 0,debit,1,,\n";
+    let found = problems(&books, Format::Csv, text).await;
+    assert_eq!(found, [(2, "currency".to_owned(), "it is missing".to_owned())]);
+    let refused = run(&books, Format::Csv, text).await.unwrap_err().to_string();
+    assert_eq!(refused, "1 thing is wrong with the file, and nothing of it was booked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,9 +312,21 @@ async fn another_posting_under_a_key_on_record_is_a_problem_and_the_same_is_none
             books.cash[0], books.cash[1]
         )
     };
-    assert_eq!(check(&books, Format::JsonLines, &line(Amount::from(4_u64))).await.repeated, 1);
+    let marked = format!("\u{feff}{}", line(Amount::from(4_u64)));
+    assert_eq!(check(&books, Format::JsonLines, &marked).await.repeated, 1);
     let found = problems(&books, Format::JsonLines, &line(Amount::from(5_u64))).await;
     told(&found, 1, "request_id", &posting_id.to_string());
+
+    // The same, where it comes between looking and booking.
+    let draft = books.transfer(books.cash[0], books.cash[1], 6);
+    let text =
+        line(Amount::from(7_u64)).replace(&request_id.to_string(), &draft.context.request_id.to_string());
+    let import = import(&books, Format::JsonLines);
+    let checked = import.check(text.as_bytes(), |_| {}).await.unwrap();
+    let posting_id = books.book(draft).await;
+    let stopped = import.book(checked, text.as_bytes(), &books.intake, |_| {}).await.unwrap_err();
+    let ImportError::Stopped(problem) = stopped else { panic!("{stopped}") };
+    assert!(problem.field == "request_id" && problem.what.contains(&posting_id.to_string()), "{problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,4 +348,31 @@ async fn the_rows_of_a_csv_export_are_repeated_in_the_books_that_they_are_from()
     let checked = check(&books, Format::Csv, &rows).await;
     assert_eq!((checked.postings, checked.repeated, checked.problem_count), (1, 1, 0), "{checked:#?}");
     assert_eq!(run(&books, Format::Csv, &rows).await.unwrap(), Imported { posted: 0, repeated: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_in_a_closed_period_is_told_beforehand_and_counts_in_the_open_one() {
+    let books = Books::new().await;
+    let through = time::macros::datetime!(2026-01-31 23:59:59.999999 UTC);
+    let context = Context::new(Uuid::new_v4(), "cli:test").on_behalf_of(books.tenant_id, None);
+    period::close(&books.db, through, "January", &context).await.unwrap();
+    let text = "voucher,effective_at,account,debit,credit,currency\n\
+                v1,2026-01-05,cash 0,1,,USDC\n,,cash 1,,1,USDC\n\
+                v2,2026-02-05,cash 0,1,,USDC\n,,cash 1,,1,USDC\n";
+    let checked = check(&books, Format::Csv, text).await;
+    assert_eq!((checked.postings, checked.late, checked.problem_count), (2, 1, 0), "{checked:#?}");
+    assert_eq!(run(&books, Format::Csv, text).await.unwrap(), Imported { posted: 2, repeated: 0 });
+    let late = "SELECT count(*) FROM ledger_postings WHERE booked_at > effective_at AND effective_at = '2026-01-05Z'";
+    assert_eq!(books.count(late).await, 1);
+    assert_eq!(books.count("SELECT count(*) FROM ledger_postings WHERE booked_at = effective_at").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_books_is_told_how_to_open_them() {
+    let books = Books::new().await;
+    let nobody = Uuid::new_v4();
+    let import = Import { tenant_id: nobody, ..import(&books, Format::Csv) };
+    let checked = import.check("voucher\n".as_bytes(), |_| {}).await.unwrap();
+    let [problem] = &checked.problems[..] else { panic!("{checked:#?}") };
+    assert!(problem.field == "the books" && problem.remedy.contains("chart open"), "{problem}");
 }

@@ -231,10 +231,8 @@ async fn a_broken_log_halts_alone_until_it_is_whole_and_the_others_go_on() {
         .await
         .unwrap();
     lease.release().await.unwrap();
-    let leases = Leases::connect(&books.db, "anew", Duration::from_secs(600)).await.unwrap();
-    let anew = Sealer::new(books.db.clone(), leases, NAME, signer());
     let stop = tokio_util::sync::CancellationToken::new();
-    let runs = anew.run(&stop);
+    let runs = sealer.run(&stop);
     let signed = async {
         let sizes = "SELECT count(*) FROM ledger_checkpoints WHERE note IS NOT NULL AND (tree_size = 7 OR tree_size = 12)";
         while books.count(sizes).await < 2 {

@@ -98,7 +98,7 @@ pub(crate) struct Change {
 }
 
 /// A change that cannot be taken back.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Final {
     /// Why: kept in the audit log
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]

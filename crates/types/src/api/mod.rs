@@ -13,6 +13,7 @@ mod identity_keys;
 mod identity_proofs;
 mod ledger;
 mod ledger_accounts;
+mod ledger_files;
 mod ledger_log;
 mod ledger_reports;
 mod position;
@@ -56,6 +57,7 @@ pub use ledger_accounts::{
     LedgerAccount, LedgerAccountClosing, LedgerAccounts, LedgerBalance, LedgerBalances, LedgerCurrencies,
     LedgerCurrency, LedgerLimits, NewLedgerAccount, NewLedgerCurrency,
 };
+pub use ledger_files::{LedgerImport, LedgerVoucher, LedgerVouchers};
 pub use ledger_log::{LedgerCheckpoint, LedgerConsistency, LedgerInclusion, LedgerKey, LedgerKeys};
 pub use ledger_reports::{
     LedgerBalanceSheet, LedgerBalanceSheets, LedgerClosing, LedgerClosingOrder, LedgerClosings,

@@ -129,6 +129,26 @@ pub(crate) async fn entries(
     Ok(Json(api::LedgerPostings { items, next_cursor }))
 }
 
+/// Postings as vouchers
+///
+/// An amount that goes from one account to another, as a double-entry voucher has it. The page is of so many postings: one in several currencies has a voucher in each, and one that is divided among
+/// more than two accounts in a currency has none there; `/api/v1/ledger/entries` shows it with its lines.
+#[utoipa::path(get, operation_id = "list_ledger_vouchers", path = "/api/v1/ledger/vouchers", tag = "ledger", params(EntryFilter, Paging),
+    responses((status = 200, description = "The vouchers of a page of postings", body = api::LedgerVouchers), ListProblems))]
+pub(crate) async fn vouchers(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(listing): Query<Listing<EntryFilter>>,
+) -> Result<Json<api::LedgerVouchers>, Problem> {
+    let below = listing.after::<PostingKey>()?.map(|key| key.0);
+    let filter = listing.filter.of_ledger();
+    let mut tx = state.db().tenant_tx(&[caller.tenant_id]).await.map_err(RepoError::from)?;
+    let found = read::newest(&mut tx, caller.tenant_id, &filter, below, listing.rows()).await;
+    let (postings, next_cursor) = listing.page(found.map_err(RepoError::from)?, |id| PostingKey(*id));
+    let items = read::vouchers(&mut tx, caller.tenant_id, &postings).await.map_err(RepoError::from)?;
+    Ok(Json(api::LedgerVouchers { items, next_cursor }))
+}
+
 /// A posting
 ///
 /// With its lines, what it corrects and what corrects it.

@@ -1,6 +1,6 @@
 //! `/api/v1/ledger`: the books (spec 2 §5.2, §5.4).
 //!
-//! Postings are handed in ([`post`]), read and exported ([`entries`]); accounts and currencies are kept ([`accounts`]), and balances told; postings are taken back and periods closed ([`corrections`]), and reported ([`reports`]); and what is sealed is shown ([`log`]). What changes the books asks
+//! Postings are handed in ([`post`]; [`import`], by the file), read and exported ([`entries`]); accounts and currencies are kept ([`accounts`]), and balances told; postings are taken back and periods closed ([`corrections`]), and reported ([`reports`]); and what is sealed is shown ([`log`]). What changes the books asks
 //! for a second factor (spec 2 §5.5), and is for this system's own services: it is served inside alone (spec 2 §3.7).
 
 mod accounts;
@@ -8,6 +8,7 @@ mod balances;
 mod corrections;
 mod entries;
 mod export;
+mod import;
 mod log;
 mod post;
 mod reports;
@@ -23,8 +24,9 @@ pub(crate) use self::balances::{__path_balances, balances};
 pub(crate) use self::corrections::{
     __path_close_period, __path_closings, __path_reverse, close_period, closings, reverse,
 };
-pub(crate) use self::entries::{__path_entries, __path_posting, entries, posting};
+pub(crate) use self::entries::{__path_entries, __path_posting, __path_vouchers, entries, posting, vouchers};
 pub(crate) use self::export::{__path_export, export};
+pub(crate) use self::import::{__path_import, import};
 pub(crate) use self::log::{
     __path_checkpoint, __path_consistency, __path_inclusion, __path_keys, __path_latest_checkpoint,
     checkpoint, consistency, inclusion, keys, latest_checkpoint,
@@ -35,6 +37,7 @@ pub(crate) use self::reports::{
 };
 use crate::gateway::Access::Needs;
 use crate::gateway::{Declaration, Routes, WriteMethod};
+use crate::limits::IMPORT_MAX_BYTES;
 use crate::state::ApiState;
 
 pub(super) fn routes() -> Routes<ApiState> {
@@ -52,7 +55,9 @@ pub(super) fn routes() -> Routes<ApiState> {
     Routes::default()
         .write(posting_to("/api/v1/ledger/post"), post)
         .write(posting_to("/api/v1/ledger/post/batch"), post_batch)
+        .write(posting_to("/api/v1/ledger/import").costly().with_body_of(IMPORT_MAX_BYTES), import)
         .read(read("/api/v1/ledger/entries"), entries)
+        .read(read("/api/v1/ledger/vouchers"), vouchers)
         .read(read("/api/v1/ledger/postings/{posting_id}"), posting)
         .read(read("/api/v1/ledger/postings/{posting_id}/proof"), inclusion)
         .read(read("/api/v1/ledger/export").costly().stream(), export)

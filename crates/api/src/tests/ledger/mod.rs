@@ -1,6 +1,7 @@
 //! The books over HTTP, as a service and an auditor use them.
 
 mod accounts;
+mod import;
 mod posting;
 mod reported;
 mod sealed;

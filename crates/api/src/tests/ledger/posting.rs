@@ -165,6 +165,15 @@ async fn of_a_batch_each_has_its_own_outcome_and_one_that_is_refused_fails_no_ot
 
     let empty = json!({ "request_id": Uuid::new_v4(), "tenant_id": house.admin.tenant_id, "postings": [] });
     house.send(BATCH, "empty", &empty).await.refused(400, "invalid-body");
+    let foreign = [("tenant_id", json!(Uuid::new_v4())), ("created_by", json!("key:somebody"))];
+    for (field, value) in foreign {
+        let mut posting = house.deposit(1);
+        posting[field] = value;
+        let batch = json!({ "request_id": Uuid::new_v4(), "tenant_id": house.admin.tenant_id, "postings": [house.deposit(1), posting] });
+        let detail = house.send(BATCH, &Uuid::new_v4().to_string(), &batch).await.refused(403, "forbidden");
+        assert!(detail.contains("postings[1]"), "{field}: {detail}");
+    }
+    assert_eq!(house.count(POSTINGS).await, 3);
 }
 
 #[tokio::test]

@@ -1,14 +1,11 @@
 //! `plimsoll ledger close` and `closings`.
 
-use plimsoll_bus::Context;
 use plimsoll_ledger::period::{self, CloseError, Closing};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
-use super::Of;
-use crate::cli::{Final, How, Whose};
+use super::{Of, in_request};
+use crate::cli::{Final, Whose};
 use crate::commands::admin::change::{As, Done};
-use crate::commands::admin::operator;
 use crate::commands::admin::sheet::{self, Sheet};
 use crate::failure::Failure;
 
@@ -20,13 +17,8 @@ impl Of<'_> {
         change: &Final,
     ) -> Result<(), Failure> {
         let tenant = self.admin().tenant(whose).await?;
-        let request_id = change.how.request_id.unwrap_or_else(Uuid::now_v7);
-        let change = Final {
-            reason: change.reason.clone(),
-            yes: change.yes,
-            how: How { request_id: Some(request_id), ..change.how.clone() },
-        };
-        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, None);
+        let (how, context) = in_request(&change.how, tenant.tenant_id);
+        let change = Final { how, ..change.clone() };
         self.admin()
             .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
                 let last = period::closings(conn, tenant.tenant_id, None, 1).await?.pop();

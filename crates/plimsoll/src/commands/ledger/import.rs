@@ -3,16 +3,15 @@
 use std::fs::File;
 use std::io::BufReader;
 
+use plimsoll_bus::Keys;
 use plimsoll_bus::audit::{self, Entry};
-use plimsoll_bus::{Context, Keys};
 use plimsoll_ledger::Intake;
 use plimsoll_ledger::import::{Checked, Format, Import, ImportError, Imported};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Of;
+use super::{Of, in_request};
 use crate::cli::{ImportFile, LedgerFormat};
-use crate::commands::admin::operator;
 use crate::commands::progress::Progress;
 use crate::commands::{print, print_json};
 use crate::failure::{FAILED, Failure};
@@ -21,8 +20,8 @@ impl Of<'_> {
     pub(super) async fn import(&self, asked: &ImportFile) -> Result<(), Failure> {
         let tenant = self.admin().tenant(&asked.whose).await?;
         let how = &asked.change.how;
-        let request_id = how.request_id.unwrap_or_else(Uuid::now_v7);
-        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, None);
+        let (_, context) = in_request(how, tenant.tenant_id);
+        let request_id = context.request_id;
         let import = Import { db: self.db, tenant_id: tenant.tenant_id, context, format: format(asked)? };
 
         let mut line = Progress::new();
@@ -119,12 +118,13 @@ fn looked_at(checked: &Checked, json: bool) -> Result<(), Failure> {
         print(&problems.collect::<String>())?;
     }
     if checked.problem_count > 0 {
-        let listed = checked.problems.len();
-        return Err(Failure::found(
-            format!("{} things are wrong with the file, and nothing was booked", checked.problem_count),
-            FAILED,
-        )
-        .remedy(format!("correct what is listed (the first {listed}), and import the file again")));
+        let wrong = ImportError::Unsound(checked.problem_count).to_string();
+        let listed = match checked.problems.len() {
+            all if all as u64 == checked.problem_count => String::new(),
+            first => format!(" (the first {first})"),
+        };
+        return Err(Failure::found(wrong, FAILED)
+            .remedy(format!("correct what is listed{listed}, and import the file again")));
     }
     if json {
         return Ok(());

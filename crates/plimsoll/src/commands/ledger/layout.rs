@@ -53,9 +53,31 @@ pub(super) fn table(columns: &[Column], rows: &[&[String]]) -> String {
     out
 }
 
+/// A text in which an address or a hash is shown by its beginning and its end.
+pub(super) fn brief(text: &str) -> String {
+    /// Digits of what is shown in full.
+    const SHORT: usize = 16;
+    let Some((before, hex)) = text.split_once("0x") else { return text.to_owned() };
+    let digits = hex.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(hex.len());
+    if digits <= SHORT {
+        return text.to_owned();
+    }
+    format!("{before}0x{}…{}{}", &hex[..4], &hex[digits - 4..digits], &hex[digits..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_shown_by_its_ends_and_a_short_number_whole() {
+        let token = "eip155:42161/erc20:0x82af49447d8a07e3bd95bd0d56f35241523fbab1";
+        assert_eq!(brief(token), "eip155:42161/erc20:0x82af…bab1");
+        assert_eq!(brief(&format!("{token}/1")), "eip155:42161/erc20:0x82af…bab1/1");
+        for text in ["USDC", "0x", "0x12", "eip155:1/slip44:60"] {
+            assert_eq!(brief(text), text);
+        }
+    }
 
     #[test]
     fn numbers_stand_at_the_right_and_an_empty_column_is_left_out() {

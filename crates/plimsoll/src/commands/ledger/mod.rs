@@ -9,17 +9,19 @@ mod post;
 mod reports;
 mod voucher;
 
+use plimsoll_bus::Context;
 use plimsoll_ledger::{AsOf, proofs, read, register};
 use plimsoll_store::Db;
+use plimsoll_types::Amount;
 use plimsoll_types::api::{LedgerAccount, LedgerBalance, LedgerPosting};
 use uuid::Uuid;
 
-use self::layout::{Column, Row, parts};
+use self::layout::{Column, Row, brief, parts, table};
 use self::voucher::of_id;
-use super::admin::Admin;
-use super::admin::sheet::{self, Sheet};
+use super::admin::sheet::shown;
+use super::admin::{Admin, operator};
 use super::{print, print_json, when};
-use crate::cli::{Accounts, Ledger, Postings, Whose};
+use crate::cli::{Accounts, How, Ledger, Postings, Whose};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -75,10 +77,10 @@ impl Of<'_> {
         if json {
             return print_json(&found);
         }
-        let sheets: Vec<_> = found.iter().flat_map(lines).collect();
-        let columns =
-            ["posting_id", "operation_type", "effective", "account", "debit", "credit", "currency", "leaf"];
-        sheet::list(&sheets, &columns, "there is no such posting", false)
+        if found.is_empty() {
+            return print("there is no such posting\n");
+        }
+        print(&found.iter().map(entry).collect::<Vec<_>>().join("\n"))
     }
 
     async fn accounts(&self, which: &Accounts) -> Result<(), Failure> {
@@ -145,6 +147,13 @@ impl Of<'_> {
     }
 }
 
+/// The same under a request that has its id now, and the context of what it does to the books. A posting's key has that id too: asked for again under it, it is the same posting.
+fn in_request(how: &How, tenant_id: Uuid) -> (How, Context) {
+    let request_id = how.request_id.unwrap_or_else(Uuid::now_v7);
+    let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant_id, None);
+    (How { request_id: Some(request_id), ..how.clone() }, context)
+}
+
 fn filter(which: &Postings) -> read::Filter {
     read::Filter {
         request_id: which.request_id,
@@ -166,18 +175,23 @@ fn accounts(which: &Accounts) -> register::Filter {
     }
 }
 
-fn lines(of: &LedgerPosting) -> impl Iterator<Item = Sheet> + '_ {
-    of.lines.iter().map(|line| {
-        Sheet::new()
-            .with("posting_id", of.posting_id.to_string())
-            .with("operation_type", &*of.operation_type)
-            .at("effective", of.effective_at)
-            .with("account", line.account_id.to_string())
-            .with("debit", line.debit.to_string())
-            .with("credit", line.credit.to_string())
-            .with("currency", &*line.currency)
-            .with("leaf", of.leaf_index)
-    })
+/// A posting with its lines below it.
+fn entry(of: &LedgerPosting) -> String {
+    const COLUMNS: [Column; 4] = [("account", false), ("debit", true), ("credit", true), ("currency", false)];
+    let place = of.leaf_index.map_or_else(|| "not sealed yet".to_owned(), |index| format!("number {index}"));
+    let rows: Vec<_> = of
+        .lines
+        .iter()
+        .map(|line| [line.account_id.to_string(), side(line.debit), side(line.credit), brief(&line.currency)])
+        .collect();
+    let rows: Vec<_> = rows.iter().map(<[String; 4]>::as_slice).collect();
+    let (id, operation) = (of.posting_id, shown(&of.operation_type.as_str().into()));
+    format!("{id}  {operation}  {}  {place}\n{}", when(of.effective_at), table(&COLUMNS, &rows))
+}
+
+/// What is on one side of a line; nothing on the other.
+fn side(amount: Amount) -> String {
+    if amount == Amount::ZERO { String::new() } else { amount.to_string() }
 }
 
 const ACCOUNT_COLUMNS: [Column; 7] = [

@@ -1,30 +1,28 @@
 //! `plimsoll ledger post` and `reverse`: an operator's postings, each with its entry in the audit log.
 
+use std::cell::RefCell;
+
 use plimsoll_bus::Context;
 use plimsoll_ledger::{
-    Correction, Direction, Draft, Line, Origin, PostError, Posting, Refusal, post_in, reversal,
+    Correction, Direction, Draft, Line, Origin, PostError, Posted, Posting, Refusal, post_in, reversal,
 };
 use plimsoll_types::Amount;
 use plimsoll_types::api::{LedgerAccount, LedgerPosting};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Of, named};
+use super::{Of, in_request, named};
 use crate::cli::{Change, Final, How, NewPosting, Whose};
 use crate::commands::admin::Admin;
 use crate::commands::admin::change::{As, Done};
-use crate::commands::admin::operator;
 use crate::commands::admin::sheet::Sheet;
 use crate::failure::Failure;
 
 impl Of<'_> {
     pub(super) async fn post(&self, asked: &NewPosting) -> Result<(), Failure> {
         let tenant = self.admin().tenant(&asked.whose).await?;
-        // The posting's own id, too: asked again under it, it is the same posting.
-        let request_id = asked.change.how.request_id.unwrap_or_else(Uuid::now_v7);
-        let change = Change {
-            reason: asked.change.reason.clone(),
-            how: How { request_id: Some(request_id), ..asked.change.how.clone() },
-        };
+        let (how, context) = in_request(&asked.change.how, tenant.tenant_id);
+        let change = Change { how, ..asked.change.clone() };
         let mut tx = self.db.tenant_tx(&[tenant.tenant_id]).await?;
         let sides = asked.debit.iter().map(|side| (Direction::Debit, side));
         let sides = sides.chain(asked.credit.iter().map(|side| (Direction::Credit, side)));
@@ -34,12 +32,14 @@ impl Of<'_> {
             lines.push((direction, *amount, account));
         }
         drop(tx);
-        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, asked.user);
+        let context = Context { user_id: asked.user, ..context };
         let posting = posting(context, asked, &lines)?;
         let sheet = sheet(asked, &lines);
-        self.admin()
+        let conflict = Conflict::default();
+        let outcome = self
+            .admin()
             .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
-                let posted = post_in(conn, &posting).await.map_err(|error| explained(&error))?;
+                let posted = conflict.book(conn, posting.clone()).await?;
                 let known = posted.is_replay.then(|| format!(", which is posting {}", posted.posting_id));
                 Ok(Done {
                     action: "ledger.post",
@@ -58,25 +58,21 @@ impl Of<'_> {
                     note: Some(format!("it is posting {}", posted.posting_id)),
                 })
             })
-            .await
+            .await;
+        conflict.keep(self, outcome, &change.how).await
     }
 
     pub(super) async fn reverse(&self, id: Uuid, whose: &Whose, change: &Final) -> Result<(), Failure> {
         let tenant = self.admin().tenant(whose).await?;
-        let request_id = change.how.request_id.unwrap_or_else(Uuid::now_v7);
-        let change = Final {
-            reason: change.reason.clone(),
-            yes: change.yes,
-            how: How { request_id: Some(request_id), ..change.how.clone() },
-        };
-        let context = Context::new(request_id, operator::actor()).on_behalf_of(tenant.tenant_id, None);
-        self.admin()
+        let (how, context) = in_request(&change.how, tenant.tenant_id);
+        let change = Final { how, ..change.clone() };
+        let conflict = Conflict::default();
+        let outcome = self
+            .admin()
             .change(&change.order(), As::Tenant(tenant.tenant_id), async |conn| {
                 let original = super::of_id(conn, tenant.tenant_id, id).await?;
                 let made = reversal(conn, id, &change.reason, context.clone(), Origin::Request).await;
-                let posted = post_in(conn, &made.map_err(|error| explained(&error))?)
-                    .await
-                    .map_err(|error| explained(&error))?;
+                let posted = conflict.book(conn, made.map_err(|error| explained(&error))?).await?;
                 let after = standing(&original, true);
                 Ok(Done {
                     action: "ledger.reverse",
@@ -90,11 +86,39 @@ impl Of<'_> {
                     note: Some(format!("it is posting {}", posted.posting_id)),
                 })
             })
-            .await
+            .await;
+        conflict.keep(self, outcome, &change.how).await
     }
 
     pub(super) fn admin(&self) -> Admin<'_> {
         Admin { db: self.db, config: self.config }
+    }
+}
+
+/// A posting that came under another's key. What was to be done is rolled back, and what is to be kept of it with that: so it is put on record by itself.
+#[derive(Default)]
+struct Conflict(RefCell<Option<Posting>>);
+
+impl Conflict {
+    async fn book(&self, conn: &mut PgConnection, posting: Posting) -> Result<Posted, Failure> {
+        post_in(conn, &posting).await.map_err(|error| {
+            if matches!(error, PostError::Conflict { .. }) {
+                self.0.replace(Some(posting));
+            }
+            explained(&error)
+        })
+    }
+
+    /// The outcome, with the conflict on record where it is one. A dry run leaves nothing.
+    async fn keep(self, of: &Of<'_>, outcome: Result<(), Failure>, how: &How) -> Result<(), Failure> {
+        if let Some(posting) = self.0.into_inner().filter(|_| !how.dry_run) {
+            let mut tx = of.db.tenant_tx(&[posting.tenant_id()]).await?;
+            match post_in(&mut tx, &posting).await {
+                Err(PostError::Conflict { .. }) => tx.commit().await?,
+                _ => tx.rollback().await?,
+            }
+        }
+        outcome
     }
 }
 

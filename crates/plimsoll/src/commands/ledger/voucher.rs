@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use plimsoll_ledger::register;
-use plimsoll_types::Amount;
 use plimsoll_types::api::LedgerPosting;
 use serde_json::json;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Of;
 use super::close::exact;
 use super::layout::table;
+use super::{Of, side};
 use crate::cli::Whose;
 use crate::commands::admin::sheet::Sheet;
 use crate::commands::{print, print_json};
@@ -33,7 +32,6 @@ impl Of<'_> {
         if json {
             return print_json(&json!({ "posting": posting, "accounts": names }));
         }
-        let side = |amount: Amount| if amount == Amount::ZERO { String::new() } else { amount.to_string() };
         let rows = posting.lines.iter().map(|line| {
             vec![
                 names[&line.account_id].clone(),
