@@ -110,5 +110,5 @@ GRANT SELECT (chain_id, journal_seq, job_id, tenant_id, block_number, block_hash
     ON cache_retry_occurrences TO plimsoll_app;
 GRANT UPDATE (status, version, attempts, next_available_at, is_automatic, asked_by, reason_code, reason_text, why, request_id, signer, fencing_token, transaction_id,
               tx_hash, block_number, block_hash, tx_index, succeeded, healed_seq, ended_seq, updated_at) ON cache_retry_jobs TO plimsoll_worker;
-GRANT UPDATE (is_retracted) ON cache_retry_occurrences TO plimsoll_worker;
+GRANT UPDATE (job_id, is_retracted) ON cache_retry_occurrences TO plimsoll_worker;
 GRANT UPDATE (began_at, attempts) ON cache_retry_budgets TO plimsoll_worker;

@@ -150,14 +150,7 @@ impl RetryFold {
     }
 
     /// A failure is not on the chain any more.
-    async fn undo_failure(
-        &self,
-        conn: &mut PgConnection,
-        seq: i64,
-        undo: &Undo,
-        job: &Job,
-    ) -> Result<(), FoldError> {
-        repo::retract(conn, self.chain_id, seq).await?;
+    async fn undo_failure(conn: &mut PgConnection, undo: &Undo, job: &Job) -> Result<(), FoldError> {
         if let Some((code, text)) = repo::newest_reason(conn, job.id).await? {
             let known = ((code.as_str(), text.as_str()), job.is_automatic, undo.healed_seq);
             let words = ("failure_retracted", "a failure left the chain");
@@ -177,10 +170,13 @@ impl RetryFold {
     ) -> Result<(), FoldError> {
         let taken_back = TakenBack { journal_seq: seq };
         if job.ended_seq == Some(seq) {
-            let other = repo::has_other_open(conn, job).await?;
+            let other = repo::other_open(conn, job).await?;
+            if let Some(other) = other {
+                repo::hand_over(conn, job.id, other).await?;
+            }
             let step: Option<Step> = match job.status {
                 // Its key has another job, which began later and is under way: two of a key are never open.
-                Status::Succeeded if other => {
+                Status::Succeeded if other.is_some() => {
                     let why = "what healed it left the chain, and another job of the same key is open".into();
                     let needless = Needless { journal_seq: None, why };
                     Some(Change::<Succeeded, Superseded>::new(job.id, needless).into())
@@ -189,10 +185,10 @@ impl RetryFold {
                     Some(Change::<Succeeded, Submitted>::new(job.id, taken_back).into())
                 }
                 Status::Succeeded => Some(Change::<Succeeded, AwaitingEvent>::new(job.id, taken_back).into()),
-                Status::Superseded if !other && undo.was_dead => {
+                Status::Superseded if other.is_none() && undo.was_dead => {
                     Some(Change::<Superseded, Deadletter>::new(job.id, taken_back).into())
                 }
-                Status::Superseded if !other => {
+                Status::Superseded if other.is_none() => {
                     Some(Change::<Superseded, Queued>::new(job.id, taken_back).into())
                 }
                 _ => None,
@@ -290,11 +286,16 @@ impl Fold for RetryFold {
             let undo: Undo = serde_json::from_value(undo).map_err(|error| {
                 self.poisoned(record.seq, format!("its undo entry cannot be read ({error})"))
             })?;
-            let Some(job) = repo::lock(conn, undo.job).await? else {
+            let job_id = match sign {
+                // It may have been handed over since.
+                Sign::Failed { .. } => repo::retract(conn, self.chain_id, record.seq).await?,
+                Sign::Healed(_) => Some(undo.job),
+            };
+            let Some(job) = repo::lock(conn, job_id.unwrap_or(undo.job)).await? else {
                 return Err(self.poisoned(record.seq, format!("its job {} is gone", undo.job)));
             };
             match sign {
-                Sign::Failed { .. } => self.undo_failure(conn, record.seq, &undo, &job).await?,
+                Sign::Failed { .. } => Self::undo_failure(conn, &undo, &job).await?,
                 Sign::Healed(_) => Self::undo_healing(conn, record.seq, &undo, &job).await?,
             }
         }

@@ -181,15 +181,17 @@ impl<S: Submit> Worker<S> {
         for job in repo::due(&mut tx, self.chain_id, false, ROUND_JOBS.into()).await? {
             self.take(&mut tx, lease, &job).await?;
         }
-        let spent = repo::spent(&mut tx, self.chain_id).await?;
-        let left = self.options.automatic_per_hour.saturating_sub(spent).min(ROUND_JOBS);
-        let mut taken = 0;
-        for job in repo::due(&mut tx, self.chain_id, true, left.into()).await? {
-            self.take(&mut tx, lease, &job).await?;
-            taken += 1;
-        }
-        if taken > 0 {
-            repo::spend(&mut tx, self.chain_id, taken).await?;
+        let unasked = repo::due(&mut tx, self.chain_id, true, ROUND_JOBS.into()).await?;
+        if !unasked.is_empty() {
+            let spent = repo::spent(&mut tx, self.chain_id).await?;
+            let left = self.options.automatic_per_hour.saturating_sub(spent);
+            for (job, n) in unasked.iter().zip(0..) {
+                if n == left {
+                    break;
+                }
+                self.take(&mut tx, lease, job).await?;
+                repo::spend(&mut tx, self.chain_id).await?;
+            }
         }
         Ok(tx.commit().await?)
     }

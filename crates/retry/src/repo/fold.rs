@@ -46,12 +46,12 @@ pub(crate) async fn lock(conn: &mut PgConnection, job_id: Uuid) -> Result<Option
     one(row.fetch_optional(conn).await?)
 }
 
-/// Whether another job of this key is open.
-pub(crate) async fn has_other_open(conn: &mut PgConnection, job: &Job) -> Result<bool, sqlx::Error> {
+/// The other job of this key that is open.
+pub(crate) async fn other_open(conn: &mut PgConnection, job: &Job) -> Result<Option<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM cache_retry_jobs
-                          WHERE chain_id = $1 AND "user" = $2 AND asset IS NOT DISTINCT FROM $3 AND view_addr = $4 AND tenant_id = $5 AND job_id <> $6
-                            AND status NOT IN ('succeeded', 'ignored', 'superseded')) AS "exists!""#,
+        r#"SELECT job_id FROM cache_retry_jobs
+           WHERE chain_id = $1 AND "user" = $2 AND asset IS NOT DISTINCT FROM $3 AND view_addr = $4 AND tenant_id = $5 AND job_id <> $6
+             AND status NOT IN ('succeeded', 'ignored', 'superseded')"#,
         to_i64(job.chain_id),
         address_text(&job.key.user),
         job.key.asset.as_ref().map(address_text),
@@ -59,8 +59,20 @@ pub(crate) async fn has_other_open(conn: &mut PgConnection, job: &Job) -> Result
         job.key.tenant_id,
         job.id,
     )
-    .fetch_one(conn)
+    .fetch_optional(conn)
     .await
+}
+
+/// The failures of one job that are on the chain become another's.
+pub(crate) async fn hand_over(conn: &mut PgConnection, from: Uuid, to: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "UPDATE cache_retry_occurrences SET job_id = $2 WHERE job_id = $1 AND NOT is_retracted",
+        from,
+        to
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Opens a job for its first failure.
@@ -176,20 +188,19 @@ async fn keep(conn: &mut PgConnection, job: &Job, occurrence: &Occurrence<'_>) -
     .map(drop)
 }
 
-/// A failure left the chain.
+/// A failure left the chain; whose it was.
 pub(crate) async fn retract(
     conn: &mut PgConnection,
     chain_id: u64,
     journal_seq: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query!(
-        "UPDATE cache_retry_occurrences SET is_retracted = true WHERE chain_id = $1 AND journal_seq = $2",
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "UPDATE cache_retry_occurrences SET is_retracted = true WHERE chain_id = $1 AND journal_seq = $2 RETURNING job_id",
         to_i64(chain_id),
         journal_seq,
     )
-    .execute(conn)
+    .fetch_optional(conn)
     .await
-    .map(drop)
 }
 
 /// Code and text of a job's newest failure that is on the chain; none: all of them left it.

@@ -61,12 +61,11 @@ pub(crate) async fn spent(conn: &mut PgConnection, chain_id: u64) -> Result<u32,
     Ok(spent.cast_unsigned())
 }
 
-/// So much more was.
-pub(crate) async fn spend(conn: &mut PgConnection, chain_id: u64, attempts: u32) -> Result<(), sqlx::Error> {
+/// One more was.
+pub(crate) async fn spend(conn: &mut PgConnection, chain_id: u64) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE cache_retry_budgets SET attempts = attempts + $2 WHERE chain_id = $1",
-        to_i64(chain_id),
-        attempts.cast_signed(),
+        "UPDATE cache_retry_budgets SET attempts = attempts + 1 WHERE chain_id = $1",
+        to_i64(chain_id)
     )
     .execute(conn)
     .await

@@ -92,3 +92,22 @@ async fn what_others_heal_while_it_is_looked_into_is_not_sent() {
     successor.stop().await;
     house.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_heal_while_it_is_handed_in_is_no_success_of_it() {
+    let house = House::new(&[]).await;
+    let job = house.lost_deposit(0, 5_000_000).await;
+    assert!(house.ask(job).await);
+    let held = Held::new();
+    let worker = house.work("node-1", Pause::Before(held.clone()), options(&house)).await;
+    held.arrived().await;
+    house.deposit(0, 1).await;
+    let is_noted = "SELECT healed_seq IS NOT NULL FROM cache_retry_jobs WHERE job_id = $1";
+    house.until("that others healed it", false, is_noted, job).await;
+    assert_eq!(house.status(job).await, "submitted", "nobody can say that it was not sent");
+    held.let_go();
+    house.until_succeeded(job, true).await;
+    assert_eq!(house.sent("cache_retry").await, 1);
+    worker.stop().await;
+    house.end().await;
+}

@@ -11,7 +11,7 @@ async fn success_is_taken_back_with_its_block_and_comes_again_by_the_same_transa
     let job = house.lost_deposit(0, 5_000_000).await;
     assert!(house.ask(job).await);
     let worker = house.work("node-1", Pause::Never, options(&house)).await;
-    let is_broadcast = "SELECT EXISTS (SELECT FROM cache_retry_jobs j JOIN transaction_attempts a USING (transaction_id) JOIN transaction_broadcasts b USING (chain_id, tx_hash)
+    let is_broadcast = "SELECT EXISTS (SELECT FROM cache_retry_jobs j JOIN transaction_attempts a USING (transaction_id) JOIN transaction_broadcasts b ON b.tx_hash = a.tx_hash
                                        WHERE j.job_id = $1 AND b.answer IN ('accepted', 'already_known'))";
     house.until("a node has it", false, is_broadcast, job).await;
     house.anvil.mine(1).await.unwrap();
@@ -70,6 +70,33 @@ async fn what_others_healed_in_a_block_that_left_waits_again() {
     let worker = house.work("node-1", Pause::Never, options(&house)).await;
     house.until_succeeded(job, true).await;
     assert_eq!(house.sent("cache_retry").await, 1);
+    worker.stop().await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_whose_healing_left_is_of_the_job_that_its_key_has_by_then() {
+    let house = House::new(&[]).await;
+    let first = house.lost_deposit(0, 5_000_000).await;
+    house.deposit(0, 1).await;
+    house.until_superseded(first).await;
+    let second = house.lost_deposit(0, 1).await;
+    assert!(house.ask(second).await);
+    let worker = house.work("node-1", Pause::Never, options(&house)).await;
+    let is_under_way = "SELECT status = 'awaiting_event' FROM cache_retry_jobs WHERE job_id = $1";
+    house.until("that it is under way", false, is_under_way, second).await;
+    let unrelated = house.deployment.call(
+        house.deployment.admin,
+        "PositionView",
+        "setPaused",
+        &[alloy_dyn_abi::DynSolValue::Bool(false)],
+    );
+    // The healing, and the three blocks of the second failure.
+    house.anvil.reorg(4, &[(Replacement::Other(unrelated), 0)]).await.unwrap();
+    let has_it = "SELECT count(*) FILTER (WHERE is_retracted) = 1 AND count(*) FILTER (WHERE NOT is_retracted) = 1 FROM cache_retry_occurrences WHERE job_id = $1";
+    house.until("that it has the first failure", false, has_it, second).await;
+    house.until_succeeded(second, true).await;
+    assert_eq!((house.status(first).await.as_str(), house.jobs().await), ("superseded", 2));
     worker.stop().await;
     house.end().await;
 }
