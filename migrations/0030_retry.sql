@@ -17,7 +17,7 @@ CREATE TABLE cache_retry_jobs (
     asked_by          text,                                                             -- who wants it tried
     reason_code       text    COLLATE "C" NOT NULL,                                     -- of its newest failure
     reason_text       text    NOT NULL,
-    why               text,                                                             -- why its last attempt failed, or it ended
+    why               text,                                                             -- its newest step, in words
     request_id        uuid    UNIQUE,                                                   -- of its newest attempt, as are the following
     signer            text    COLLATE "C" CHECK (signer ~ '^0x[0-9a-f]{40}$'),
     fencing_token     bigint,
