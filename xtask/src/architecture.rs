@@ -21,6 +21,7 @@ const STOREYS: &[(&str, u8)] = &[
     ("plimsoll-ingest", 3),
     ("plimsoll-ledger", 3),
     ("plimsoll-relayer", 3),
+    ("plimsoll-retry", 3),
     ("plimsoll-views", 3),
     ("plimsoll-identity", 3),
     ("plimsoll-api", 4),

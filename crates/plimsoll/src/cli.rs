@@ -75,6 +75,7 @@ Roles:
   views      folds the journal into the mirrors, and into the books that are kept from a chain; one process at a time for each, by lease
   verify     compares mirror rows and the books' balances with the chain all the time, at a low rate
   relayer    sends what signers were asked for; each signer is worked by one process at a time, by lease
+  retry      opens a job for each push to a view that failed, and tries it again as `[retry]` says; one process at a time for each chain, by lease
   ledger     seals what was booked and signs checkpoints; one process at a time, by lease; idle without `ledger.signing_key_file`
   sequencer  numbers events and audit entries; one process at a time for each of the two, by lease
   api        answers HTTP
@@ -196,6 +197,8 @@ pub(crate) enum Role {
     Verify,
     /// Sends what signers of ours were asked for, and tells what became of it
     Relayer,
+    /// Tries again what contracts could not push to their views
+    Retry,
     /// Seals what was booked, and signs where the logs stand
     Ledger,
     /// Numbers events and audit entries
@@ -384,11 +387,12 @@ pub(crate) enum Config {
 
 impl Role {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ingest,
         Self::Views,
         Self::Verify,
         Self::Relayer,
+        Self::Retry,
         Self::Ledger,
         Self::Sequencer,
         Self::Api,
@@ -402,6 +406,7 @@ impl Role {
             Self::Views => "views",
             Self::Verify => "verify",
             Self::Relayer => "relayer",
+            Self::Retry => "retry",
             Self::Ledger => "ledger",
             Self::Sequencer => "sequencer",
             Self::Api => "api",

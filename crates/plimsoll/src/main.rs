@@ -17,6 +17,7 @@ mod first_key;
 mod keys;
 mod logging;
 mod repo;
+mod retrying;
 mod roles;
 mod sending;
 mod supervisor;

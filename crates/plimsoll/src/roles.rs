@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Role;
 use crate::config::{Config, Loaded};
 use crate::failure::{Failure, chain_of};
+use crate::retrying;
 use crate::sending;
 use crate::supervisor::{End, Supervisor};
 use crate::wiring::{self, Addresses};
@@ -57,7 +58,7 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     let node = &config.api.node_url.clone().unwrap_or_else(|| holder.clone());
     let (tail, bell) = (Tail::default(), Bell::default());
     let has = |role| roles.contains(&role);
-    if has(Role::Views) || has(Role::Relayer) {
+    if has(Role::Views) || has(Role::Relayer) || has(Role::Retry) {
         let (db, tail) = (db.clone(), tail.clone());
         supervisor.spawn("listen", None, move |cancel| {
             let (db, tail) = (db.clone(), tail.clone());
@@ -121,6 +122,9 @@ pub(crate) fn start(shared: Shared<'_>, roles: &[Role], supervisor: &mut Supervi
     }
     if has(Role::Relayer) {
         sending::start(loaded, config, (&db, &leases, &tail, &bell), node, supervisor)?;
+    }
+    if has(Role::Retry) {
+        retrying::start(loaded, config, (&db, &leases, &tail, &bell), node, supervisor)?;
     }
     if has(Role::Ledger)
         && let Some(sealer) = wiring::log_sealer(config, &db, &leases)

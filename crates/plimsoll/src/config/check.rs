@@ -7,6 +7,7 @@ mod idempotency;
 mod identity;
 mod ledger;
 mod relayer;
+mod retry;
 mod signers;
 mod telemetry;
 
@@ -60,6 +61,8 @@ pub(crate) fn check(
         );
     }
     let signers = check.signers(root.groups("signers"), root.groups("chain"), &tenants, &chains);
+    let are_signers_unsure = signers.len() < root.groups("signers").len();
+    let retry = root.group("retry").and_then(|group| check.retry(group, &signers, are_signers_unsure));
     let api = root.group("api").and_then(|group| check.api(group));
     let public_url = api.as_ref().map(|api| &*api.public_url);
     let identity = root.group("identity").and_then(|group| check.identity(group, &tenants, public_url));
@@ -80,6 +83,7 @@ pub(crate) fn check(
             tenants,
             chains,
             signers,
+            retry: retry?,
             api: api?,
             identity: identity?,
             ledger: ledger?,

@@ -17,6 +17,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -59,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) chains: Vec<Chain>,
     pub(crate) signers: Vec<Signer>,
+    pub(crate) retry: Retry,
     pub(crate) api: Api,
     pub(crate) identity: Identity,
     /// `None`: nothing is sealed here.
@@ -205,6 +207,21 @@ pub(crate) enum OnStaleData {
     HoldAll,
     /// All are sent.
     Send,
+}
+
+/// How what views failed to take is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// Who signs, by chain.
+    pub(crate) signers: HashMap<u64, Address>,
+    /// The reasons whose failures are retried unasked.
+    pub(crate) automatic: Vec<String>,
+    pub(crate) automatic_per_hour: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) cool_down: Duration,
+    pub(crate) backoff: Duration,
+    pub(crate) max_backoff: Duration,
+    pub(crate) interval: Duration,
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod data;
 mod gateway;
 mod identity;
 mod ledger;
+mod retry;
 mod signers;
 mod telemetry;
 mod upkeep;
@@ -28,6 +29,7 @@ pub(crate) const ROOT: Section = Section {
         data::CHAIN,
         signers::SIGNERS,
         signers::RELAYER,
+        retry::RETRY,
         gateway::API,
         identity::IDENTITY,
         ledger::LEDGER,

@@ -94,6 +94,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("signers[0].chain", _) => "1".into(),
             ("signers[0].grants[0].tenant", _) => "0198c5a1-7d2e-7c3a-9a55-3f1f0c6d2b11".into(),
             ("signers[0].grants[0].methods", _) => "none,0x12345678,transfer(address)".into(),
+            ("retry.signers", _) => "retrier".into(),
             (_, Kind::Wei { .. }) => "1000000000000000000000".into(),
             (_, Kind::Choice(words)) => words[words.len() - 1].to_owned(),
             ("chain[0].finality_depth" | "chain[0].backfill_max_blocks", _) => "500".into(),
@@ -131,6 +132,9 @@ fn every_setting_can_be_given_by_its_variable() {
         }
         if path.starts_with("signers[0]") {
             environment.extend(beside_of_a_signer(&path, &name));
+        }
+        if path == "retry.signers" {
+            environment.extend(SIGNER);
         }
         let loaded = load_text(dir.path(), &contract(&[]), &environment);
         let given = setting_at(&loaded.root, &path);

@@ -101,6 +101,14 @@ fn every_mistake_is_answered_with_its_place_and_a_remedy() {
             contract(&[]) + contract(&[]).split_once("[[chain.contract]]").map(|(_, rest)| format!("[[chain.contract]]{rest}")).unwrap().as_str(),
             vec![],
         ),
+        ("a retry by nobody", with_signer(KEY, "[retry]\nsigners = [\"retreir\"]"), vec![]),
+        (
+            "a retry by two of a chain",
+            with_signer(KEY, "[[signers]]\nname = \"other\"\nchain = \"one\"\naddress = \"0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc\"\n")
+                + KEY
+                + "[retry]\nsigners = [\"retrier\", \"other\"]\n",
+            vec![],
+        ),
         ("a signer without its key", with_signer("", ""), vec![]),
         ("a signer with two keys", with_signer("[signers.key]\nkeystore = \"key.json\"\npassword = \"hunter2\"\nweb3signer = \"https://signer.example/hunter2\"", ""), vec![]),
         ("a keystore without its password", with_signer("[signers.key]\nkeystore = \"key.json\"", ""), vec![]),
