@@ -34,8 +34,7 @@ CREATE TABLE cache_retry_jobs (
     CHECK ((request_id IS NULL) = (attempts = 0) AND (signer IS NULL) = (attempts = 0) AND (fencing_token IS NULL) = (attempts = 0)),
     CHECK (status NOT IN ('leased', 'submitted', 'awaiting_event', 'succeeded', 'backoff', 'deadletter') OR attempts > 0),
     CHECK (status <> 'awaiting_event' OR transaction_id IS NOT NULL),
-    CHECK ((tx_hash IS NULL) = (block_number IS NULL) AND (tx_hash IS NULL) = (block_hash IS NULL) AND (tx_hash IS NULL) = (tx_index IS NULL)
-           AND (tx_hash IS NULL) = (succeeded IS NULL)),
+    CHECK (num_nulls(tx_hash, block_number, block_hash, tx_index, succeeded) IN (0, 5)),
     CHECK (ended_seq IS NULL OR status IN ('succeeded', 'superseded'))
 );
 -- A retry that fails emits another failure: it is one more of the open job's, and no second job.

@@ -7,7 +7,7 @@
 //!      │          │     is taken            is to be sent           is on record │
 //!      └──────────┴──────────▶ Leased ──────────▶ Submitted ──────────▶ AwaitingEvent
 //!      │          │               │                   │                    │  ▲
-//!      │          │               │                   └──── it healed ─────┤  ▲ the healing left the chain
+//!      │          │               │                   └──── it healed ─────┤  │ the healing left the chain
 //!      │          │               │ it failed for the last time            ▼  │
 //!      │          │               └──────────▶ Deadletter ◀────        Succeeded
 //!      │          │                                │
