@@ -115,6 +115,10 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
     (Gauge, "relayer_findings", Unit::Count, "What did not agree then, by signer and kind"),
     (Gauge, "relayer_kill_switches", Unit::Count, "Switches that hold requests back, by what they are for"),
     (Gauge, "relayer_kill_switch_age_seconds", Unit::Seconds, "How long the oldest of these is thrown"),
+    // The cache retry.
+    (Counter, "cache_retry_failures_total", Unit::Count, "Failures that contracts told of, each of which is of one job, by chain and view"),
+    (Counter, "cache_retry_attempts_total", Unit::Count, "Attempts that were handed in, by chain and view"),
+    (Counter, "cache_retry_deadletter_total", Unit::Count, "Jobs whose last attempt failed, by chain"),
     // The bus and its sequencers.
     (Counter, "sequencer_rows_total", Unit::Count, "Rows that were numbered, by stream"),
     (Gauge, "sequencer_lag_rows", Unit::Count, "Rows that wait for their number, by stream; counted up to a million"),
