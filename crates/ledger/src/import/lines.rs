@@ -90,7 +90,7 @@ mod tests {
     fn a_line_that_is_too_long_or_no_text_ends_the_reading_where_it_stands() {
         let most = usize::try_from(LINE_MAX_BYTES).unwrap();
         let long = [b"a\n".to_vec(), vec![b'b'; most - 1], b"\n".to_vec(), vec![b'c'; most + 1]].concat();
-        for (bytes, part) in [(&long[..], "longer than 1 MiB"), (b"a\nb\n\xff\n", "not UTF-8")] {
+        for (bytes, part) in [(&long[..], "longer than 1 MiB"), (&b"a\nb\n\xff\n"[..], "not UTF-8")] {
             let mut lines = Lines::new(bytes);
             assert_eq!((lines.next().unwrap().unwrap().0, lines.next().unwrap().unwrap().0), (1, 2));
             let Err(Broken::Form(problems)) = lines.next() else { panic!("{part}") };
