@@ -21,7 +21,7 @@ pub(super) struct Reader<'a, R> {
 
 enum Source<R> {
     JsonLines(Lines<R>),
-    Csv(Rows<R>),
+    Csv(Box<Rows<R>>),
 }
 
 impl<'a, R: BufRead> Reader<'a, R> {
@@ -29,7 +29,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         let lines = Lines::new(input);
         let source = match import.format {
             Format::JsonLines => Source::JsonLines(lines),
-            Format::Csv => Source::Csv(Rows::new(Records::new(lines))),
+            Format::Csv => Source::Csv(Box::new(Rows::new(Records::new(lines)))),
         };
         Self { import, source }
     }

@@ -255,7 +255,6 @@ impl Keys {
 
     /// A claim that is written together with its effects, by the transaction that locks it ([`super::lock_all`], [`Claim::lock`]): nothing is asked of the database before, and where
     /// the key is used or at work by then, it is not held. Whoever defers asks [`Keys::enter`] after any refusal, and before telling it: the key may have an answer.
-    #[must_use]
     pub fn defer(&self, request: Request) -> Claim {
         let token = Uuid::new_v4();
         self.flights().take_off(token);

@@ -343,7 +343,7 @@ async fn report_lag(db: &Db, stream: &'static Stream, look_from: &AtomicI64) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        match repo::lag(&db, stream, look_from.load(Ordering::Relaxed), MAX_COUNTED_ROWS).await {
+        match repo::lag(db, stream, look_from.load(Ordering::Relaxed), MAX_COUNTED_ROWS).await {
             Ok(lag) => {
                 metrics::gauge!("sequencer_lag_rows", "stream" => stream.name()).set(lag.rows);
                 metrics::gauge!("sequencer_lag_seconds", "stream" => stream.name()).set(lag.seconds);
