@@ -105,7 +105,7 @@ pub(crate) struct Declaration {
     pub(crate) write: Option<(WriteMethod, KeyPolicy)>,
     /// Whether its answers carry secrets, and are therefore never kept.
     pub(crate) is_secret: bool,
-    /// Whether a chosen key is claimed by the transaction of the effects alone, and not before: its handler may be under way twice at once, and leaves no effect outside of that.
+    /// Whether a chosen key is claimed by the transaction of the effects alone, and not before: its handler may be under way twice at once, leaves no effect outside of that, and has no recovery point to go on from.
     pub(crate) claims_with_effects: bool,
     /// Whether one request may cost as much as many: fewer of these are worked on at a time.
     pub(crate) is_costly: bool,
@@ -167,7 +167,7 @@ impl Declaration {
         Self { is_secret: true, ..self }
     }
 
-    /// A chosen key is claimed by the transaction of the effects alone.
+    /// A chosen key is claimed by the transaction of the effects alone, which is the only one.
     #[must_use]
     pub(crate) const fn claiming_with_effects(self) -> Self {
         Self { claims_with_effects: true, ..self }

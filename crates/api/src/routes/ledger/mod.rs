@@ -45,17 +45,14 @@ pub(super) fn routes() -> Routes<ApiState> {
     const CLOSINGS: &str = "/api/v1/ledger/closings";
     const ACCOUNTS: &str = "/api/v1/ledger/accounts";
     let read = |path| Declaration::read(path, Needs(LedgerRead));
-    let posting_to = |path| {
-        Declaration::requiring_key(WriteMethod::Post, path, Needs(LedgerPost))
-            .internal()
-            .claiming_with_effects()
-    };
+    let moving = |path| Declaration::requiring_key(WriteMethod::Post, path, Needs(LedgerPost)).internal();
+    let posting_to = |path| moving(path).claiming_with_effects();
     let keeping =
         |path| Declaration::with_optional_key(WriteMethod::Post, path, Needs(LedgerPost)).internal();
     Routes::default()
         .write(posting_to("/api/v1/ledger/post"), post)
         .write(posting_to("/api/v1/ledger/post/batch"), post_batch)
-        .write(posting_to("/api/v1/ledger/import").costly().with_body_of(IMPORT_MAX_BYTES), import)
+        .write(moving("/api/v1/ledger/import").costly().with_body_of(IMPORT_MAX_BYTES), import)
         .read(read("/api/v1/ledger/entries"), entries)
         .read(read("/api/v1/ledger/vouchers"), vouchers)
         .read(read("/api/v1/ledger/postings/{posting_id}"), posting)
