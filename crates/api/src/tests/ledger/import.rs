@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use plimsoll_identity::UserKind;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
 use uuid::Uuid;
 
 use super::super::people::Person;
@@ -76,6 +77,31 @@ async fn a_file_is_rehearsed_booked_on_record_and_repeated_without_booking() {
         send(&house.api, &house.admin, "lines", &query, "application/x-ndjson", &format!("{line}\n")).await;
     assert_eq!(told(&lines.expect(200)), (json!(false), json!(1), json!(0)));
     assert_eq!((house.count(POSTINGS).await, house.count(AUDITED).await), (3, 1));
+}
+
+#[tokio::test]
+async fn an_import_that_was_broken_off_goes_on_under_its_key() {
+    let house = house().await;
+    let query = format!("{}&reason=January", keys(&house.admin, Uuid::new_v4()));
+    let import = || send(&house.api, &house.admin, "january", &query, "text/csv", CSV);
+    // Somebody else has the accounts, and the booking waits.
+    let mut other = house.api.db.urls().owner.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM ledger_accounts FOR UPDATE").execute(&mut other).await.unwrap();
+    let begun = async {
+        let point = "SELECT count(*) FROM idempotency_cache WHERE recovery_point = 'importing'";
+        while house.count(point).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = import() => panic!("{}", answer.body),
+        () = begun => {}
+    }
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let done = import().await.expect(200);
+    assert_eq!(done["posted"].as_u64().zip(done["repeated"].as_u64()).map(|(new, old)| new + old), Some(2));
+    assert_eq!((house.count(POSTINGS).await, house.count(AUDITED).await), (2, 1));
+    assert_eq!(house.balance(house.cash, "").await, "86");
 }
 
 #[tokio::test]
