@@ -249,10 +249,12 @@ impl Claim {
         Settled { response }
     }
 
-    /// That it is not held any more, counted.
+    /// That it is not held any more, counted; or, where it was deferred, that its key is another's, as it is of any duplicate.
     #[must_use]
     pub fn fenced(&self) -> IdempotencyError {
-        metrics::counter!("idempotency_fenced_total").increment(1);
+        if matches!(self.held().entry, Entry::Written(_)) {
+            metrics::counter!("idempotency_fenced_total").increment(1);
+        }
         IdempotencyError::Fenced { key: self.key().to_string() }
     }
 }
