@@ -86,7 +86,7 @@ async fn an_import_that_was_broken_off_goes_on_under_its_key() {
     let import = || send(&house.api, &house.admin, "january", &query, "text/csv", CSV);
     // Somebody else has the accounts, and the booking waits.
     let mut other = house.api.db.urls().owner.connect().await.unwrap();
-    sqlx::raw_sql("BEGIN; SELECT FROM ledger_accounts FOR UPDATE").execute(&mut other).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM plimsoll.accounts FOR UPDATE").execute(&mut other).await.unwrap();
     let begun = async {
         let point = "SELECT count(*) FROM idempotency_cache WHERE recovery_point = 'importing'";
         while house.count(point).await == 0 {
