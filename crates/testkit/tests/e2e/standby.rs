@@ -40,6 +40,7 @@ async fn the_second_process_stands_by_and_takes_over_when_the_first_is_killed() 
             "books",
             "ingest",
             "retention",
+            "retry:jobs",
             "sequencer:audit_log",
             "sequencer:events",
             "verify",

@@ -122,7 +122,15 @@ pub struct NewLedgerEntry {
     pub currency: String,
     /// What kind of line, as `TRADE`, `GAS_FEE`, `REWARD`; `POSTING` where it is left out.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 32, example = "TRADE"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 32,
+            pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+            example = "TRADE"
+        )
+    )]
     pub entry_type: Option<String>,
 }
 

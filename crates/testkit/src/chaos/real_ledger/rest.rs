@@ -61,9 +61,6 @@ impl Stage {
             let stands = stands.map(|(number, hash)| format!("{number} {}", hash_text(&hash)));
             return Ok(Some(format!("the books to stand at {number}: they stand at {stands:?}")));
         }
-        if let Some(waiting) = repo::waiting(&mut conn).await? {
-            return Ok(Some(waiting));
-        }
         for process in &self.house.processes {
             let name = process.name();
             match process.readiness().await {
@@ -72,11 +69,14 @@ impl Stage {
                 Err(error) => return Ok(Some(format!("the readiness of {name}: {error:#}"))),
             }
         }
-        // What has no cause is booked by whoever compares, which takes a round.
-        Ok(match self.balances().await {
-            Ok((Some(0), _)) => None,
-            Ok((_, report)) => Some(format!("the books to agree with the chain: {report}")),
-            Err(error) => Some(format!("the books to be compared with the chain: {error:#}")),
-        })
+        match self.balances().await {
+            Ok((Some(0), _)) => {}
+            Ok((_, report)) => return Ok(Some(format!("the books to agree with the chain: {report}"))),
+            Err(error) => {
+                return Ok(Some(format!("the books to be compared with the chain: {error:#}")));
+            }
+        }
+        // Last: what has no cause is booked by whoever compares, and is to be sealed as well.
+        Ok(repo::waiting(&mut conn).await?)
     }
 }
